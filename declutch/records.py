@@ -1,0 +1,248 @@
+"""The frozen records that cross a stage of the training loop.
+
+Notation: S steps, K response tokens, P prompt tokens, T response tokens, B x L batch, D hidden.
+Records hold data only; nothing here knows how the data was made or what it is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TaskId:
+    """One task (one game): equal ids start from the same state, byte for byte.
+
+    Attributes:
+        suite: name of the environment suite, e.g. "alfworld".
+        split: raw split the task comes from, e.g. "train" or "valid_unseen".
+        index: position in the split's exhaustive order.
+        name: stable human-readable name, unique within (suite, split).
+        kind: task type the success table is broken down by.
+    """
+
+    suite: str
+    split: str
+    index: int
+    name: str
+    kind: str = ""
+
+
+class Role(IntEnum):
+    """Who speaks in an episode: the agent itself, or the agent judging one of its own steps."""
+
+    AGENT = 0
+    JUDGE = 1
+
+
+class Outcome(str, Enum):
+    """How an episode ended. Only WON is a success; ENV_ERROR is counted and never trained on."""
+
+    WON = "won"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    ENV_ERROR = "env_error"
+
+
+@dataclass(frozen=True)
+class Action:
+    """A parsed response.
+
+    Attributes:
+        text: the action's text, "" when none could be read.
+        thought: the reasoning's text, "" when none could be read.
+        tag: reasoning tag, e.g. "think".
+        is_valid: the response had the required format.
+        is_admissible: the action was among the admissible commands.
+    """
+
+    text: str
+    thought: str
+    tag: str
+    is_valid: bool
+    is_admissible: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an episode, which is one training sample.
+
+    Attributes:
+        observation: what the agent saw before acting.
+        inventory: what the agent carried before acting ("" when nothing).
+        admissible: admissible commands before acting.
+        action: what the agent did.
+        prompt_ids: i64[P], exactly the tokens the engine was given.
+        response_ids: i64[T], exactly the tokens that were sampled, stop token included.
+        sample_logprobs: f32[T], the engine's log-probabilities of `response_ids` at the sampling
+            temperature (and under the action mask, where one was used).
+        reward: the environment's reward for this step.
+        allowed_ids: for each response token the tokens the action mask allowed, or None where
+            the token was free; () when no mask was used at all.
+        oracle_label: 1 good, 0 bad, None unlabelled or not asked (from the true state).
+    """
+
+    observation: str
+    inventory: str
+    admissible: tuple[str, ...]
+    action: Action
+    prompt_ids: Tensor
+    response_ids: Tensor
+    sample_logprobs: Tensor
+    reward: float
+    allowed_ids: tuple[tuple[int, ...] | None, ...] = ()
+    oracle_label: int | None = None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One play of one task.
+
+    Attributes:
+        task: what was played.
+        group: id of the group of episodes that share the task; set by the sampler.
+        role: AGENT or JUDGE.
+        steps: in order of play, at least one unless the outcome is ENV_ERROR.
+        outcome: how it ended.
+        score: the environment's score in [0, 1]; 1 if and only if won for ALFWorld.
+        final_observation: the text after the last action.
+        error: what went wrong when the outcome is ENV_ERROR.
+    """
+
+    task: TaskId
+    group: int
+    role: Role
+    steps: tuple[Step, ...]
+    outcome: Outcome
+    score: float
+    final_observation: str = ""
+    error: str = ""
+
+    @property
+    def is_won(self) -> bool:
+        return self.outcome is Outcome.WON
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """All steps of an iteration as columns, sorted by (group, episode, position).
+
+    Attributes:
+        group, episode, position, anchor, action, tag: i64[S] integer ids. `anchor` numbers the
+            distinct current observations, `action` the distinct action texts.
+        reward: f32[S], the environment's reward of the step.
+        is_valid, is_admissible, is_won: bool[S]; `is_won` repeats the episode's outcome.
+        num_tokens: i64[S] response tokens.
+    """
+
+    group: Tensor
+    episode: Tensor
+    position: Tensor
+    anchor: Tensor
+    action: Tensor
+    tag: Tensor
+    reward: Tensor
+    is_valid: Tensor
+    is_admissible: Tensor
+    is_won: Tensor
+    num_tokens: Tensor
+
+    def __len__(self) -> int:
+        return int(self.group.numel())
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What one no-gradient pass over the response tokens yields; K tokens in table order.
+
+    Attributes:
+        token_ids: i64[K].
+        old_logprobs: f32[K] of the policy before the update.
+        ref_logprobs: f32[K] of the reference, or None where no KL is asked for.
+        values: f32[K] of the critic, or None.
+        hidden: f32[K, D] last hidden state that predicts each token, or None.
+    """
+
+    token_ids: Tensor
+    old_logprobs: Tensor
+    ref_logprobs: Tensor | None = None
+    values: Tensor | None = None
+    hidden: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """A micro-batch, B rows x L tokens; row b predicts `input_ids[b, t]` from what precedes it.
+
+    Every per-token field is aligned with `input_ids`: entry (b, t) belongs to the token at t, and
+    is meaningful only where `response_mask` is set.
+
+    Attributes:
+        input_ids, position_ids: i64[B, L].
+        segment_ids: i64[B, L]; -1 is padding.
+        response_mask: bool[B, L].
+        advantage, sample_logprobs, old_logprobs, ref_logprobs: f32[B, L].
+        role: i8[B, L]; step_id: i64[B, L], -1 is padding.
+        allowed_mask: None, or (rows i64[M], columns i64[M], allowed bool[M, V]): the action mask
+            of the M masked response tokens.
+        returns, old_values: f32[B, L] for a critic, else None.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    segment_ids: Tensor
+    response_mask: Tensor
+    advantage: Tensor
+    sample_logprobs: Tensor
+    old_logprobs: Tensor
+    ref_logprobs: Tensor
+    role: Tensor
+    step_id: Tensor
+    allowed_mask: tuple[Tensor, Tensor, Tensor] | None = None
+    returns: Tensor | None = None
+    old_values: Tensor | None = None
+
+    @property
+    def num_response_tokens(self) -> int:
+        return int(self.response_mask.sum())
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled response.
+
+    Attributes:
+        token_ids: i64[T], stop token included.
+        logprobs: f32[T] at the sampling temperature, under the mask where one was used.
+        allowed_ids: per token the allowed ids or None; () when no mask was used.
+        is_truncated: the length limit ended it, not a stop.
+    """
+
+    token_ids: Tensor
+    logprobs: Tensor
+    allowed_ids: tuple[tuple[int, ...] | None, ...] = ()
+    is_truncated: bool = False
+
+
+def empty_float() -> Tensor:
+    """f32[0]."""
+    return torch.zeros(0, dtype=torch.float32)
+
+
+__all__ = [
+    "Action",
+    "Completion",
+    "Episode",
+    "Outcome",
+    "Probes",
+    "Role",
+    "Step",
+    "StepTable",
+    "TaskId",
+    "TokenBatch",
+    "empty_float",
+]
