@@ -1,0 +1,331 @@
+"""Every setting of a run, one model per stage; a default is METHOD's unless its line says why not.
+
+A configuration is a YAML file plus dotted overrides (`optimizer.lr=2e-4`). Unknown keys, wrong
+types and impossible combinations are refused with one message that names the key, the value and
+the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from declutch.errors import UserError
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class HouseholdsConfig(Section):
+    seed: int = 0
+    """Seed of the generated games."""
+    train: int = Field(default=1600, ge=0)
+    """Games of the train split, all six task types."""
+    valid_seen: int = Field(default=700, ge=0)
+    """Games in rooms of the train split, with new placements."""
+    valid_unseen: int = Field(default=700, ge=0)
+    """Games in rooms that the train split never shows."""
+
+
+class EnvConfig(Section):
+    suite: Literal["alfworld", "households"] = "households"
+    """"households" generates its games (nothing to download); "alfworld" reads the official ones."""
+    data_dir: Path | None = None
+    """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
+    cache_dir: Path = Path("~/.cache/declutch")
+    """Compiled and generated games; safe to delete."""
+    households: HouseholdsConfig = HouseholdsConfig()
+    max_steps: int = Field(default=30, ge=1)
+    """Steps per episode; an episode that needs more has timed out, which is a failure."""
+
+
+class AgentConfig(Section):
+    prompt: Literal["compact", "full"] = "compact"
+    """"full" has the content of the papers' prompt; "compact" is for models of a few million
+    parameters."""
+    history_length: int = Field(default=6, ge=0)
+    """Observation/action pairs (compact: actions) of the past that the prompt shows."""
+    constrain_actions: bool = True
+    """Mask the action to the admissible commands, in sampling and in learning alike."""
+    max_response_tokens: int = Field(default=24, ge=2)
+    """Tokens of one response; with the full prompt 512 is usual."""
+
+
+class ModelConfig(Section):
+    path: str = ""
+    """A Hugging Face model folder or hub name."""
+    device: str = "auto"
+    """"auto" takes CUDA where there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class RolloutConfig(Section):
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature of training."""
+    max_batch: int = Field(default=128, ge=1)
+    """Prompts decoded at once."""
+
+
+class GRPOConfig(Section):
+    type: Literal["grpo"] = "grpo"
+    std_norm: bool = True
+    """Divide by the group's standard deviation; false gives Dr.GRPO."""
+    group_stats: Literal["episodes", "steps"] = "episodes"
+    """What a group's mean and deviation are taken over; "steps" weighs long episodes more."""
+
+
+AlgorithmConfig = GRPOConfig
+
+
+class LossConfig(Section):
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.2, gt=0)
+    aggregation: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = (
+        "token-mean"
+    )
+    kl_coef: float = Field(default=0.01, ge=0)
+    """Weight of the k3 divergence from the cold-start model; 0 also skips its forward pass."""
+    importance_cap: float = Field(default=2.0, gt=0)
+    """Cap of the truncated importance weight between the sampling engine and the learner."""
+    recompute_old: bool = False
+    """Recompute the old log-probabilities in the learner; needed when another engine samples."""
+
+
+class OptimizerConfig(Section):
+    lr: float = Field(default=1e-6, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    grad_clip: float = Field(default=1.0, gt=0)
+    mini_batch: int | None = Field(default=256, ge=1)
+    """Agent samples per optimizer step; null gives `num_mini_batches` equal parts instead."""
+    num_mini_batches: int = Field(default=4, ge=1)
+    """Optimizer steps per iteration when `mini_batch` is null."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the data of one iteration."""
+    micro_batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens in one forward and backward pass; bounds memory, changes no result but rounding."""
+
+
+class GCDConfig(Section):
+    enabled: bool = False
+    weight: float = Field(default=1.0, ge=0)
+    """Weight of the judge loss beside the agent's."""
+    labels: Literal["oracle", "rule"] = "oracle"
+    """Where the labels of the judged steps come from; never mixed."""
+    rule_key: Literal["informative", "raw"] = "informative"
+    """What "the observation comes back" means: "raw" is the papers' plain text comparison."""
+    num_questions: int = Field(default=30, ge=1)
+    """K, judged steps per iteration."""
+    num_judgments: int = Field(default=8, ge=2)
+    """N, judgments of each: one group."""
+    gradient_ratio: float | None = Field(default=None, gt=0)
+    """Rescale the judge's gradient to this multiple of the agent's norm; null leaves it."""
+    max_response_tokens: int = Field(default=24, ge=2)
+
+
+class TrainConfig(Section):
+    iterations: int = Field(default=150, ge=1)
+    tasks_per_iteration: int = Field(default=16, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    split: str = "rl-train"
+    """Where tasks are drawn from: the train games of the four training types."""
+    success_reward: float = Field(default=1.0, gt=0)
+    format_penalty: float = Field(default=0.1, ge=0)
+    """Taken off the advantage of a step with an invalid format, after normalisation."""
+    save_every: int = Field(default=10, ge=1)
+    keep_checkpoints: int | None = Field(default=None, ge=1)
+    """Newest checkpoints to keep; null keeps all."""
+    save_episodes: int = Field(default=16, ge=0)
+    """Episodes per iteration written out for the report's browser."""
+
+
+class EvalConfig(Section):
+    every: int = Field(default=10, ge=0)
+    """Iterations between evaluations; 0 evaluates at the end only."""
+    levels: tuple[str, ...] = ("L0", "L1", "L2")
+    max_games: int | None = Field(default=None, ge=1)
+    """Evaluate the first n games of a level's fixed shuffled order; null takes all."""
+    temperature: float = Field(default=0.4, ge=0)
+    seeds: tuple[int, ...] = (0,)
+
+
+class SFTConfig(Section):
+    demos: Path | None = None
+    """A dataset written by `declutch demos`; null writes one into the run folder first."""
+    num_episodes: int = Field(default=300, ge=1)
+    protocol: Literal["strict", "declared-share"] = "strict"
+    """"strict" refuses held-out task types; "declared-share" draws a share from them."""
+    held_out_share: float = Field(default=0.05, gt=0, lt=1)
+    perturb: float = Field(default=0.2, ge=0, lt=1)
+    """Probability that a demonstration plays a random action; the target stays the expert's."""
+    epochs: int = Field(default=5, ge=1)
+    lr: float = Field(default=1e-5, gt=0)
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens per optimizer step."""
+    judge_samples: int = Field(default=100, ge=0)
+    """Labelled steps added as judge examples, balanced between good and bad."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Stop after this long (the control of equal time); null trains all epochs."""
+
+
+class TinyConfig(Section):
+    hidden_size: int = Field(default=128, ge=16)
+    num_layers: int = Field(default=4, ge=1)
+    num_heads: int = Field(default=4, ge=1)
+    intermediate_size: int = Field(default=384, ge=16)
+
+
+class Config(Section):
+    """A whole run: cold start, training, evaluation."""
+
+    seed: int = 0
+    threads: int | None = Field(default=None, ge=1)
+    """PyTorch threads; null leaves PyTorch's own choice."""
+    env: EnvConfig = EnvConfig()
+    agent: AgentConfig = AgentConfig()
+    model: ModelConfig = ModelConfig()
+    tiny: TinyConfig = TinyConfig()
+    sft: SFTConfig = SFTConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    algorithm: AlgorithmConfig = GRPOConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    gcd: GCDConfig = GCDConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Config:
+        if self.tiny.hidden_size % self.tiny.num_heads:
+            raise ValueError(
+                f"tiny.hidden_size={self.tiny.hidden_size} is not a multiple of "
+                f"tiny.num_heads={self.tiny.num_heads}"
+            )
+        if self.agent.prompt == "full" and self.agent.max_response_tokens < 32:
+            raise ValueError(
+                f"agent.max_response_tokens={self.agent.max_response_tokens} cannot hold the "
+                "reasoning of agent.prompt=full; set it to 128 or more"
+            )
+        unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
+        if unknown:
+            raise ValueError(
+                f"eval.levels names {unknown[0]!r}{_nearest(unknown[0], KNOWN_LEVELS)}"
+            )
+        return self
+
+
+KNOWN_LEVELS = ("L0", "L1", "L2", "L0-train", "L2-seen")
+
+
+def load_config(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: a YAML file, or None for the defaults.
+        overrides: "section.key=value" items; values are YAML.
+    Raises:
+        UserError: unreadable file, unknown key, wrong type, impossible combination.
+    """
+    data = {} if path is None else read_yaml(path)
+    for item in overrides:
+        _apply_override(data, item)
+    return parse_config(data, source="the command line" if path is None else str(path))
+
+
+def parse_config(data: dict[str, Any], source: str) -> Config:
+    """Validate plain data as a configuration; `source` is named in errors."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_explain(error, source)) from None
+
+
+def dump_config(config: Config) -> str:
+    """The configuration as YAML, every default spelled out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold a mapping of sections, found {type(data).__name__}")
+    return data
+
+
+def _apply_override(data: dict[str, Any], item: str) -> None:
+    key, separator, value = item.partition("=")
+    if not separator or not key:
+        raise UserError(f"override {item!r} is not of the form section.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"override {item!r}: {value!r} is not a valid YAML value") from None
+    # YAML 1.1 reads 1e-4 as a string; a number is what the user means.
+    if isinstance(parsed, str):
+        parsed = _number_or_text(parsed)
+    *sections, last = key.split(".")
+    node = data
+    for section in sections:
+        child = node.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise UserError(f"override {item!r}: {section!r} is a value, not a section")
+        node = child
+    node[last] = parsed
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        key = ".".join(path)
+        if problem["type"] == "extra_forbidden":
+            options = _keys_of_section(path[:-1])
+            lines.append(f"unknown key {key!r}{_nearest(path[-1], options)}")
+        elif key:
+            lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")
+        else:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+    return f"{source}: " + "; ".join(lines)
+
+
+def _keys_of_section(path: list[str]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _nearest(name: str, options: list[str] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(options)}" if options else ""
