@@ -1,0 +1,88 @@
+"""Short forms of ALFWorld's sentences, for models of a few million parameters.
+
+Only what the agent has been told is used. Text in no known form is passed on as lower-case words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import lru_cache
+
+_INTRO = re.compile(r"Looking quickly around you, you see (.*?)\.\s", re.DOTALL)
+_TASK = re.compile(r"Your task is to: (.*?)\s*$", re.DOTALL)
+_ITEM = re.compile(r"([a-z]+) (\d+)")
+_ARRIVE = re.compile(r"You arrive at ([a-z]+ \d+)\. ?(.*)", re.DOTALL)
+_OPEN = re.compile(r"You open the ([a-z]+ \d+)\. (.*)", re.DOTALL)
+_CLOSE = re.compile(r"You close the ([a-z]+ \d+)\.")
+_TAKE = re.compile(r"You pick up the ([a-z]+ \d+) from the ([a-z]+ \d+)\.")
+_MOVE = re.compile(r"You move the ([a-z]+ \d+) to the ([a-z]+ \d+)\.")
+_CHANGE = re.compile(r"You (clean|heat|cool|slice) the ([a-z]+ \d+) (?:using|with) the ([a-z]+ \d+)\.")
+_TURN = re.compile(r"You turn on the ([a-z]+ \d+)\.")
+_SEE = re.compile(r"you see (.*)", re.DOTALL)
+_WORDS = re.compile(r"[a-z]+|\d+")
+
+NOTHING_HAPPENS = "Nothing happens."
+
+
+@lru_cache(maxsize=4096)
+def compress_room(intro: str) -> str:
+    """The receptacles of a room by type, with their number: "cabinet 6 desk 1".
+
+    Args:
+        intro: the first observation of an episode.
+    """
+    match = _INTRO.search(intro)
+    if match is None:
+        return ""
+    counts = Counter(kind for kind, _ in _ITEM.findall(match[1]))
+    return " ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+
+
+@lru_cache(maxsize=4096)
+def task_of(intro: str) -> str:
+    """The task's sentence, "" when the text states none."""
+    match = _TASK.search(intro)
+    return match[1].strip().rstrip(".") if match else ""
+
+
+@lru_cache(maxsize=65536)
+def compress_observation(text: str) -> str:
+    """An observation in a few words: "at drawer 2 : closed", "open drawer 2 : mug 1 pen 2"."""
+    if match := _ARRIVE.match(text):
+        return f"at {match[1]} : {_contents(match[2])}"
+    if match := _OPEN.match(text):
+        return f"open {match[1]} : {_contents(match[2])}"
+    if match := _CLOSE.match(text):
+        return f"close {match[1]}"
+    if match := _TAKE.match(text):
+        return f"take {match[1]} from {match[2]}"
+    if match := _MOVE.match(text):
+        return f"move {match[1]} to {match[2]}"
+    if match := _CHANGE.match(text):
+        return f"{match[1]} {match[2]} with {match[3]}"
+    if match := _TURN.match(text):
+        return f"use {match[1]}"
+    if "Looking quickly around you" in text:
+        return "start"
+    return " ".join(_WORDS.findall(text.lower())[:40])
+
+
+def _contents(text: str) -> str:
+    seen = _SEE.search(text)
+    if seen:
+        items = _ITEM.findall(seen[1])
+        return " ".join(f"{kind} {number}" for kind, number in items) if items else "nothing"
+    return "closed" if "is closed" in text else "nothing"
+
+
+@lru_cache(maxsize=65536)
+def compress_action(action: str) -> str:
+    """An action of the past: "go to desk 1" is "go desk 1", "take pen 1 from desk 1" is "take pen 1"."""
+    words = action.split()
+    if words[:2] == ["go", "to"]:
+        return " ".join(["go", *words[2:]])
+    for link in ("from", "to", "with"):
+        if link in words:
+            return " ".join(words[: words.index(link)])
+    return action

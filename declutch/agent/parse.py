@@ -1,0 +1,98 @@
+"""Reading responses: pure functions that nothing a model can emit will crash.
+
+Validity of the format and admissibility of the action are two things: a response may be perfectly
+formed and name an action that does nothing, and the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from declutch.records import Action
+
+_RESPONSE = re.compile(r"\s*<think>(.*?)</think>\s*<action>(.*?)</action>\s*", re.DOTALL)
+_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
+_THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
+_TAG = re.compile(r"</?(?:think|action|answer|advise)>")
+
+_JUDGMENT = re.compile(
+    r"\s*<think>(?P<thought>.*?)</think>"
+    r"\s*<answer>(?P<answer>.*?)</answer>"
+    r"(?:\s*<action>(?P<action>.*?)</action>)?"
+    r"\s*<advise>(?P<advice>.*?)</advise>\s*",
+    re.DOTALL,
+)
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_ADVICE = re.compile(r"<advise>(.*?)</advise>", re.DOTALL)
+_BOXED = re.compile(r"\\boxed\s*\{\s*([01])\s*\}")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A parsed judgment.
+
+    Attributes:
+        value: 1 good, 0 bad, None when no verdict, or more than one, could be read.
+        thought, advice: their texts, "" when absent.
+        better_action: the action proposed instead, "" when absent.
+        is_valid: the judgment had the required format.
+    """
+
+    value: int | None
+    thought: str
+    advice: str
+    better_action: str
+    is_valid: bool
+
+
+def parse_response(text: str, admissible: tuple[str, ...]) -> Action:
+    """Read an agent's response.
+
+    The format is one `<think>` block followed by one `<action>` block and nothing else. An action
+    is still read from a badly formed response when exactly one `<action>` block is there, so that
+    validity costs what the configuration says and not the whole step.
+
+    Args:
+        text: the whole response, an opening tag given by the prompt included.
+        admissible: commands the environment would act on.
+    """
+    match = _RESPONSE.fullmatch(text)
+    is_valid = match is not None and len(_TAG.findall(text)) == 4
+    actions = _ACTION.findall(text)
+    action = _squeeze(actions[0]) if len(actions) == 1 else ""
+    thoughts = _THOUGHT.findall(text)
+    thought = thoughts[0].strip() if thoughts else ""
+    return Action(
+        text=action,
+        thought=thought,
+        tag="think" if thoughts else "",
+        is_valid=is_valid and action != "",
+        is_admissible=action in admissible,
+    )
+
+
+def parse_verdict(text: str) -> Verdict:
+    """Read a judgment; the verdict is `\\boxed{0}` or `\\boxed{1}` inside the one answer block.
+
+    Two different verdicts in one answer are no verdict: a judge must not be paid for hedging.
+    """
+    match = _JUDGMENT.fullmatch(text)
+    tags = 8 if match is not None and match["action"] is not None else 6
+    answers = _ANSWER.findall(text)
+    verdicts = set(_BOXED.findall(answers[0])) if len(answers) == 1 else set()
+    value = int(verdicts.pop()) if len(verdicts) == 1 else None
+    advices = _ADVICE.findall(text)
+    thoughts = _THOUGHT.findall(text)
+    actions = _ACTION.findall(text)
+    return Verdict(
+        value=value,
+        thought=thoughts[0].strip() if thoughts else "",
+        advice=advices[0].strip() if len(advices) == 1 else "",
+        better_action=_squeeze(actions[0]) if len(actions) == 1 else "",
+        is_valid=match is not None and value is not None and len(_TAG.findall(text)) == tags,
+    )
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,134 @@
+"""What the agent is shown: a view of the episode, rendered afresh at every step.
+
+Nothing of earlier responses but the actions enters a prompt (METHOD, section 1). The wording lives
+in the template files beside this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Literal
+
+from declutch.agent.compact import (
+    NOTHING_HAPPENS,
+    compress_action,
+    compress_observation,
+    compress_room,
+    task_of,
+)
+from declutch.records import Episode
+
+PromptForm = Literal["compact", "full"]
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known at one step.
+
+    Attributes:
+        intro: the first observation, which states the task.
+        observation: the current observation.
+        informative: the last observation that was not "Nothing happens.".
+        inventory: what is carried, "" when nothing.
+        admissible: commands that would do something now.
+        history: all (observation, action) pairs so far, oldest first.
+        guidelines: suggestions to follow; always () in evaluation.
+    """
+
+    intro: str
+    observation: str
+    informative: str
+    inventory: str
+    admissible: tuple[str, ...]
+    history: tuple[tuple[str, str], ...] = ()
+    guidelines: tuple[str, ...] = ()
+
+
+def render_agent(view: View, form: PromptForm, history_length: int) -> str:
+    """The agent's prompt as text.
+
+    Args:
+        view: the current step.
+        form: "full" has the content of the papers' prompt, "compact" is for tiny models and ends
+            with the opening tag of the response.
+        history_length: latest pairs shown (compact: actions only).
+    """
+    recent = view.history[-history_length:] if history_length else ()
+    if form == "compact":
+        return _render_compact(view, recent)
+    guidelines = ""
+    if view.guidelines:
+        rules = "\n".join(f"- {rule}" for rule in view.guidelines)
+        guidelines = f"Follow these guidelines strictly, in your reasoning too:\n{rules}\n"
+    shown = "".join(f'\n- saw "{_line(saw)}", did "{did}"' for saw, did in recent)
+    return _template("full_agent").format(
+        task=task_of(view.intro) or _line(view.intro),
+        guidelines=guidelines,
+        step_count=len(view.history),
+        history=f"The last {len(recent)} of them:{shown}" if recent else "",
+        step_number=len(view.history) + 1,
+        observation=_line(view.observation),
+        inventory=view.inventory or "nothing",
+        admissible=", ".join(view.admissible),
+    )
+
+
+def render_judge(problem: str, response: str, form: PromptForm) -> str:
+    """The judge's prompt: the agent's own prompt and its whole response."""
+    if form == "compact":
+        # The agent's prompt ends with the tag that its response, given whole here, begins with.
+        problem = problem.removesuffix("<think>").rstrip()
+    return _template(f"{form}_judge").format(problem=problem, response=response)
+
+
+def response_prefix(form: PromptForm) -> str:
+    """The part of the response that the prompt already holds."""
+    return "<think>" if form == "compact" else ""
+
+
+def _render_compact(view: View, recent: tuple[tuple[str, str], ...]) -> str:
+    observation = compress_observation(view.informative)
+    if view.observation == NOTHING_HAPPENS:
+        observation = f"failed ; {observation}"
+    guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
+    return _template("compact_agent").format(
+        task=(task_of(view.intro) or _line(view.intro)).lower(),
+        room=compress_room(view.intro),
+        guidelines=guidelines,
+        history=" , ".join(compress_action(did) for _, did in recent) or "nothing",
+        inventory=view.inventory or "nothing",
+        observation=observation,
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@lru_cache(maxsize=None)
+def _template(name: str) -> str:
+    return (resources.files("declutch.agent") / "templates" / f"{name}.txt").read_text("utf-8")
+
+
+def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -> View:
+    """What the agent knew at one step of a recorded episode."""
+    steps = episode.steps
+    seen = [step.observation for step in steps[: position + 1]]
+    return View(
+        intro=seen[0],
+        observation=seen[-1],
+        informative=last_informative(seen),
+        inventory=steps[position].inventory,
+        admissible=steps[position].admissible,
+        history=tuple((s.observation, s.action.text) for s in steps[:position]),
+        guidelines=guidelines,
+    )
+
+
+def last_informative(observations: Sequence[str]) -> str:
+    """The last observation that says something; the first when none does."""
+    told = (text for text in reversed(observations) if text != NOTHING_HAPPENS)
+    return next(told, observations[0])

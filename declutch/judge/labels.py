@@ -1,0 +1,94 @@
+"""Which steps were good (1) and which bad (0), from two sources that are never mixed.
+
+The rule needs nothing but the episode; the oracle read the environment's true state while the
+episode was played (METHOD, section 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from declutch.agent.prompt import last_informative
+from declutch.records import Episode
+
+Labels = tuple[int | None, ...]
+
+
+def rule_labels(episode: Episode, key: Literal["informative", "raw"] = "informative") -> Labels:
+    """Labels by the papers' rule.
+
+    A step is bad if the observation it was taken from comes back at a later step; good if it is
+    the last of a successful episode; else unlabelled. With key "informative" an observation is
+    the last one that said something plus what is carried, because "Nothing happens." recurs after
+    any slip and would condemn the recovery; "raw" compares the plain text.
+
+    Source: GC section 4.1, RM section 4. Differs: the informative key is ours.
+    """
+    keys = _observation_keys(episode, key)
+    last_seen = {k: position for position, k in enumerate(keys)}
+    labels: list[int | None] = [
+        0 if last_seen[k] > position else None for position, k in enumerate(keys)
+    ]
+    if episode.is_won and labels:
+        labels[-1] = 1
+    return tuple(labels)
+
+
+def oracle_labels(episode: Episode) -> Labels:
+    """Labels from the true state, as recorded while the episode was played.
+
+    A response in an invalid format is bad whatever its action was.
+    """
+    return tuple(0 if not s.action.is_valid else s.oracle_label for s in episode.steps)
+
+
+def _observation_keys(episode: Episode, key: str) -> list[tuple[str, str]]:
+    seen = [step.observation for step in episode.steps]
+    if key == "raw":
+        return [(text, "") for text in seen]
+    return [
+        (last_informative(seen[: position + 1]), step.inventory)
+        for position, step in enumerate(episode.steps)
+    ]
+
+
+@dataclass(frozen=True)
+class LabelStats:
+    """Shares of all steps, and how often the rule is right where the oracle has a word.
+
+    Attributes:
+        good, bad: share of steps a source calls good, bad.
+        precision_good, precision_bad: of the rule's good (bad) steps that the oracle labels too,
+            the share it agrees on; None where there are none.
+    """
+
+    rule_good: float
+    rule_bad: float
+    oracle_good: float
+    oracle_bad: float
+    rule_precision_good: float | None
+    rule_precision_bad: float | None
+
+
+def label_stats(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
+    """Compare the two sources over the same episodes."""
+    pairs = [
+        pair
+        for mine, theirs in zip(rule, oracle, strict=True)
+        for pair in zip(mine, theirs, strict=True)
+    ]
+    total = max(len(pairs), 1)
+
+    def precision(value: int) -> float | None:
+        judged = [o for r, o in pairs if r == value and o is not None]
+        return sum(o == value for o in judged) / len(judged) if judged else None
+
+    return LabelStats(
+        rule_good=sum(r == 1 for r, _ in pairs) / total,
+        rule_bad=sum(r == 0 for r, _ in pairs) / total,
+        oracle_good=sum(o == 1 for _, o in pairs) / total,
+        oracle_bad=sum(o == 0 for _, o in pairs) / total,
+        rule_precision_good=precision(1),
+        rule_precision_bad=precision(0),
+    )

@@ -1,0 +1,97 @@
+"""Choose the steps the actor is asked about: labelled, balanced, spread over tasks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from declutch.judge.labels import Labels
+from declutch.records import Episode
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One step to be judged.
+
+    Attributes:
+        episode, position: which step.
+        label: 1 good, 0 bad.
+        prompt: the judge prompt's text.
+    """
+
+    episode: int
+    position: int
+    label: int
+    prompt: str
+
+
+def select_steps(
+    episodes: Sequence[Episode],
+    labels: Sequence[Labels],
+    count: int,
+    generator: torch.Generator,
+) -> list[tuple[int, int, int]]:
+    """Choose up to `count` labelled steps.
+
+    Both classes get half, so that always answering "bad" cannot pay; when one class has fewer,
+    the other fills up no further than its own half plus what keeps the two equal, i.e. the result
+    is always balanced to within one. Within a class the tasks take turns, and within a task its
+    episodes, so that no long failure fills the list.
+
+    Returns:
+        (episode, position, label) triples in play order.
+    """
+    pools = {value: _by_turns(episodes, labels, value, generator) for value in (0, 1)}
+    half = min(len(pools[0]), len(pools[1]), (count + 1) // 2)
+    chosen = [(e, p, value) for value in (0, 1) for e, p in pools[value][:half]]
+    # An odd count drops one of the last pair: the class to lose it is drawn.
+    if len(chosen) > count:
+        drop = int(torch.randint(2, (1,), generator=generator))
+        chosen.pop(half - 1 if drop == 0 else -1)
+    return sorted(chosen)
+
+
+def build_questions(
+    episodes: Sequence[Episode],
+    chosen: Sequence[tuple[int, int, int]],
+    render: Callable[[Episode, int], str],
+) -> list[Question]:
+    """Write the chosen steps' questions; `render` gives the judge prompt of a step."""
+    return [Question(e, p, label, render(episodes[e], p)) for e, p, label in chosen]
+
+
+def _by_turns(
+    episodes: Sequence[Episode],
+    labels: Sequence[Labels],
+    value: int,
+    generator: torch.Generator,
+) -> list[tuple[int, int]]:
+    """Steps of one class in drawn order, tasks taking turns, and their episodes within a turn."""
+    by_task: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, (episode, marks) in enumerate(zip(episodes, labels, strict=True)):
+        for position, mark in enumerate(marks):
+            if mark == value:
+                by_task[episode.group][index].append(position)
+    queues = []
+    for group in sorted(by_task):
+        lanes = [
+            [(index, p) for p in _shuffled(positions, generator)]
+            for index, positions in sorted(by_task[group].items())
+        ]
+        queues.append(_round_robin(_shuffled(lanes, generator)))
+    return _round_robin(_shuffled(queues, generator))
+
+
+def _round_robin(queues: list[list[T]]) -> list[T]:
+    longest = max((len(q) for q in queues), default=0)
+    return [q[i] for i in range(longest) for q in queues if i < len(q)]
+
+
+def _shuffled(items: list[T], generator: torch.Generator) -> list[T]:
+    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]

@@ -1,0 +1,204 @@
+"""Play episodes with a language model: many at once, finished ones cost nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from declutch.agent.compact import NOTHING_HAPPENS
+from declutch.agent.prompt import View
+from declutch.envs.text_env import Observation, Oracle, TextEnv
+from declutch.records import Completion, Episode, Outcome, Role, Step, TaskId
+from declutch.rollout.engine import Engine
+from declutch.rollout.speaker import Speaker
+
+
+@dataclass(frozen=True)
+class Play:
+    """One episode to play: a task, and the group it belongs to."""
+
+    task: TaskId
+    group: int
+
+
+@dataclass(frozen=True)
+class CollectParams:
+    """How episodes are played.
+
+    Attributes:
+        max_steps: steps per episode at most.
+        temperature: sampling temperature.
+        success_reward: multiplies the environment's reward.
+        role: who plays.
+        guidelines: suggestions shown in every prompt; () in evaluation.
+        ask_oracle: record the oracle's label of every action.
+    """
+
+    max_steps: int
+    temperature: float
+    success_reward: float = 1.0
+    role: Role = Role.AGENT
+    guidelines: tuple[str, ...] = ()
+    ask_oracle: bool = False
+
+
+def collect(
+    plays: Sequence[Play],
+    make_env: Callable[[], TextEnv],
+    speaker: Speaker,
+    engine: Engine,
+    params: CollectParams,
+    generator: torch.Generator,
+    on_finished: Callable[[Episode], None] | None = None,
+    max_live: int = 512,
+) -> list[Episode]:
+    """Play every item of `plays` to its end.
+
+    Episodes are advanced together, one step each per call of the engine; one that has finished
+    leaves, and one that waits takes its place, so that at most `max_live` environments exist. An
+    environment that raises ends its episode as ENV_ERROR, which callers count and never train on.
+
+    Args:
+        plays: what to play; equal groups must mean equal tasks.
+        make_env: makes a live environment.
+        speaker: renders prompts and reads responses.
+        engine: samples responses.
+        params: see `CollectParams`.
+        generator: the only source of randomness.
+        on_finished: told of every finished episode, for progress.
+        max_live: environments alive at once.
+    Returns:
+        Episodes in the order of `plays`.
+    """
+    waiting = list(enumerate(plays))[::-1]
+    idle: list[TextEnv] = []
+    live: list[_Live] = []
+    finished: dict[int, Episode] = {}
+
+    def finish(episode: _Live, outcome: Outcome) -> None:
+        finished[episode.index] = episode.close(outcome, params.role)
+        idle.append(episode.env)
+        if on_finished is not None:
+            on_finished(finished[episode.index])
+
+    try:
+        while waiting or live:
+            while waiting and len(live) < max_live:
+                index, play = waiting.pop()
+                started = _start(index, play, idle.pop() if idle else make_env())
+                if started.error:
+                    finish(started, Outcome.ENV_ERROR)
+                else:
+                    live.append(started)
+            requests = [speaker.request(e.view(params.guidelines)) for e in live]
+            completions = engine.generate(
+                requests, speaker.sampling(params.temperature), generator
+            )
+            still = []
+            for episode, request, completion in zip(live, requests, completions, strict=True):
+                outcome = episode.advance(request.prompt_ids, completion, speaker, params)
+                if outcome is None:
+                    still.append(episode)
+                else:
+                    finish(episode, outcome)
+            live = still
+    finally:
+        for env in [*idle, *(e.env for e in live)]:
+            env.close()
+    return [finished[i] for i in range(len(plays))]
+
+
+@dataclass
+class _Live:
+    """An episode being played."""
+
+    index: int
+    play: Play
+    env: TextEnv
+    intro: str
+    observation: Observation
+    informative: str
+    history: list[tuple[str, str]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    score: float = 0.0
+    error: str = ""
+
+    def view(self, guidelines: tuple[str, ...]) -> View:
+        return View(
+            intro=self.intro,
+            observation=self.observation.text,
+            informative=self.informative,
+            inventory=self.observation.inventory,
+            admissible=self.observation.admissible,
+            history=tuple(self.history),
+            guidelines=guidelines,
+        )
+
+    def advance(
+        self,
+        prompt_ids: torch.Tensor,
+        completion: Completion,
+        speaker: Speaker,
+        params: CollectParams,
+    ) -> Outcome | None:
+        """Play one response; the outcome when it was the last."""
+        before = self.observation
+        action = speaker.read(completion, before.admissible)
+        step = Step(
+            observation=before.text,
+            inventory=before.inventory,
+            admissible=before.admissible,
+            action=action,
+            prompt_ids=prompt_ids,
+            response_ids=completion.token_ids,
+            sample_logprobs=completion.logprobs,
+            reward=0.0,
+            allowed_ids=completion.allowed_ids,
+        )
+        try:
+            label = _oracle_label(self.env, action.text) if params.ask_oracle else None
+            transition = self.env.step(action.text)
+        # Anything an environment raises is its own failure; it must end one episode, not the run.
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+            return Outcome.ENV_ERROR
+        reward = transition.reward * params.success_reward
+        self.steps.append(replace(step, reward=reward, oracle_label=label))
+        self.history.append((before.text, action.text))
+        self.observation = transition.observation
+        self.score = transition.score
+        if transition.observation.text != NOTHING_HAPPENS:
+            self.informative = transition.observation.text
+        if transition.is_won:
+            return Outcome.WON
+        if transition.is_done:
+            return Outcome.FAILED
+        return Outcome.TIMED_OUT if len(self.steps) >= params.max_steps else None
+
+    def close(self, outcome: Outcome, role: Role) -> Episode:
+        return Episode(
+            task=self.play.task,
+            group=self.play.group,
+            role=role,
+            steps=tuple(self.steps),
+            outcome=outcome,
+            score=self.score,
+            final_observation=self.observation.text,
+            error=self.error,
+        )
+
+
+def _oracle_label(env: TextEnv, action: str) -> int | None:
+    return env.label_action(action) if isinstance(env, Oracle) else None
+
+
+def _start(index: int, play: Play, env: TextEnv) -> _Live:
+    try:
+        first = env.reset(play.task)
+    except Exception as error:
+        nothing = Observation("", ())
+        message = f"{type(error).__name__}: {error}"
+        return _Live(index, play, env, "", nothing, "", error=message)
+    return _Live(index, play, env, first.text, first, first.text)

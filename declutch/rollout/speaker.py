@@ -1,0 +1,147 @@
+"""How a language model takes part in an environment: prompt in, action out.
+
+A `Speaker` turns a view into a sampling request and a response into an action; the agent and the
+judge are two speakers of the same model, so that one `collect` plays both.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from declutch.agent.parse import parse_response
+from declutch.agent.prompt import PromptForm, View, render_agent, response_prefix
+from declutch.config import AgentConfig
+from declutch.errors import UserError
+from declutch.records import Action, Completion
+from declutch.rollout.engine import ActionMask, Request, SamplingParams
+
+TAGS = (
+    "<think>",
+    "</think>",
+    "<action>",
+    "</action>",
+    "<answer>",
+    "</answer>",
+    "<advise>",
+    "</advise>",
+    "\\boxed{0}",
+    "\\boxed{1}",
+)
+"""What a tiny model's tokenizer has as single tokens."""
+
+
+class Speaker(Protocol):
+    """A role a model can play."""
+
+    def request(self, view: View) -> Request:
+        """The prompt, and what may be answered."""
+        ...
+
+    def sampling(self, temperature: float) -> SamplingParams:
+        """How to sample this role's responses."""
+        ...
+
+    def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        """The action in a response."""
+        ...
+
+
+class Codec:
+    """A tokenizer with what the speakers ask of it.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        form: prompt form; "full" prompts go through the tokenizer's chat template if it has one.
+    """
+
+    def __init__(self, tokenizer: Any, form: PromptForm) -> None:
+        self.tokenizer = tokenizer
+        self.form = form
+        self.encode_line = lru_cache(maxsize=65536)(self._encode_line)
+
+    def encode_prompt(self, text: str) -> Tensor:
+        """i64[P]."""
+        if self.form == "full" and getattr(self.tokenizer, "chat_template", None):
+            ids = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+            )
+        else:
+            ids = self.tokenizer.encode(text, add_special_tokens=self.form == "full")
+        return torch.tensor(ids, dtype=torch.long)
+
+    def decode(self, ids: Tensor) -> str:
+        """The text of a response, the part the prompt gave included, padding and end tokens not."""
+        text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        for token in (self.tokenizer.eos_token, self.tokenizer.pad_token):
+            if token and token not in TAGS:
+                text = text.replace(token, "")
+        return response_prefix(self.form) + text
+
+    def token_id(self, text: str) -> int | None:
+        """The id of `text` when it is one token, else None."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids[0] if len(ids) == 1 else None
+
+    def single_ids(self, texts: tuple[str, ...]) -> dict[str, int] | None:
+        """The ids of all `texts`, or None when one of them is not a single token."""
+        ids = {text: self.token_id(text) for text in texts}
+        return None if None in ids.values() else {k: v for k, v in ids.items() if v is not None}
+
+    def stop_ids(self, closing_tag: str) -> tuple[int, ...]:
+        ids = [self.token_id(closing_tag), self.tokenizer.eos_token_id]
+        return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+    def _encode_line(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+class Agent:
+    """The model as an agent.
+
+    Raises:
+        UserError: actions are to be masked, but the tokenizer splits the tags.
+    """
+
+    def __init__(self, codec: Codec, config: AgentConfig) -> None:
+        self.codec = codec
+        self.config = config
+        tags = codec.single_ids(("</think>", "<action>", "</action>"))
+        if config.constrain_actions and tags is None:
+            raise UserError(
+                "agent.constrain_actions=true needs <think> and <action> tags that are single "
+                "tokens of the model's tokenizer; set agent.constrain_actions=false, or use a model "
+                "made by `declutch init-tiny`"
+            )
+        self._tags = tags or {}
+
+    def render(self, view: View) -> str:
+        return render_agent(view, self.codec.form, self.config.history_length)
+
+    def request(self, view: View) -> Request:
+        prompt_ids = self.codec.encode_prompt(self.render(view))
+        if not self.config.constrain_actions:
+            return Request(prompt_ids)
+        close = self._tags["</action>"]
+        sequences = tuple((*self.codec.encode_line(a), close) for a in view.admissible)
+        return Request(prompt_ids, ActionMask(self._tags["<action>"], sequences))
+
+    def sampling(self, temperature: float) -> SamplingParams:
+        forced: tuple[tuple[int, int], ...] = ()
+        if self.config.constrain_actions:
+            forced = ((self._tags["</think>"], self._tags["<action>"]),)
+        return SamplingParams(
+            temperature=temperature,
+            max_tokens=self.config.max_response_tokens,
+            stop_ids=self.codec.stop_ids("</action>"),
+            forced_after=forced,
+        )
+
+    def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        return parse_response(self.codec.decode(completion.token_ids), admissible)

@@ -1,0 +1,31 @@
+"""Fixtures every part of the suite shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # Two workers on two cores: more threads only fight.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def alfworld_data() -> Path:
+    """The folder of the official games; tests that need them skip where it is not set."""
+    folder = os.environ.get("ALFWORLD_DATA", "")
+    if not folder:
+        pytest.skip("real games: set ALFWORLD_DATA to the folder that holds json_2.1.1")
+    return Path(folder)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    real = sum("real games" in str(report.longrepr) for report in skipped)
+    if real:
+        terminalreporter.write_line(
+            f"{real} tests on real games skipped: ALFWORLD_DATA is not set", yellow=True
+        )
