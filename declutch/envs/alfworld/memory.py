@@ -1,0 +1,234 @@
+"""What an agent that only reads text knows about a household: a belief, updated purely.
+
+The belief is built from the intro, the observation after every action and the admissible
+commands, and from nothing else; it can be wrong about what it has not looked at, and never about
+what it has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from declutch.envs.text_env import Observation
+from declutch.errors import UserError
+
+PROPERTY_OF = {"clean": "clean", "heat": "hot", "cool": "cool"}
+_VERB_OF = {"clean": "clean", "hot": "heat", "cool": "cool"}
+_OPPOSITE = {"hot": "cool", "cool": "hot"}
+
+_TASK = re.compile(r"Your task is to: (?P<task>[^\n]*?)\.?\s*$")
+_GOAL = re.compile(
+    r"(?:examine the (?P<look_a>.+) with the (?P<lamp_a>.+)"
+    r"|look at (?P<look_b>.+) under the (?P<lamp_b>.+)"
+    r"|(?P<verb>clean|heat|cool) some (?P<processed>.+) and put it (?:in|on) (?P<place_a>.+)"
+    r"|(?:put|find) two (?P<pair>.+?) (?:in|on|and put them (?:in|on)) (?P<place_b>.+)"
+    r"|put (?:an?|some) (?:(?P<property>clean|hot|cool) )?(?P<single>.+) (?:in|on) (?P<place_c>.+))"
+)
+_LISTING = re.compile(r"you see (?P<things>[^.]*)\.")
+_VIEW = re.compile(
+    r"(?:On the (?P<surface>[^.,]+)|The (?P<box>[^.,]+) is open\. In it)"
+    r", you see (?P<things>[^.]*)\."
+)
+_DONE = re.compile(
+    r"You (?:pick up the (?P<taken>.+) from the (?P<source>.+)"
+    r"|move the (?P<moved>.+) to the (?P<place>.+)"
+    r"|(?P<verb>clean|heat|cool) the (?P<processed>.+) using the .+"
+    r"|turn on the (?P<lamp>.+))\.$"
+)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A household task, read from its sentence.
+
+    Attributes:
+        object_type: what has to be moved or looked at.
+        receptacle_type: where it has to end up, "" when it has to be held under a lamp.
+        lamp_type: the lamp to look at it under, "" otherwise.
+        process: "clean", "heat", "cool" or "".
+        count: how many objects, 1 or 2, must end up in the same receptacle.
+    """
+
+    object_type: str
+    receptacle_type: str = ""
+    lamp_type: str = ""
+    process: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What the agent knows; never mutated.
+
+    Attributes:
+        goal: the task.
+        receptacles: every receptacle of the intro, in its order.
+        here: receptacles at the agent's place.
+        admissible: the commands that would do something now.
+        searched: receptacles whose content has been seen.
+        where: receptacle in which an object was last seen; a held object is in none.
+        closed, opened: receptacles known to be so.
+        held: the object in hand, "" when none.
+        origin: the receptacle the held object was taken from.
+        properties: pairs (object, "clean" | "hot" | "cool").
+        lit: lamps turned on so far.
+        fixed: objects of the goal's type that turned out not to be takeable.
+        num_steps: actions played so far.
+    """
+
+    goal: Goal
+    receptacles: tuple[str, ...]
+    here: frozenset[str]
+    admissible: frozenset[str]
+    searched: frozenset[str] = frozenset()
+    where: Mapping[str, str] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+    opened: frozenset[str] = frozenset()
+    held: str = ""
+    origin: str = ""
+    properties: frozenset[tuple[str, str]] = frozenset()
+    lit: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
+    num_steps: int = 0
+
+
+def type_of(name: str) -> str:
+    """The type of a numbered thing: "alarmclock 2" is an "alarmclock"."""
+    return name.rsplit(" ", 1)[0]
+
+
+def parse_goal(text: str) -> Goal:
+    """The goal stated in an intro text.
+
+    Raises:
+        UserError: the text states no task, or one in unknown words.
+    """
+    stated = _TASK.search(text)
+    if stated is None:
+        raise UserError(f"no 'Your task is to:' line in the first observation: {text[:120]!r}")
+    words = _GOAL.fullmatch(stated["task"])
+    if words is None:
+        raise UserError(
+            f"unknown household task {stated['task']!r}: the expert knows the twelve sentences of "
+            "ALFWorld's task templates (put, clean, heat, cool, find two, look at)"
+        )
+    if look := words["look_a"] or words["look_b"]:
+        return Goal(look, lamp_type=words["lamp_a"] or words["lamp_b"])
+    if words["pair"]:
+        return Goal(words["pair"], words["place_b"], count=2)
+    if words["verb"]:
+        return Goal(words["processed"], words["place_a"], process=words["verb"])
+    process = _VERB_OF[words["property"]] if words["property"] else ""
+    return Goal(words["single"], words["place_c"], process=process)
+
+
+def parse_things(listing: str) -> tuple[str, ...]:
+    """Names in "a mug 2, a pen 1, and a cd 3"; () for "nothing"."""
+    parts = (part.removeprefix("and ") for part in listing.split(", "))
+    return tuple(part.split(" ", 1)[1] for part in parts if part[:2] in ("a ", "an"))
+
+
+def initial_belief(observation: Observation) -> Belief:
+    """The belief after the intro.
+
+    Raises:
+        UserError: the text states no known task.
+    """
+    goal = parse_goal(observation.text)
+    listing = _LISTING.search(observation.text)
+    things = parse_things(listing["things"]) if listing else ()
+    start = Belief(goal, things, frozenset(), frozenset())
+    return _read_commands(start, observation.admissible)
+
+
+def update_belief(belief: Belief, action: str, observation: Observation) -> Belief:
+    """The belief after `action` was answered by `observation`; any action, the agent's or not."""
+    after = _read_effect(belief, observation.text)
+    view = _VIEW.search(observation.text)
+    if view is not None and not action.startswith("look"):
+        place = view["surface"] or view["box"]
+        after = _see(after, place, parse_things(view["things"]))
+    after = replace(after, num_steps=belief.num_steps + 1)
+    return _read_commands(after, observation.admissible)
+
+
+def _see(belief: Belief, place: str, things: Iterable[str]) -> Belief:
+    where = {thing: at for thing, at in belief.where.items() if at != place}
+    where.update((thing, place) for thing in things)
+    return replace(belief, where=where, searched=belief.searched | {place})
+
+
+def _read_effect(belief: Belief, text: str) -> Belief:
+    done = _DONE.match(text)
+    if done is None:
+        return belief
+    if done["taken"]:
+        where = {thing: at for thing, at in belief.where.items() if thing != done["taken"]}
+        return replace(belief, where=where, held=done["taken"], origin=done["source"])
+    if done["moved"]:
+        where = {**belief.where, done["moved"]: done["place"]}
+        return replace(belief, where=where, held="", origin="")
+    if done["verb"]:
+        return replace(
+            belief,
+            properties=_processed(belief.properties, done["processed"], PROPERTY_OF[done["verb"]]),
+        )
+    if done["lamp"]:
+        return replace(belief, lit=belief.lit | {done["lamp"]})
+    return belief
+
+
+def _processed(
+    properties: frozenset[tuple[str, str]], thing: str, gained: str
+) -> frozenset[tuple[str, str]]:
+    lost = {(thing, _OPPOSITE[gained])} if gained in _OPPOSITE else set()
+    return (properties - lost) | {(thing, gained)}
+
+
+def _read_commands(belief: Belief, admissible: tuple[str, ...]) -> Belief:
+    """Admissible commands tell what is here, what is open and, with free hands, what lies here."""
+    known = frozenset(belief.receptacles)
+    here, closed, opened = set(), set(), set()
+    lying: dict[str, str] = {}
+    lamps = []
+    for command in admissible:
+        if command.startswith("go to "):
+            continue
+        verb, _, rest = command.partition(" ")
+        if verb == "examine" and rest in known:
+            here.add(rest)
+        elif verb == "take":
+            thing, _, place = rest.partition(" from ")
+            lying[thing] = place
+        elif verb == "open":
+            closed.add(rest)
+        elif verb == "close":
+            opened.add(rest)
+        elif verb == "use":
+            lamps.append(rest)
+    where = {thing: at for thing, at in belief.where.items() if thing != belief.held} | lying
+    where.update((lamp, next(iter(sorted(here)), "")) for lamp in lamps if lamp not in where)
+    accessible = here - closed if not belief.held else set(lying.values())
+    return replace(
+        belief,
+        here=frozenset(here),
+        admissible=frozenset(admissible),
+        searched=belief.searched | accessible,
+        where=where,
+        closed=(belief.closed - opened) | closed,
+        opened=(belief.opened - closed) | opened,
+        fixed=belief.fixed | _not_takeable(belief, where, accessible, lying),
+    )
+
+
+def _not_takeable(
+    belief: Belief, where: Mapping[str, str], accessible: set[str], lying: Mapping[str, str]
+) -> frozenset[str]:
+    wanted = belief.goal.object_type
+    return frozenset(
+        thing
+        for thing, place in where.items()
+        if place in accessible and thing not in lying and type_of(thing) == wanted
+    )
