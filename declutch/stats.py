@@ -1,0 +1,229 @@
+"""Means with 95% intervals, and paired differences, for success rates over games.
+
+Notation: G games, R training runs (seeds). The game is the unit of chance throughout: several
+evaluation seeds of one game are averaged first, so that replaying a game narrows nothing but that
+game's own noise. Missing plays are NaN and weigh nothing. Every random draw comes from an explicit
+seed, so the same data give the same interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 10_000
+CELLS_PER_CHUNK = 1_000_000
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its interval.
+
+    Attributes:
+        mean: the point estimate; NaN when n is 0.
+        low, high: ends of the interval; NaN when n is 0.
+        n: units behind the mean, as the caller counts them (plays, or games).
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Exact McNemar test on paired outcomes.
+
+    Attributes:
+        only_first: games won by the first alone.
+        only_second: games won by the second alone.
+        p_value: two-sided; 1 where the two never differ.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
+    """Success share of n independent plays with Wilson's score interval."""
+    if n == 0:
+        return NOTHING
+    interval = binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
+    return Estimate(num_successes / n, float(interval.low), float(interval.high), n)
+
+
+def bootstrap_mean(
+    values: ArrayLike,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Mean with a percentile interval from a cluster bootstrap over games.
+
+    Args:
+        values: f[G], one number per game (already averaged over evaluation seeds), or f[R, G]
+            with one row per training run, all on the same games; NaN where not played. With
+            several runs each resample draws runs first, then one set of games that all of its
+            runs share, since a hard game is hard for every run.
+        num_resamples: bootstrap resamples.
+        seed: of the resampling alone.
+        confidence: two-sided coverage.
+    Returns:
+        The mean over played cells; `n` counts games played at least once. Two or three runs are
+        too few to show how runs differ: the interval is then too narrow in that direction.
+    """
+    return bootstrap_mean_of_strata(
+        [values], num_resamples=num_resamples, seed=seed, confidence=confidence
+    )
+
+
+def bootstrap_mean_of_strata(
+    strata: Sequence[ArrayLike],
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Unweighted mean of the strata's means (levels, say), games resampled within each.
+
+    Args:
+        strata: as `values` of `bootstrap_mean`; the same R in each, row r being the same run,
+            drawn together in all strata.
+    """
+    matrices = [_played_games(stratum) for stratum in strata]
+    if not matrices or any(matrix.shape[1] == 0 for matrix in matrices):
+        return NOTHING
+    rng = np.random.default_rng(seed)
+    num_runs = matrices[0].shape[0]
+    runs = rng.multinomial(num_runs, np.full(num_runs, 1 / num_runs), size=num_resamples)
+    means = np.mean([_resampled_means(matrix, runs, rng) for matrix in matrices], axis=0)
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(means, [tail, 1 - tail])
+    mean = float(np.mean([np.nanmean(matrix) for matrix in matrices]))
+    return Estimate(mean, float(low), float(high), sum(matrix.shape[1] for matrix in matrices))
+
+
+def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Estimate:
+    """Success share with the interval that suits the data.
+
+    One run and one evaluation seed: Wilson over the plays. Otherwise the cluster bootstrap over
+    games (and runs). A bootstrap of nothing but failures, or of nothing but successes, would have
+    zero width; there Wilson with one play per game is given, which is the wider of the two.
+
+    Args:
+        values: shares in [0, 1], as in `bootstrap_mean`.
+        num_seeds: evaluation seeds that were averaged into each value.
+    Returns:
+        `n` counts games.
+    """
+    matrix = _played_games(values)
+    num_games = matrix.shape[1]
+    if num_games == 0:
+        return NOTHING
+    mean = float(np.nanmean(matrix))
+    if mean in (0.0, 1.0) or (matrix.shape[0] == 1 and num_seeds == 1):
+        return wilson(round(mean * num_games), num_games)
+    return bootstrap_mean(matrix, seed=seed)
+
+
+def mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
+    """Unweighted mean of independent estimates, its interval by variance recovery.
+
+    Each end adds in squares the distances of the parts' ends from their means, so parts at 0 or 1
+    keep their one-sided uncertainty.
+
+    Source: Zou and Donner 2008, "Construction of confidence intervals about effect measures: a
+    general approach", Statistics in Medicine 27 (MOVER).
+    """
+    if not estimates or any(part.n == 0 for part in estimates):
+        return NOTHING
+    count = len(estimates)
+    mean = math.fsum(part.mean for part in estimates) / count
+    below = math.hypot(*(part.mean - part.low for part in estimates)) / count
+    above = math.hypot(*(part.high - part.mean for part in estimates)) / count
+    return Estimate(mean, mean - below, mean + above, sum(part.n for part in estimates))
+
+
+def paired_difference(
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Mean of `after - before` on the same games, with a cluster bootstrap interval.
+
+    Args:
+        before, after: f[G] or f[R, G], column g being the same game in both and row r a pair of
+            runs; a cell counts where both were played.
+    """
+    first, second = _as_matrix(before), _as_matrix(after)
+    if first.shape != second.shape:
+        raise ValueError(f"paired data differ in shape: {first.shape} and {second.shape}")
+    return bootstrap_mean(
+        second - first, num_resamples=num_resamples, seed=seed, confidence=confidence
+    )
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
+    """Exact test that two policies win equally often, from one play of each game by each.
+
+    Args:
+        first, second: bool[G], the same games in the same order.
+    """
+    one, two = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if one.shape != two.shape:
+        raise ValueError(f"paired data differ in shape: {one.shape} and {two.shape}")
+    only_first, only_second = int((one & ~two).sum()), int((two & ~one).sum())
+    differing = only_first + only_second
+    p_value = float(binomtest(only_second, differing, 0.5).pvalue) if differing else 1.0
+    return McNemar(only_first, only_second, p_value)
+
+
+def _as_matrix(values: ArrayLike) -> FloatArray:
+    matrix = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if matrix.ndim != 2:
+        raise ValueError(f"expected [games] or [runs, games], got shape {matrix.shape}")
+    return matrix
+
+
+def _played_games(values: ArrayLike) -> FloatArray:
+    matrix = _as_matrix(values)
+    return matrix[:, ~np.isnan(matrix).all(axis=0)]
+
+
+def _resampled_means(
+    matrix: FloatArray, runs: NDArray[np.int64], rng: np.random.Generator
+) -> FloatArray:
+    """f[B]: mean of each resample of `matrix` [R, G]; `runs` [B, R] says how often a run counts."""
+    num_runs, num_games = matrix.shape
+    is_played = ~np.isnan(matrix)
+    filled = np.where(is_played, matrix, 0.0)
+    chunk = max(1, CELLS_PER_CHUNK // (num_runs * num_games))
+    means = []
+    for start in range(0, len(runs), chunk):
+        weight = runs[start : start + chunk].T  # [R, b]
+        games = rng.integers(0, num_games, size=(weight.shape[1], num_games))
+        total = (filled[:, games].sum(axis=2) * weight).sum(axis=0)
+        count = (is_played[:, games].sum(axis=2) * weight).sum(axis=0)
+        means.append(np.divide(total, count, out=np.full(len(games), np.nan), where=count > 0))
+    return np.concatenate(means)
