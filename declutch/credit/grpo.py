@@ -1,0 +1,49 @@
+"""Group-relative advantages (GRPO, Dr.GRPO) and the penalty of an invalid format."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from declutch.config import GRPOConfig
+from declutch.credit.segments import find_segments, segment_mean, segment_std, segment_sum
+from declutch.records import Probes, StepTable
+
+STD_EPSILON = 1e-6
+
+
+def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
+    """Episode return against its group: `(R_e - mean) / (std + 1e-6)`, for every step of e.
+
+    Args:
+        table: S steps sorted by (group, episode, position).
+        probes: not used.
+        config: `group_stats` takes mean and std over a group's episodes or over its steps;
+            `std_norm` false leaves the std out (Dr.GRPO).
+    Returns:
+        f32[S], unitless; exactly 0 where all returns of a group are equal or it is a singleton.
+    Source: Shao et al. 2024 (arXiv:2402.03300), section 4.1.2; Liu et al. 2025 (arXiv:2503.20783)
+        for Dr.GRPO. The std is unbiased.
+    """
+    episodes = find_segments(table.episode)
+    returns = segment_sum(table.reward, episodes)  # [E]
+    if config.group_stats == "episodes":
+        advantage = _normalise(returns, table.group[episodes.start], config.std_norm)
+        return advantage[episodes.index].float()
+    return _normalise(returns[episodes.index], table.group, config.std_norm).float()
+
+
+def format_penalty(table: StepTable, advantage: Tensor, penalty: float) -> Tensor:
+    """The advantage less `penalty` where the step's format was invalid: f32[S] -> f32[S].
+
+    It comes after normalisation: inside it, a group of equal returns would be blown up.
+    """
+    return torch.where(table.is_valid, advantage, advantage - penalty)
+
+
+def _normalise(value: Tensor, group: Tensor, std_norm: bool) -> Tensor:
+    groups = find_segments(group)
+    deviation = value - segment_mean(value, groups)[groups.index]
+    if not std_norm:
+        return deviation
+    return deviation / (segment_std(value, groups)[groups.index] + STD_EPSILON)

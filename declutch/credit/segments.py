@@ -1,0 +1,79 @@
+"""Statistics over segments: runs of equal ids in a sorted id column, without a Python loop.
+
+Notation: S entries, N segments. Sums are taken in float64, so that a segment's statistics do not
+depend on what else is in the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Where the segments of a sorted id column lie.
+
+    Attributes:
+        index: i64[S], the segment (0..N-1) of each entry.
+        start: i64[N], each segment's first entry.
+        size: i64[N], entries of each segment.
+    """
+
+    index: Tensor
+    start: Tensor
+    size: Tensor
+
+    def __len__(self) -> int:
+        return int(self.size.numel())
+
+
+def find_segments(ids: Tensor) -> Segments:
+    """Segments of i64[S] ids.
+
+    Raises:
+        ValueError: an id comes back after another one, so that the ids are not grouped.
+    """
+    values, index, size = torch.unique_consecutive(ids, return_inverse=True, return_counts=True)
+    if torch.unique(values).numel() != values.numel():
+        raise ValueError("segment ids must be grouped: equal ids have to be adjacent")
+    return Segments(index=index, start=size.cumsum(0) - size, size=size)
+
+
+def segment_sum(values: Tensor, segments: Segments) -> Tensor:
+    """Sum of each segment: [S] -> f64[N]."""
+    total = torch.zeros(len(segments), dtype=torch.float64)
+    return total.index_add(0, segments.index, values.double())
+
+
+def segment_mean(values: Tensor, segments: Segments) -> Tensor:
+    """Mean of each segment: [S] -> f64[N]; exact where all values of a segment are equal."""
+    first = values.double()[segments.start]
+    offset = values.double() - first[segments.index]
+    return first + segment_sum(offset, segments) / segments.size
+
+
+def segment_std(values: Tensor, segments: Segments) -> Tensor:
+    """Unbiased standard deviation of each segment: [S] -> f64[N]; 0 for a singleton."""
+    deviation = values.double() - segment_mean(values, segments)[segments.index]
+    return (segment_sum(deviation.square(), segments) / (segments.size - 1).clamp(min=1)).sqrt()
+
+
+def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tensor:
+    """What is still to come from each entry on, `sum over k >= t of gamma^(k-t) r_k`.
+
+    Args:
+        reward: [S], each segment in order of time.
+        gamma: discount per entry, in [0, 1].
+    Returns:
+        f64[S].
+    """
+    length = int(segments.size.max()) if len(segments) else 0
+    lag = torch.arange(length)[None, :] - torch.arange(length)[:, None]  # [t, k] -> k - t
+    weight = torch.where(lag >= 0, torch.tensor(gamma, dtype=torch.float64) ** lag.clamp(min=0), 0)
+    time = torch.arange(len(reward)) - segments.start[segments.index]
+    by_time = torch.zeros(len(segments), length, dtype=torch.float64)
+    by_time[segments.index, time] = reward.double()
+    return (by_time @ weight.T)[segments.index, time]

@@ -1,0 +1,63 @@
+"""Episodes to columns: the integer-id table that every advantage function works on."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from declutch.records import Episode, Outcome, Step, StepTable
+
+
+def build_table(episodes: Sequence[Episode]) -> tuple[StepTable, tuple[Step, ...]]:
+    """Flatten episodes into a step table and the steps in the table's order.
+
+    Episodes that ended in an environment error are left out: they are never trained on.
+
+    Args:
+        episodes: any order; members of a group need not be adjacent.
+    Returns:
+        The table of S steps sorted by (group, episode, position), and its S steps. `episode` is
+        the index in `episodes`; `anchor` numbers the distinct pairs (group, observation),
+        `action` and `tag` the distinct texts, all in order of first appearance.
+    """
+    played = [
+        (index, episode)
+        for index, episode in enumerate(episodes)
+        if episode.outcome is not Outcome.ENV_ERROR
+    ]
+    played.sort(key=lambda item: item[1].group)  # stable: episodes keep their order in a group
+    rows = [
+        (index, position, episode, step)
+        for index, episode in played
+        for position, step in enumerate(episode.steps)
+    ]
+    steps = tuple(step for *_, step in rows)
+    table = StepTable(
+        group=_int_column(episode.group for _, _, episode, _ in rows),
+        episode=_int_column(index for index, *_ in rows),
+        position=_int_column(position for _, position, _, _ in rows),
+        anchor=_number_distinct((episode.group, step.observation) for _, _, episode, step in rows),
+        action=_number_distinct(step.action.text for step in steps),
+        tag=_number_distinct(step.action.tag for step in steps),
+        reward=torch.tensor([step.reward for step in steps], dtype=torch.float32),
+        is_valid=_bool_column(step.action.is_valid for step in steps),
+        is_admissible=_bool_column(step.action.is_admissible for step in steps),
+        is_won=_bool_column(episode.is_won for _, _, episode, _ in rows),
+        num_tokens=_int_column(step.response_ids.numel() for step in steps),
+    )
+    return table, steps
+
+
+def _int_column(values: Iterable[int]) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.int64)
+
+
+def _bool_column(values: Iterable[bool]) -> Tensor:
+    return torch.tensor(list(values), dtype=torch.bool)
+
+
+def _number_distinct(keys: Iterable[Hashable]) -> Tensor:
+    ids: dict[Hashable, int] = {}
+    return _int_column(ids.setdefault(key, len(ids)) for key in keys)

@@ -1,0 +1,113 @@
+"""The clipped policy loss with a divergence from a reference; pure, knows no algorithm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from declutch.config import LossConfig
+from declutch.records import TokenBatch
+
+MAX_LOG_RATIO = 20.0
+"""Log-ratios are cut here: exp(20) is far outside any clip range, exp(90) overflows."""
+
+
+@dataclass(frozen=True)
+class LossStats:
+    """Sums over the response tokens of a batch.
+
+    Attributes:
+        num_tokens: how many there are.
+        kl: k3 estimates of the divergence from the reference, in nats; 0 where none is asked for.
+        num_clipped: tokens whose ratio was clipped, i.e. that get no gradient from the advantage.
+        num_capped: tokens whose importance weight hit the cap.
+    """
+
+    num_tokens: int = 0
+    kl: float = 0.0
+    num_clipped: int = 0
+    num_capped: int = 0
+
+
+def loss_normalizer(
+    num_tokens: int, num_sequences: int, config: LossConfig, max_response_tokens: int
+) -> float:
+    """What a mini-batch's summed loss is divided by; at least 1.
+
+    Args:
+        num_tokens: response tokens of the whole mini-batch.
+        num_sequences: samples of the whole mini-batch.
+        config: `aggregation` decides.
+        max_response_tokens: the constant length of "seq-mean-token-sum-norm".
+    """
+    if config.aggregation == "token-mean":
+        return float(max(num_tokens, 1))
+    if config.aggregation == "seq-mean-token-mean":
+        return float(max(num_sequences, 1))
+    return float(max(num_sequences, 1) * max_response_tokens)
+
+
+def policy_loss(
+    logprobs: Tensor, batch: TokenBatch, config: LossConfig, normalizer: float
+) -> tuple[Tensor, LossStats]:
+    """Part of a mini-batch's loss that comes from one of its micro-batches.
+
+    Per token `-w min(r A, clip(r, 1 - low, 1 + high) A) + kl_coef (exp(d) - d - 1)` with r the
+    ratio of the policy to the old policy, d = ref - policy log-probability, and
+    w = min(old / sample, cap) the truncated importance weight, which is 1 where the old
+    log-probabilities are the sampling engine's own.
+
+    Args:
+        logprobs: f32[B, L] of the policy, on any device.
+        batch: B x L tokens.
+        config: clip range, KL weight, importance cap, aggregation.
+        normalizer: from `loss_normalizer` of the whole mini-batch, so that the losses of its
+            micro-batches add up to the mini-batch's.
+    Returns:
+        The differentiable loss, a scalar, and the batch's statistics.
+    Source: Schulman et al. 2017 (arXiv:1707.06347), eq. 7; k3 from Schulman, "Approximating KL
+        divergence"; truncated importance sampling from Ionides 2008.
+    """
+    mask = batch.response_mask
+    policy = logprobs[mask.to(logprobs.device)]  # [N]
+    advantage, old, sample = (
+        field[mask].to(policy.device)
+        for field in (batch.advantage, batch.old_logprobs, batch.sample_logprobs)
+    )
+    ratio = _bounded_exp(policy - old)
+    plain = -ratio * advantage
+    clipped = -ratio.clamp(1 - config.clip_low, 1 + config.clip_high) * advantage
+    importance = _bounded_exp(old - sample)
+    loss = importance.clamp(max=config.importance_cap) * torch.maximum(plain, clipped)
+    kl = torch.zeros_like(policy)
+    if config.kl_coef > 0:
+        kl = k3_divergence(policy, batch.ref_logprobs[mask].to(policy.device))
+        loss = loss + config.kl_coef * kl
+    weight = _token_weight(mask, config).to(policy.device)
+    stats = LossStats(
+        num_tokens=policy.numel(),
+        kl=float(kl.detach().sum()),
+        num_clipped=int((clipped > plain).sum()),
+        num_capped=int((importance > config.importance_cap).sum()),
+    )
+    return (weight * loss).sum() / normalizer, stats
+
+
+def k3_divergence(policy: Tensor, reference: Tensor) -> Tensor:
+    """Per-token estimate of KL(policy || reference) from tokens of the policy; never negative."""
+    difference = (reference - policy).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return difference.exp() - difference - 1
+
+
+def _token_weight(mask: Tensor, config: LossConfig) -> Tensor:
+    """[N] weight of each response token before the normaliser; rows are samples."""
+    if config.aggregation == "seq-mean-token-mean":
+        length = mask.sum(dim=1, keepdim=True).expand(mask.shape)
+        return 1 / length[mask].float()
+    return torch.ones(int(mask.sum()))
+
+
+def _bounded_exp(log_ratio: Tensor) -> Tensor:
+    return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()

@@ -1,0 +1,42 @@
+"""Log-probabilities of responses that are already there, by one pass without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from declutch.learner.forward import token_logprobs
+from declutch.learner.mode import evaluation_mode, vocabulary_size
+from declutch.learner.pack import pack
+from declutch.learner.samples import build_samples
+from declutch.records import Role, Step
+
+
+def probe(
+    model: nn.Module,
+    steps: Sequence[Step],
+    temperature: float,
+    token_budget: int,
+    pad_id: int,
+) -> list[Tensor]:
+    """Log-probability of every response token of every step.
+
+    Args:
+        model: the policy before the update, or the reference.
+        steps: S steps.
+        temperature: what the responses were sampled at.
+        token_budget: tokens of one forward pass, padding included.
+        pad_id: any token of the vocabulary.
+    Returns:
+        S tensors f32[T] on the CPU, in the order of `steps`, under each step's action mask.
+    """
+    samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
+    found: dict[int, Tensor] = {}
+    with evaluation_mode(model), torch.no_grad():
+        for batch in pack(samples, token_budget, pad_id, vocabulary_size(model)):
+            logprobs = token_logprobs(model, batch, temperature)[0].cpu()
+            for row, mask in enumerate(batch.response_mask):
+                found[int(batch.step_id[row, 0])] = logprobs[row, mask]
+    return [found[index] for index in range(len(steps))]
