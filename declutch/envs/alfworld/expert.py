@@ -13,6 +13,7 @@ from declutch.envs.alfworld.memory import (
     PROPERTY_OF,
     Belief,
     initial_belief,
+    places_of,
     type_of,
     update_belief,
 )
@@ -90,14 +91,14 @@ def decide(belief: Belief) -> Intent:
 def _light(belief: Belief) -> Intent | None:
     """Bring the held object to the lamp and turn the lamp on."""
     lamp_type = belief.goal.lamp_type
-    lamps = [lamp for lamp in belief.where if type_of(lamp) == lamp_type]
+    lamps = [lamp for lamp in belief.lamps if type_of(lamp) == lamp_type]
     usable = [lamp for lamp in lamps if f"use {lamp}" in belief.admissible]
     if usable:
         lamp = min(usable, key=_number)
         return Intent("use", f"use {lamp}", lamp_type, lamp)
     if lamps:
         lamp = min(lamps, key=lambda name: (name not in belief.lit, _number(name)))
-        return _approach(belief, belief.where[lamp], "use", lamp_type)
+        return _approach(belief, belief.lamps[lamp], "use", lamp_type)
     return _search(belief, lamp_type)
 
 
@@ -132,8 +133,7 @@ def _obtain(belief: Belief) -> Intent | None:
     wanted = _wanted(belief)
     if not wanted:
         return _search(belief, belief.goal.object_type)
-    thing = min(wanted, key=lambda name: (_fetch_cost(belief, name), _number(name)))
-    place = belief.where[thing]
+    thing, place = min(wanted, key=lambda pair: (_fetch_cost(belief, *pair), _number(pair[0])))
     command = f"take {thing} from {place}"
     if command in belief.admissible:
         return Intent("take", command, type_of(thing), place)
@@ -157,21 +157,22 @@ def _drop_elsewhere(belief: Belief) -> Intent | None:
     return _approach(belief, place, "drop", kind)
 
 
-def _wanted(belief: Belief) -> list[str]:
-    """Known objects of the goal's type that are not already where they should stay."""
+def _wanted(belief: Belief) -> list[tuple[str, str]]:
+    """Known objects of the goal's type that are not already where they should stay, with places."""
     goal = belief.goal
     target = _target(belief) if goal.count > 1 else None
     return [
-        thing
-        for thing, place in belief.where.items()
-        if type_of(thing) == goal.object_type and place != target and thing not in belief.fixed
+        (thing, place)
+        for thing, places in places_of(belief, goal.object_type).items()
+        for place in places
+        if target not in places and thing not in belief.fixed
     ]
 
 
-def _fetch_cost(belief: Belief, thing: str) -> int:
+def _fetch_cost(belief: Belief, thing: str, place: str) -> int:
     process = belief.goal.process
     is_raw = bool(process) and (thing, PROPERTY_OF[process]) not in belief.properties
-    return _reach_cost(belief, belief.where[thing]) + (2 if is_raw else 0)
+    return _reach_cost(belief, place) + (2 if is_raw else 0)
 
 
 def _target(belief: Belief) -> str | None:
@@ -182,15 +183,15 @@ def _target(belief: Belief) -> str | None:
         return None
     placed = dict.fromkeys(places, 0)
     if goal.count > 1:
-        for thing, place in belief.where.items():
-            if place in placed and type_of(thing) == goal.object_type:
-                placed[place] += 1
+        for seen_in in places_of(belief, goal.object_type).values():
+            for place in seen_in:
+                placed[place] = placed.get(place, 0) + 1
     return min(places, key=lambda r: (-placed[r], _reach_cost(belief, r), _number(r)))
 
 
 def _search(belief: Belief, kind: str) -> Intent | None:
     """The unsearched receptacle with the best chance per step."""
-    unsearched = [r for r in belief.receptacles if r not in belief.searched]
+    unsearched = [r for r in belief.receptacles if r not in belief.contents]
     goal = belief.goal
     if kind == goal.object_type and goal.count == 1 and not goal.process:
         # Were one already there, the game would have been won from the start.
@@ -215,7 +216,7 @@ def _approach(belief: Belief, place: str, phase: str, kind: str) -> Intent | Non
 def _reach_cost(belief: Belief, place: str) -> int:
     """Steps until the receptacle is reached and open, as far as known."""
     walk = 0 if place in belief.here else 1
-    presumed_closed = type_of(place) in OPENABLE_TYPES and place not in belief.searched
+    presumed_closed = type_of(place) in OPENABLE_TYPES and place not in belief.contents
     is_closed = place in belief.closed or (presumed_closed and place not in belief.opened)
     return walk + (1 if is_closed else 0)
 

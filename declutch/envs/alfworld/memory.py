@@ -8,7 +8,7 @@ what it has.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from declutch.envs.text_env import Observation
@@ -67,14 +67,14 @@ class Belief:
         receptacles: every receptacle of the intro, in its order.
         here: receptacles at the agent's place.
         admissible: the commands that would do something now.
-        searched: receptacles whose content has been seen.
-        where: receptacle in which an object was last seen; a held object is in none.
+        contents: what was last seen in each receptacle that has been searched.
+        lamps: things that can be used, each with a receptacle where it can be.
         closed, opened: receptacles known to be so.
         held: the object in hand, "" when none.
         origin: the receptacle the held object was taken from.
         properties: pairs (object, "clean" | "hot" | "cool").
         lit: lamps turned on so far.
-        fixed: objects of the goal's type that turned out not to be takeable.
+        fixed: things that turned out not to be takeable.
         num_steps: actions played so far.
     """
 
@@ -82,8 +82,8 @@ class Belief:
     receptacles: tuple[str, ...]
     here: frozenset[str]
     admissible: frozenset[str]
-    searched: frozenset[str] = frozenset()
-    where: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    lamps: Mapping[str, str] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
     opened: frozenset[str] = frozenset()
     held: str = ""
@@ -147,40 +147,48 @@ def update_belief(belief: Belief, action: str, observation: Observation) -> Beli
     """The belief after `action` was answered by `observation`; any action, the agent's or not."""
     after = _read_effect(belief, observation.text)
     view = _VIEW.search(observation.text)
+    contents = dict(after.contents)
     if view is not None and not action.startswith("look"):
-        place = view["surface"] or view["box"]
-        after = _see(after, place, parse_things(view["things"]))
-    after = replace(after, num_steps=belief.num_steps + 1)
+        contents[view["surface"] or view["box"]] = frozenset(parse_things(view["things"]))
+    after = replace(after, contents=contents, num_steps=belief.num_steps + 1)
     return _read_commands(after, observation.admissible)
 
 
-def _see(belief: Belief, place: str, things: Iterable[str]) -> Belief:
-    where = {thing: at for thing, at in belief.where.items() if at != place}
-    where.update((thing, place) for thing in things)
-    return replace(belief, where=where, searched=belief.searched | {place})
+def places_of(belief: Belief, kind: str) -> dict[str, list[str]]:
+    """Known objects of a type that are not in hand, each with the receptacles it was seen in.
+
+    An object can be in several receptacles, and a taken one stays in the others: such are the
+    rules of the game.
+    """
+    prefix = f"{kind} "
+    found: dict[str, list[str]] = {}
+    for place, things in belief.contents.items():
+        for thing in things:
+            if thing.startswith(prefix) and thing != belief.held:
+                found.setdefault(thing, []).append(place)
+    return found
 
 
 def _read_effect(belief: Belief, text: str) -> Belief:
     done = _DONE.match(text)
     if done is None:
         return belief
-    if done["taken"]:
-        where = {thing: at for thing, at in belief.where.items() if thing != done["taken"]}
-        return replace(belief, where=where, held=done["taken"], origin=done["source"])
-    if done["moved"]:
-        where = {**belief.where, done["moved"]: done["place"]}
-        return replace(belief, where=where, held="", origin="")
+    if thing := done["taken"]:
+        contents = dict(belief.contents)
+        contents[done["source"]] = contents.get(done["source"], frozenset()) - {thing}
+        return replace(belief, contents=contents, held=thing, origin=done["source"])
+    if thing := done["moved"]:
+        contents = dict(belief.contents)
+        contents[done["place"]] = contents.get(done["place"], frozenset()) | {thing}
+        return replace(belief, contents=contents, held="", origin="")
     if done["verb"]:
-        return replace(
-            belief,
-            properties=_processed(belief.properties, done["processed"], PROPERTY_OF[done["verb"]]),
-        )
-    if done["lamp"]:
-        return replace(belief, lit=belief.lit | {done["lamp"]})
-    return belief
+        gained = PROPERTY_OF[done["verb"]]
+        properties = _gain(belief.properties, done["processed"], gained)
+        return replace(belief, properties=properties)
+    return replace(belief, lit=belief.lit | {done["lamp"]})
 
 
-def _processed(
+def _gain(
     properties: frozenset[tuple[str, str]], thing: str, gained: str
 ) -> frozenset[tuple[str, str]]:
     lost = {(thing, _OPPOSITE[gained])} if gained in _OPPOSITE else set()
@@ -190,9 +198,8 @@ def _processed(
 def _read_commands(belief: Belief, admissible: tuple[str, ...]) -> Belief:
     """Admissible commands tell what is here, what is open and, with free hands, what lies here."""
     known = frozenset(belief.receptacles)
-    here, closed, opened = set(), set(), set()
-    lying: dict[str, str] = {}
-    lamps = []
+    here, closed, opened, usable = set(), set(), set(), set()
+    takeable: dict[str, set[str]] = {}
     for command in admissible:
         if command.startswith("go to "):
             continue
@@ -201,34 +208,37 @@ def _read_commands(belief: Belief, admissible: tuple[str, ...]) -> Belief:
             here.add(rest)
         elif verb == "take":
             thing, _, place = rest.partition(" from ")
-            lying[thing] = place
+            takeable.setdefault(place, set()).add(thing)
         elif verb == "open":
             closed.add(rest)
         elif verb == "close":
             opened.add(rest)
         elif verb == "use":
-            lamps.append(rest)
-    where = {thing: at for thing, at in belief.where.items() if thing != belief.held} | lying
-    where.update((lamp, next(iter(sorted(here)), "")) for lamp in lamps if lamp not in where)
-    accessible = here - closed if not belief.held else set(lying.values())
-    return replace(
+            usable.add(rest)
+    after = replace(
         belief,
         here=frozenset(here),
         admissible=frozenset(admissible),
-        searched=belief.searched | accessible,
-        where=where,
         closed=(belief.closed - opened) | closed,
         opened=(belief.opened - closed) | opened,
-        fixed=belief.fixed | _not_takeable(belief, where, accessible, lying),
+        lamps=_place_lamps(belief, here, usable),
     )
+    return after if belief.held else _see_takeable(after, here - closed, takeable)
 
 
-def _not_takeable(
-    belief: Belief, where: Mapping[str, str], accessible: set[str], lying: Mapping[str, str]
-) -> frozenset[str]:
-    wanted = belief.goal.object_type
-    return frozenset(
-        thing
-        for thing, place in where.items()
-        if place in accessible and thing not in lying and type_of(thing) == wanted
-    )
+def _place_lamps(belief: Belief, here: set[str], usable: set[str]) -> Mapping[str, str]:
+    """What can be used here stands in a receptacle here; which one makes no difference."""
+    new = usable - belief.lamps.keys()
+    return {**belief.lamps, **dict.fromkeys(new, min(here))} if new and here else belief.lamps
+
+
+def _see_takeable(belief: Belief, accessible: set[str], takeable: Mapping[str, set[str]]) -> Belief:
+    """With free hands, whatever here cannot be taken never can."""
+    contents = dict(belief.contents)
+    fixed = belief.fixed
+    for place in accessible:
+        seen = contents.get(place, frozenset())
+        offered = takeable.get(place, set())
+        fixed |= seen - offered
+        contents[place] = seen | offered
+    return replace(belief, contents=contents, fixed=fixed)
