@@ -1,0 +1,181 @@
+"""Evaluation: every game of a level exactly once per seed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from declutch.config import EvalConfig
+from declutch.envs.alfworld.expert import Expert
+from declutch.envs.splits import manifest_hash
+from declutch.envs.text_env import Observation, Suite
+from declutch.errors import UserError
+from declutch.policy import Policy
+from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
+from declutch.results import EvalResult, GameResult, game_result
+from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.streams import fixed_order, stream
+
+Player = Callable[[Sequence[TaskId], int], list[Episode]]
+"""Plays tasks under an evaluation seed."""
+
+
+def evaluate(
+    player: Player,
+    suite: Suite,
+    config: EvalConfig,
+    max_steps: int,
+    name: str,
+    temperature: float,
+    protocol: str = "",
+) -> EvalResult:
+    """Play the levels of `config` with every seed.
+
+    Args:
+        player: plays tasks, see `model_player` and `scripted_player`.
+        config: levels, seeds, and how many games of a level.
+        max_steps: recorded in the result.
+        name: of the policy, for tables.
+        temperature: recorded in the result; NaN where the policy does not sample.
+        protocol: cold-start protocol behind the policy.
+    Raises:
+        UserError: a level without games.
+    """
+    started = time.perf_counter()
+    levels = {level: suite.tasks(level) for level in config.levels}
+    games: list[GameResult] = []
+    for level, tasks in levels.items():
+        if not tasks:
+            raise UserError(f"level {level} of suite {suite.name} has no games")
+        chosen = list(tasks)
+        if config.max_games is not None:
+            chosen = fixed_order(tasks)[: config.max_games]
+        for seed in config.seeds:
+            games += [game_result(episode, level, seed) for episode in player(chosen, seed)]
+    return EvalResult(
+        policy=name,
+        temperature=temperature,
+        protocol=protocol,
+        manifests={level: manifest_hash(tasks) for level, tasks in levels.items()},
+        games=tuple(games),
+        suite=suite.name,
+        max_steps=max_steps,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def model_player(
+    policy: Policy,
+    suite: Suite,
+    max_steps: int,
+    temperature: float,
+    on_finished: Callable[[Episode], None] | None = None,
+) -> Player:
+    """A language model; suggestions never enter its prompts."""
+
+    def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
+        return collect(
+            [Play(task, index) for index, task in enumerate(tasks)],
+            suite.make_env,
+            policy.agent,
+            policy.engine,
+            CollectParams(max_steps=max_steps, temperature=temperature),
+            stream(seed, "evaluation"),
+            on_finished,
+        )
+
+    return play
+
+
+def scripted_player(
+    name: str,
+    suite: Suite,
+    max_steps: int,
+    on_finished: Callable[[Episode], None] | None = None,
+) -> Player:
+    """The "expert", or a "random" choice among the admissible commands.
+
+    Raises:
+        UserError: another name.
+    """
+    if name not in ("expert", "random"):
+        raise UserError(f"no scripted policy is called {name!r}; there are expert and random")
+
+    def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
+        episodes = []
+        for index, task in enumerate(tasks):
+            chooser = _ExpertChooser(seed) if name == "expert" else _RandomChooser(seed, index)
+            episodes.append(_play_scripted(task, index, suite, chooser, max_steps))
+            if on_finished is not None:
+                on_finished(episodes[-1])
+        return episodes
+
+    return play
+
+
+class _RandomChooser:
+    def __init__(self, seed: int, index: int) -> None:
+        self._random = random.Random(f"{seed}/{index}")
+        self._admissible: tuple[str, ...] = ()
+
+    def start(self, observation: Observation) -> None:
+        self._admissible = observation.admissible
+
+    def choose(self) -> str:
+        return self._random.choice(self._admissible)
+
+    def tell(self, action: str, observation: Observation) -> None:
+        self._admissible = observation.admissible
+
+
+class _ExpertChooser:
+    def __init__(self, seed: int) -> None:
+        self._expert = Expert(seed=seed)
+
+    def start(self, observation: Observation) -> None:
+        self._expert.reset(observation)
+
+    def choose(self) -> str:
+        return self._expert.act().action
+
+    def tell(self, action: str, observation: Observation) -> None:
+        self._expert.update(action, observation)
+
+
+def _play_scripted(
+    task: TaskId,
+    group: int,
+    suite: Suite,
+    chooser: _RandomChooser | _ExpertChooser,
+    max_steps: int,
+) -> Episode:
+    env = suite.make_env()
+    observation = env.reset(task)
+    chooser.start(observation)
+    steps: list[Step] = []
+    outcome, score = Outcome.TIMED_OUT, 0.0
+    while len(steps) < max_steps:
+        text = chooser.choose()
+        transition = env.step(text)
+        action = Action(text, "", "", True, text in observation.admissible)
+        nothing = empty_float()
+        steps.append(
+            Step(
+                observation=observation.text,
+                inventory=observation.inventory,
+                admissible=observation.admissible,
+                action=action,
+                prompt_ids=nothing.long(),
+                response_ids=nothing.long(),
+                sample_logprobs=nothing,
+                reward=transition.reward,
+            )
+        )
+        observation, score = transition.observation, transition.score
+        chooser.tell(text, observation)
+        if transition.is_won or transition.is_done:
+            outcome = Outcome.WON if transition.is_won else Outcome.FAILED
+            break
+    env.close()
+    return Episode(task, group, Role.AGENT, tuple(steps), outcome, score, observation.text)

@@ -1,0 +1,114 @@
+"""The numbers of one iteration, under the names they have in metrics.jsonl."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from declutch.behaviour import count_actions, shares_of
+from declutch.judge.round import JudgeRound
+from declutch.learner.stats import UpdateStats
+from declutch.records import Episode, Outcome, StepTable
+from declutch.results import EvalResult
+from declutch.summary import summarise
+
+Metrics = dict[str, float]
+Score = tuple[float, float, float, int]
+"""Mean, lower and upper end of the 95% interval, number of games."""
+
+
+def agent_metrics(episodes: Sequence[Episode], table: StepTable, advantage: Tensor) -> Metrics:
+    """How the agent played; episodes that ended in an environment error are only counted."""
+    played = [e for e in episodes if e.outcome is not Outcome.ENV_ERROR]
+    shares = shares_of(count_actions(e) for e in played)
+    by_kind: dict[str, list[bool]] = defaultdict(list)
+    by_group: dict[int, list[float]] = defaultdict(list)
+    for episode in played:
+        by_kind[episode.task.kind].append(episode.is_won)
+        by_group[episode.group].append(sum(step.reward for step in episode.steps))
+    even = [len(set(returns)) == 1 for returns in by_group.values()]
+    return {
+        "agent/success": _mean([e.is_won for e in played]),
+        **{f"agent/success/{kind}": _mean(won) for kind, won in sorted(by_kind.items())},
+        "agent/return": _mean([r for returns in by_group.values() for r in returns]),
+        "agent/num_steps": shares.num_steps,
+        "agent/response_tokens": shares.response_tokens,
+        "agent/invalid_share": shares.invalid,
+        "agent/inadmissible_share": shares.inadmissible,
+        "agent/repeated_share": shares.repeated,
+        "agent/looped_share": shares.looped,
+        "agent/timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
+        "agent/env_errors": len(episodes) - len(played),
+        "agent/zero_variance_share": _mean(even),
+        "agent/num_samples": len(table),
+        "agent/advantage_std": float(torch.std(advantage, correction=0)),
+    }
+
+
+def judge_metrics(judged: JudgeRound) -> Metrics:
+    """How the actor judged, and what the labels were; {} without judging."""
+    if judged.stats is None:
+        return {}
+    labels = {
+        f"labels/{name}": value for name, value in vars(judged.stats).items() if value is not None
+    }
+    counts = {"judge/num_questions": float(len(judged.questions))}
+    if not judged.episodes:
+        return {**counts, **labels}
+    answers = [(judged.questions[e.group].label, e.steps[0].action.text) for e in judged.episodes]
+    accuracy = {
+        f"judge/accuracy_{name}": _mean([a == str(value) for label, a in answers if label == value])
+        for value, name in ((1, "good"), (0, "bad"))
+    }
+    return {
+        **counts,
+        "judge/accuracy": _mean([a == str(label) for label, a in answers]),
+        **accuracy,
+        "judge/unreadable_share": _mean([a == "" for _, a in answers]),
+        "judge/one_share": _mean([a == "1" for _, a in answers]),
+        "judge/response_tokens": _mean(
+            [float(e.steps[0].response_ids.numel()) for e in judged.episodes]
+        ),
+        **labels,
+    }
+
+
+def update_metrics(stats: UpdateStats) -> Metrics:
+    """How the update went; what does not apply is left out."""
+    judge = stats.judge
+    values = {
+        "loss_agent": stats.agent.loss,
+        "loss_judge": judge.loss if judge else None,
+        "kl": stats.agent.kl,
+        "kl_judge": judge.kl if judge else None,
+        "clip_share": stats.agent.clip_share,
+        "capped_share": stats.agent.capped_share,
+        "entropy": stats.agent.entropy,
+        "entropy_judge": judge.entropy if judge else None,
+        "grad_norm": stats.grad_norm,
+        "grad_norm_agent": stats.agent.grad_norm,
+        "grad_norm_judge": judge.grad_norm if judge else None,
+        "grad_cosine": stats.cosine,
+        "judge_scale": stats.judge_scale,
+        "mismatch_mean": stats.mismatch_mean,
+        "mismatch_max": stats.mismatch_max,
+        "num_steps": float(stats.num_steps),
+        "skipped_share": stats.agent.num_skipped / max(stats.agent.num_samples, 1),
+    }
+    return {f"update/{name}": value for name, value in values.items() if value is not None}
+
+
+def eval_scores(result: EvalResult) -> dict[str, Score]:
+    """Level -> success with its interval and n, over all task types."""
+    return {
+        row.level: (row.success.mean, row.success.low, row.success.high, row.success.n)
+        for row in summarise(result)
+        if row.kind == "" and row.level in result.levels
+    }
+
+
+def _mean(values: Sequence[float] | Sequence[bool]) -> float:
+    return float(sum(values)) / len(values) if values else 0.0

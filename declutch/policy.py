@@ -1,0 +1,92 @@
+"""Loading a model with its tokenizer, and choosing where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from declutch.config import Config
+from declutch.errors import UserError
+from declutch.rollout.hf_engine import HFEngine
+from declutch.rollout.speaker import Agent, Codec
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model that can play: the actor, how it reads and writes, how it is sampled."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    codec: Codec
+    agent: Agent
+    engine: HFEngine
+
+    @property
+    def pad_id(self) -> int:
+        return int(pad_token_id(self.tokenizer))
+
+
+def load_policy(path: str | Path, config: Config) -> Policy:
+    """Load a model folder or hub name.
+
+    Raises:
+        UserError: nothing loadable there.
+    """
+    model, tokenizer = load_model(path, config)
+    return make_policy(model, tokenizer, config)
+
+
+def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
+    codec = Codec(tokenizer, config.agent.prompt)
+    agent = Agent(codec, config.agent)
+    engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
+    return Policy(model, tokenizer, codec, agent, engine)
+
+
+def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
+    """A causal language model on the configured device, and its tokenizer."""
+    if not str(path):
+        raise UserError(
+            "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
+            "model with `declutch init-tiny`"
+        )
+    transformers_logging.disable_progress_bar()
+    dtype = getattr(torch, config.model.dtype)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path))
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+    # transformers raises many types for a path that holds no model; all mean the same to a user.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(
+            f"no model can be loaded from {str(path)!r} ({reason}); give a folder with config.json, "
+            "model.safetensors and tokenizer files, or a hub name"
+        ) from None
+    return model.to(pick_device(config.model.device)).eval(), tokenizer
+
+
+def pick_device(name: str) -> torch.device:
+    """The configured device; "auto" is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"model.device={name!r} is no device; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"model.device={name!r}: this machine has no CUDA; use auto or cpu")
+    return device
+
+
+def pad_token_id(tokenizer: Any) -> int:
+    """The id to pad with; the end token where a tokenizer has no padding of its own."""
+    if tokenizer.pad_token_id is not None:
+        return int(tokenizer.pad_token_id)
+    if tokenizer.eos_token_id is not None:
+        return int(tokenizer.eos_token_id)
+    return 0

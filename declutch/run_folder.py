@@ -1,0 +1,207 @@
+"""The folder of a run: its configuration, metrics, evaluations and episodes.
+
+Everything is written so that a crash at any moment leaves a folder that can be continued: lines
+are appended whole, files appear whole, and `rewind` cuts what came after the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from declutch.config import Config, dump_config, parse_config, read_yaml
+from declutch.errors import UserError
+from declutch.judge.round import JudgeRound
+from declutch.records import Episode, StepTable
+from declutch.results import EvalResult, save_result
+from declutch.rollout.speaker import Codec
+
+_NUMBER = re.compile(r"iteration_(\d+)\.jsonl?")
+
+
+class RunFolder:
+    """A run folder; created where it does not exist.
+
+    Raises:
+        UserError: the folder cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot create the run folder {path}: {error.strerror}") from None
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    def has_started(self) -> bool:
+        """Whether a training run has ever written here."""
+        return self.config_path.exists()
+
+    def write_config(self, config: Config) -> None:
+        write_atomically(self.config_path, dump_config(config))
+
+    def read_config(self) -> Config:
+        """The configuration the run was started with."""
+        if not self.has_started():
+            raise UserError(f"{self.path} is no run folder: it has no config.yaml")
+        return parse_config(read_yaml(self.config_path), str(self.config_path))
+
+    def write_facts(self, name: str, facts: Mapping[str, Any]) -> None:
+        """A small JSON file beside the metrics, e.g. what the cold start was."""
+        write_atomically(self.path / name, json.dumps(facts, indent=1, default=str) + "\n")
+
+    def write_evaluation(self, name: str, result: EvalResult) -> None:
+        save_result(result, self.path / "evals" / f"{name}.json")
+
+    def append_metrics(self, metrics: Mapping[str, float]) -> None:
+        """One more line; on the disk before this returns."""
+        line = json.dumps(metrics, sort_keys=False) + "\n"
+        try:
+            with self.metrics_path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.metrics_path}: {error.strerror}; free some space, then "
+                "resume from the last checkpoint"
+            ) from None
+
+    def rewind(self, iteration: int) -> None:
+        """Forget what came after `iteration`, so that it can be done again."""
+        if self.metrics_path.exists():
+            kept = []
+            for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
+                try:
+                    number = json.loads(line)["iteration"]
+                except (ValueError, KeyError, TypeError):
+                    # A line that was being written when the process died.
+                    break
+                if number > iteration:
+                    break
+                kept.append(line + "\n")
+            write_atomically(self.metrics_path, "".join(kept))
+        for file in (*self.path.glob("evals/*.json"), *self.path.glob("episodes/*.jsonl")):
+            match = _NUMBER.fullmatch(file.name)
+            if match and int(match[1]) > iteration:
+                file.unlink()
+
+    def write_episodes(
+        self,
+        iteration: int,
+        episodes: Sequence[Episode],
+        table: StepTable,
+        advantage: Tensor,
+        judged: JudgeRound,
+        codec: Codec,
+        config: Config,
+    ) -> None:
+        """Some episodes in full, for the report's browser: judged ones first, then in order."""
+        rows = describe_episodes(iteration, episodes, table, advantage, judged, codec)
+        judged_ids = {question.episode for question in judged.questions}
+        order = sorted(range(len(rows)), key=lambda i: (i not in judged_ids, i))
+        chosen = sorted(order[: config.train.save_episodes])
+        text = "".join(json.dumps(rows[i]) + "\n" for i in chosen)
+        write_atomically(self.path / "episodes" / f"iteration_{iteration:04d}.jsonl", text)
+
+
+def describe_episodes(
+    iteration: int,
+    episodes: Sequence[Episode],
+    table: StepTable,
+    advantage: Tensor,
+    judged: JudgeRound,
+    codec: Codec,
+) -> list[dict[str, Any]]:
+    """Episodes as plain data, each step with its labels, advantage and judgments."""
+    values = {
+        (int(e), int(p)): float(a)
+        for e, p, a in zip(table.episode, table.position, advantage, strict=True)
+    }
+    judgments = _judgments_by_step(judged, codec)
+    rows = []
+    for index, episode in enumerate(episodes):
+        steps = []
+        for position, step in enumerate(episode.steps):
+            steps.append(
+                {
+                    "prompt": codec.tokenizer.decode(step.prompt_ids.tolist()),
+                    "response": codec.decode(step.response_ids),
+                    "action": step.action.text,
+                    "observation": step.observation,
+                    "is_valid": step.action.is_valid,
+                    "is_admissible": step.action.is_admissible,
+                    "reward": step.reward,
+                    "advantage": values.get((index, position)),
+                    "label_rule": _label(judged.rule, index, position),
+                    "label_oracle": _label(judged.oracle, index, position),
+                    "judgments": judgments.get((index, position), []),
+                }
+            )
+        rows.append(
+            {
+                "iteration": iteration,
+                "task": vars(episode.task),
+                "group": episode.group,
+                "role": episode.role.name.lower(),
+                "outcome": episode.outcome.value,
+                "score": episode.score,
+                "final_observation": episode.final_observation,
+                "steps": steps,
+            }
+        )
+    return rows
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's content; it is the old or the new one, never a part.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}; free some space") from None
+
+
+def _judgments_by_step(
+    judged: JudgeRound, codec: Codec
+) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for judgment in judged.episodes:
+        question = judged.questions[judgment.group]
+        step = judgment.steps[0]
+        found.setdefault((question.episode, question.position), []).append(
+            {
+                "response": codec.decode(step.response_ids),
+                "verdict": int(step.action.text) if step.action.text else None,
+                "reward": step.reward,
+            }
+        )
+    return found
+
+
+def _label(labels: Sequence[Sequence[int | None]], episode: int, position: int) -> int | None:
+    return labels[episode][position] if labels else None

@@ -1,0 +1,161 @@
+"""The stages a command runs, from a configuration to files: one function each, no printing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from declutch.cold_start import SFTProgress, agent_examples, judge_examples, train_sft
+from declutch.config import Config
+from declutch.demos import DemosHeader, read_demos, write_demos
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
+from declutch.errors import UserError
+from declutch.policy import load_model, pad_token_id
+from declutch.rollout.speaker import Codec
+from declutch.run_folder import write_atomically
+from declutch.streams import stream
+from declutch.tiny import init_tiny, vocabulary_texts
+
+COLD_START_FILE = "cold_start.json"
+VOCABULARY_EPISODES = 1200
+"""Plays of all task types that a tiny model's words are collected from."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """What a cold start was.
+
+    Attributes:
+        protocol: "strict" or "declared-share"; "" when the model was never cold-started.
+        num_episodes, num_examples, num_judge_examples: the data.
+        epochs, steps, tokens, seconds, loss: the training.
+    """
+
+    protocol: str
+    num_episodes: int = 0
+    num_examples: int = 0
+    num_judge_examples: int = 0
+    epochs: int = 0
+    steps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = 0.0
+
+
+def set_threads(config: Config) -> None:
+    """Apply `config.threads`; PyTorch keeps its own choice where it is null."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+
+
+def make_demos(
+    config: Config, suite: AlfworldSuite, out: Path, progress: Progress | None = None
+) -> DemosHeader:
+    """Write the demonstrations that `config.sft` describes."""
+    sft = config.sft
+    return write_demos(
+        suite,
+        out,
+        num_episodes=sft.num_episodes,
+        protocol=sft.protocol,
+        held_out_kinds=ALFWORLD_HELD_OUT_KINDS,
+        share=sft.held_out_share,
+        perturb=sft.perturb,
+        max_steps=config.env.max_steps,
+        seed=config.seed,
+        progress=progress,
+    )
+
+
+def make_tiny(
+    config: Config, suite: AlfworldSuite, out: Path, progress: Progress | None = None
+) -> int:
+    """Make a fresh tiny model whose words are those of the suite's games; returns its size.
+
+    Only words are taken from the plays, of all task types: a word the tokenizer lacks could never
+    be read, and none of the expert's choices reaches the model.
+    """
+    plays = out.with_name(f".{out.name}.words.jsonl")
+    try:
+        write_demos(
+            suite,
+            plays,
+            num_episodes=VOCABULARY_EPISODES,
+            protocol="declared-share",
+            held_out_kinds=ALFWORLD_HELD_OUT_KINDS,
+            share=1 / 3,
+            perturb=0.3,
+            max_steps=config.env.max_steps,
+            seed=config.seed + 1,
+            progress=progress,
+        )
+        _, demos = read_demos(plays)
+    finally:
+        plays.unlink(missing_ok=True)
+    model, _ = init_tiny(out, vocabulary_texts(demos), config.tiny, config.seed)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def run_sft(
+    config: Config,
+    demos_path: Path,
+    out: Path,
+    on_step: Callable[[SFTProgress], None] | None = None,
+) -> ColdStart:
+    """Train `config.model.path` on demonstrations and judge samples; write the model to `out`.
+
+    Raises:
+        UserError: demonstrations that break their protocol, a model that cannot be loaded.
+    """
+    header, demos = read_demos(demos_path)
+    if header.protocol != config.sft.protocol:
+        raise UserError(
+            f"{demos_path} was written under the protocol {header.protocol!r}, but "
+            f"sft.protocol={config.sft.protocol!r}; write new demonstrations or change the setting"
+        )
+    model, tokenizer = load_model(config.model.path, config)
+    codec = Codec(tokenizer, config.agent.prompt)
+    history = config.agent.history_length
+    examples = agent_examples(demos, codec, history)
+    judged = judge_examples(
+        demos, codec, history, config.sft.judge_samples, stream(config.seed, "judge-examples")
+    )
+    progress = train_sft(
+        model,
+        [*examples, *judged],
+        config.sft,
+        pad_token_id(tokenizer),
+        stream(config.seed, "sft"),
+        on_step,
+    )
+    facts = ColdStart(
+        protocol=header.protocol,
+        num_episodes=len(demos),
+        num_examples=len(examples),
+        num_judge_examples=len(judged),
+        epochs=progress.epoch,
+        steps=progress.step,
+        tokens=progress.tokens,
+        seconds=progress.seconds,
+        loss=progress.loss,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    write_atomically(out / COLD_START_FILE, json.dumps(vars(facts), indent=1) + "\n")
+    return facts
+
+
+def read_cold_start(model_path: str | Path) -> ColdStart:
+    """What the cold start of a model folder was; protocol "" where the folder does not say."""
+    path = Path(model_path) / COLD_START_FILE
+    if not path.is_file():
+        return ColdStart(protocol="")
+    return ColdStart(**json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,106 @@
+"""A Qwen2 of about a million parameters with a word-level tokenizer of the environment's own words.
+
+Small enough to learn household tasks on a laptop's CPU in minutes; a model folder like any other
+for every command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from declutch.agent.prompt import render_agent
+from declutch.config import TinyConfig
+from declutch.cold_start import demo_view
+from declutch.demos import DemoEpisode
+from declutch.judge.critiques import critique_vocabulary
+from declutch.rollout.speaker import TAGS
+
+MAX_NUMBER = 60
+"""Numbers up to this are words whether or not a text shows them."""
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedTokenizerFast:
+    """A tokenizer that gives every word of `texts`, every number and every tag one token."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    specials = ["<pad>", "<unk>", "<eos>", *TAGS]
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, special_tokens=specials, show_progress=False
+    )
+    tokenizer.train_from_iterator(_with_numbers(texts), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="<eos>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def vocabulary_texts(demos: Sequence[DemoEpisode]) -> Iterator[str]:
+    """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
+    yield from critique_vocabulary()
+    yield "judge rule failed ; : , nothing closed start"
+    for demo in demos:
+        for position, step in enumerate(demo.steps):
+            yield render_agent(demo_view(demo, position), "compact", 6)
+            yield from step.admissible
+            yield step.short_thought
+
+
+def init_tiny(
+    out_dir: Path, texts: Iterable[str], config: TinyConfig, seed: int
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
+    """Make a fresh model and its tokenizer, and save both as a Hugging Face folder.
+
+    The same texts, sizes and seed give the same bytes.
+    """
+    tokenizer = train_tokenizer(texts)
+    model = Qwen2ForCausalLM(_qwen2(config, tokenizer))
+    generator = torch.Generator().manual_seed(seed)
+    _initialise(model, generator)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out_dir)
+    tokenizer.save_pretrained(out_dir)
+    return model, tokenizer
+
+
+def _qwen2(config: TinyConfig, tokenizer: Any) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        use_cache=True,
+    )
+
+
+@torch.no_grad()
+def _initialise(model: Qwen2ForCausalLM, generator: torch.Generator) -> None:
+    # From a generator of our own, so that the model does not depend on what ran before.
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif parameter.dim() == 1:
+            parameter.fill_(1.0)
+        else:
+            parameter.normal_(0.0, 0.02, generator=generator)
+
+
+def _with_numbers(texts: Iterable[str]) -> Iterator[str]:
+    yield " ".join(str(n) for n in range(1, MAX_NUMBER + 1))
+    yield from texts
