@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from types import TracebackType
 from typing import Self, TypeVar
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -169,7 +170,6 @@ class TrainView:
         return " · ".join(parts)
 
     def _render(self) -> RenderableType:
-        tables = Table.grid(padding=(0, 3))
         panels: list[RenderableType] = [
             _metric_table(name, self._metrics, entries)
             for name, entries in SECTIONS
@@ -177,11 +177,9 @@ class TrainView:
         ]
         if any(f"time/{phase}" in self._metrics for phase in PHASES):
             panels.append(_phase_table(self._metrics))
-        if panels:
-            tables.add_row(*panels)
         parts: list[RenderableType] = [self._bar]
         if panels:
-            parts.append(tables)
+            parts.append(Columns(panels, padding=(0, 3)))
         if self._scores:
             parts.append(_score_table(self._scores))
         return Panel(

@@ -5,33 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from declutch.behaviour import Shares
 from declutch.results import EvalResult
-from declutch.stats import Estimate
-from declutch.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
+from declutch.stats import Estimate, McNemar
+from declutch.summary import PairedRow, Row, paired, summarise
 
 DASH = "-"
 
 
 def result_table(*runs: EvalResult) -> Table:
-    """Success and behaviour per level and task type of one evaluation (or of several seeds)."""
+    """Success per level and task type of one evaluation (or of several training seeds)."""
     rows = summarise(*runs)
-    table = Table(title=describe_header(runs), title_justify="left", header_style="bold")
-    table.add_column("level", no_wrap=True)
-    table.add_column("task type", no_wrap=True)
-    headings = ("n", "success %", "95% interval", "steps", "timed out %", "repeated %", "looped %")
-    for heading in (*headings, "invalid %", "inadmissible %", "tokens"):
+    has_errors = any(row.num_env_errors for row in rows)
+    table = _make_table(describe_header(runs), "level and task type")
+    for heading in ("n", "success\n%", "95%\ninterval", "steps", "timed\nout %"):
         table.add_column(heading, justify="right", no_wrap=True)
-    if any(row.num_env_errors for row in rows):
-        table.add_column("env errors (left out)", justify="right", style="red")
+    if has_errors:
+        table.add_column("env errors\nleft out", justify="right", style="red", no_wrap=True)
     for row in rows:
-        _add_section(table, row.level, row.kind)
-        cells = _result_cells(row)
-        if any(other.num_env_errors for other in rows):
-            cells.append(str(row.num_env_errors) if row.num_env_errors else "")
-        table.add_row(*cells, style="" if row.kind else "bold")
+        _add_section(table, row.kind)
+        errors = [str(row.num_env_errors or "")] if has_errors else []
+        table.add_row(*_result_cells(row), *errors, style="" if row.kind else "bold")
+    return table
+
+
+def behaviour_table(*runs: EvalResult) -> Table:
+    """What the actions were, per level, over all plays and over won and other plays apart."""
+    table = _make_table(describe_header(runs), "level and outcome")
+    headings = ("n", "steps", "repeated\n%", "looped\n%", "invalid\n%", "inadmis-\nsible %")
+    for heading in (*headings, "tokens per\nresponse"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in summarise(*runs):
+        if row.kind:
+            continue
+        _add_section(table, "")
+        named = (("all", row.shares), ("won", row.shares_won), ("not won", row.shares_failed))
+        for name, shares in named:
+            first = row.level if name == "all" else f"  {name}"
+            style = "bold" if name == "all" else ""
+            table.add_row(first, *_share_cells(shares), style=style)
     return table
 
 
@@ -43,13 +59,11 @@ def paired_table(
     second = (after,) if isinstance(after, EvalResult) else tuple(after)
     rows = paired(first, second)
     title = f"{first[0].policy} → {second[0].policy} on the same games\n{describe_header(second)}"
-    table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("level", no_wrap=True)
-    table.add_column("task type", no_wrap=True)
-    for heading in ("n", "before %", "after %", "difference", "95% interval", "McNemar p"):
+    table = _make_table(title, "level and task type", padding=0)
+    for heading in ("n", "before\n%", "after\n%", "diff.", "95%\ninterval", "McN.\np"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        _add_section(table, row.level, row.kind)
+        _add_section(table, row.kind)
         table.add_row(*_paired_cells(row), style="" if row.kind else "bold")
     return table
 
@@ -65,7 +79,7 @@ def describe_header(runs: Sequence[EvalResult]) -> str:
         f"protocol {first.protocol}" if first.protocol else "no cold start",
         f"temperature {format_number(first.temperature)}",
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds)) or DASH}",
-        f"n = {plays} plays",
+        f"{plays} plays, n = games",
     ]
     if len(runs) > 1:
         parts.append(f"{len(runs)} training runs")
@@ -92,24 +106,41 @@ def format_number(value: float, digits: int = 3) -> str:
     return DASH if math.isnan(value) else f"{value:.{digits}g}"
 
 
+def _make_table(title: str, first_column: str, padding: int = 1) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        padding=(0, padding),
+    )
+    table.add_column(first_column, no_wrap=True)
+    return table
+
+
 def _result_cells(row: Row) -> list[str | Text]:
-    shares = row.shares
-    count = str(row.success.n)
-    if row.num_plays != row.success.n and row.level != MEAN_LEVEL:
-        count = f"{row.success.n} ({row.num_plays} plays)"
     return [
-        "" if row.kind else row.level,
-        row.kind or "all",
-        count,
+        _name(row.level, row.kind),
+        str(row.success.n),
         format_percent(row.success.mean),
         format_interval(row.success),
-        DASH if math.isnan(shares.num_steps) else f"{shares.num_steps:.1f}",
+        _format_mean(row.shares.num_steps),
         format_percent(row.timed_out),
+    ]
+
+
+def _share_cells(shares: Shares) -> list[str]:
+    return [
+        str(shares.num_episodes),
+        _format_mean(shares.num_steps),
         format_percent(shares.repeated),
         format_percent(shares.looped),
         format_percent(shares.invalid),
         format_percent(shares.inadmissible),
-        DASH if math.isnan(shares.response_tokens) else f"{shares.response_tokens:.1f}",
+        _format_mean(shares.response_tokens),
     ]
 
 
@@ -119,17 +150,30 @@ def _paired_cells(row: PairedRow) -> list[str | Text]:
     if difference.excludes_zero:
         style = "green" if difference.mean > 0 else "red"
     return [
-        "" if row.kind else row.level,
-        row.kind or "all",
+        _name(row.level, row.kind),
         str(difference.n),
         format_percent(row.before),
         format_percent(row.after),
         Text(DASH if difference.n == 0 else f"{100 * difference.mean:+.1f}", style=style),
         Text(format_interval(difference, is_signed=True), style=style),
-        DASH if row.test is None else f"{row.test.p_value:.2g}",
+        _format_p(row.test),
     ]
 
 
-def _add_section(table: Table, level: str, kind: str) -> None:
+def _name(level: str, kind: str) -> str:
+    return f"  {kind}" if kind else level
+
+
+def _format_p(test: McNemar | None) -> str:
+    if test is None:
+        return DASH
+    return "<.001" if test.p_value < 0.001 else f"{test.p_value:.3f}"
+
+
+def _format_mean(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value:.1f}"
+
+
+def _add_section(table: Table, kind: str) -> None:
     if table.row_count and not kind:
         table.add_section()

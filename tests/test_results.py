@@ -25,7 +25,7 @@ from declutch.results import (
 )
 from declutch.stats import bootstrap_mean, mcnemar, mean_of_independent, wilson
 from declutch.summary import paired, summarise
-from declutch.tables import paired_table, result_table
+from declutch.tables import behaviour_table, paired_table, result_table
 
 COUNTS = ActionCounts(steps=10, repeated=2, looped=4, repeated_or_looped=5, response_tokens=90)
 
@@ -56,8 +56,8 @@ def random_result(seed: int, share: float = 0.6, num_games: int = 40, seeds=(0,)
     )
 
 
-def render(table) -> str:
-    console = Console(file=io.StringIO(), width=200)
+def render(table, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(table)
     return console.file.getvalue()
 
@@ -216,11 +216,11 @@ def test_paired_with_no_common_game_shows_nothing():
 
 def test_tables_name_protocol_temperature_and_n():
     games = [*random_result(0).games, replace(play("L0", "z", False), outcome=Outcome.ENV_ERROR)]
-    text = render(result_table(make_result(games)))
+    text = " ".join(render(result_table(make_result(games))).split())
     for word in (
         "protocol strict",
         "temperature 0.4",
-        "n = 120 plays",
+        "120 plays, n = games",
         "env errors",
         "heat",
         "mean",
@@ -228,8 +228,28 @@ def test_tables_name_protocol_temperature_and_n():
         assert word in text
     assert "env errors" not in render(result_table(random_result(0)))
     text = render(paired_table(random_result(0, 0.2), random_result(1, 0.9)))
-    assert "McNemar p" in text
+    assert "McN." in text
     assert "protocol strict" in text
+
+
+def test_behaviour_table_splits_by_outcome():
+    counts = ActionCounts(steps=4, repeated=1, repeated_or_looped=1, invalid=2, response_tokens=20)
+    games = [play("L0", "a", True, counts=counts), play("L0", "b", False)]
+    lines = [line.split() for line in render(behaviour_table(make_result(games))).splitlines()]
+    assert ["won", "1", "4.0", "25.0", "0.0", "50.0", "0.0", "5.0"] in lines
+    assert ["not", "won", "1", "10.0", "20.0", "40.0", "0.0", "0.0", "9.0"] in lines
+    assert ["L0", "2", "7.0", "21.4", "28.6", "14.3", "0.0", "7.9"] in lines
+
+
+def test_tables_fit_eighty_columns():
+    games = [
+        replace(game, kind="pick_clean_then_place_in_recep") for game in random_result(0).games
+    ]
+    one, two = make_result(games), make_result(games[1:])
+    for table in (result_table(one), paired_table(one, two), behaviour_table(one)):
+        text = render(table, width=80)
+        assert "…" not in text
+        assert "pick_clean_then_place_in_recep" in text or "not won" in text
 
 
 def test_table_of_nothing_is_dashes():
