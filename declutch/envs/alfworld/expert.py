@@ -137,23 +137,30 @@ def _obtain(belief: Belief) -> Intent | None:
     command = f"take {thing} from {place}"
     if command in belief.admissible:
         return Intent("take", command, type_of(thing), place)
-    if not belief.held or place not in belief.here or place in belief.closed:
-        return _approach(belief, place, "take", type_of(thing))
-    return _drop_elsewhere(belief)
+    is_refused = (type_of(belief.held), type_of(place)) in belief.refusals
+    if is_refused and (intent := _drop_elsewhere(belief)):
+        return intent
+    return _approach(belief, place, "take", type_of(thing))
 
 
 def _drop_elsewhere(belief: Belief) -> Intent | None:
-    """Free the hand where nothing here accepts what it holds."""
+    """Free the hand where nothing open here accepts what it holds: go to a likelier place."""
     kind = type_of(belief.held)
-    if belief.origin and belief.origin not in belief.here:
-        return _approach(belief, belief.origin, "drop", kind)
-    closed_here = sorted(belief.here & belief.closed)
-    if closed_here:
-        return Intent("drop", f"open {closed_here[0]}", kind, closed_here[0])
-    others = [r for r in belief.receptacles if r not in belief.here]
-    if not others:
+    places = [
+        r
+        for r in belief.receptacles
+        if (kind, type_of(r)) not in belief.refusals
+        and (r not in belief.here or r in belief.closed)
+    ]
+    if not places:
         return None
-    place = max(others, key=lambda r: chance(kind, type_of(r)) / _reach_cost(belief, r))
+    place = max(
+        places,
+        key=lambda r: (
+            r == belief.origin,
+            chance(kind, type_of(r)) / max(1, _reach_cost(belief, r)),
+        ),
+    )
     return _approach(belief, place, "drop", kind)
 
 

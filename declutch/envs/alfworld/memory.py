@@ -75,6 +75,7 @@ class Belief:
         properties: pairs (object, "clean" | "hot" | "cool").
         lit: lamps turned on so far.
         fixed: things that turned out not to be takeable.
+        refusals: pairs (object type, receptacle type) that do not go together.
         num_steps: actions played so far.
     """
 
@@ -91,6 +92,7 @@ class Belief:
     properties: frozenset[tuple[str, str]] = frozenset()
     lit: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    refusals: frozenset[tuple[str, str]] = frozenset()
     num_steps: int = 0
 
 
@@ -223,7 +225,21 @@ def _read_commands(belief: Belief, admissible: tuple[str, ...]) -> Belief:
         opened=(belief.opened - closed) | opened,
         lamps=_place_lamps(belief, here, usable),
     )
-    return after if belief.held else _see_takeable(after, here - closed, takeable)
+    if belief.held:
+        return _see_refusals(after, here - closed)
+    return _see_takeable(after, here - closed, takeable)
+
+
+def _see_refusals(belief: Belief, accessible: set[str]) -> Belief:
+    """What could be put here, were it allowed, may not be put into such receptacles."""
+    held = belief.held
+    kind = type_of(held)
+    refusals = {
+        (kind, type_of(place))
+        for place in accessible
+        if f"move {held} to {place}" not in belief.admissible
+    }
+    return replace(belief, refusals=belief.refusals | refusals) if refusals else belief
 
 
 def _place_lamps(belief: Belief, here: set[str], usable: set[str]) -> Mapping[str, str]:
