@@ -29,7 +29,7 @@ from declutch.envs.alfworld.household_scene import Scene, build_scene, pick, pic
 from declutch.errors import UserError
 
 # Raise it whenever the same seed would give other games.
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 STAMP_FILE: Final = "households.json"
 RELEASE: Final = "json_2.1.1"
 GAME_FILE: Final = "game.tw-pddl"
@@ -239,7 +239,10 @@ def _publish(temporary: Path, out_dir: Path, stamp: str, counts: HouseholdCounts
 
 
 def ensure_households(
-    cache_dir: Path, seed: int = 0, counts: HouseholdCounts | None = None
+    cache_dir: Path,
+    seed: int = 0,
+    counts: HouseholdCounts | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """The data folder of these households below `cache_dir`, generated if need be.
 
@@ -247,6 +250,7 @@ def ensure_households(
         cache_dir: may hold the households of many seeds and counts.
         seed: seed of scenes and games.
         counts: games in each split; None for the defaults.
+        progress: as for `generate_households`.
     Returns:
         a folder that `AlfworldSuite(folder, name="households")` plays.
     Raises:
@@ -255,7 +259,7 @@ def ensure_households(
     counts = counts or HouseholdCounts()
     sizes = f"{counts.train}-{counts.valid_seen}-{counts.valid_unseen}"
     folder = cache_dir / f"households-v{GENERATOR_VERSION}-seed{seed}-{sizes}"
-    generate_households(folder, seed, counts)
+    generate_households(folder, seed, counts, progress)
     return folder
 
 
