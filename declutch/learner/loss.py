@@ -85,7 +85,7 @@ def policy_loss(
     if config.kl_coef > 0:
         kl = k3_divergence(policy, batch.ref_logprobs[mask].to(policy.device))
         loss = loss + config.kl_coef * kl
-    weight = _token_weight(mask, config).to(policy.device)
+    weight = _token_weight(batch, config).to(policy.device)
     stats = LossStats(
         num_tokens=policy.numel(),
         kl=float(kl.detach().sum()),
@@ -101,12 +101,14 @@ def k3_divergence(policy: Tensor, reference: Tensor) -> Tensor:
     return difference.exp() - difference - 1
 
 
-def _token_weight(mask: Tensor, config: LossConfig) -> Tensor:
-    """[N] weight of each response token before the normaliser; rows are samples."""
-    if config.aggregation == "seq-mean-token-mean":
-        length = mask.sum(dim=1, keepdim=True).expand(mask.shape)
-        return 1 / length[mask].float()
-    return torch.ones(int(mask.sum()))
+def _token_weight(batch: TokenBatch, config: LossConfig) -> Tensor:
+    """f32[N], weight of each response token before the normaliser."""
+    mask = batch.response_mask
+    if config.aggregation != "seq-mean-token-mean":
+        return torch.ones(int(mask.sum()))
+    row = torch.arange(len(mask))[:, None].expand(mask.shape)
+    response = (row * mask.shape[1] + batch.segment_ids)[mask]  # [N], a number for each response
+    return 1 / response.bincount()[response].float()
 
 
 def _bounded_exp(log_ratio: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from declutch.learner.forward import token_logprobs
+from declutch.learner.forward import can_share_prompts, token_logprobs
 from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
 from declutch.learner.samples import build_samples
-from declutch.records import Role, Step
+from declutch.records import Role, Step, empty_float
 
 
 def probe(
@@ -35,8 +35,13 @@ def probe(
     samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
     found: dict[int, Tensor] = {}
     with evaluation_mode(model), torch.no_grad():
-        for batch in pack(samples, token_budget, pad_id, vocabulary_size(model)):
-            logprobs = token_logprobs(model, batch, temperature)[0].cpu()
-            for row, mask in enumerate(batch.response_mask):
-                found[int(batch.step_id[row, 0])] = logprobs[row, mask]
-    return [found[index] for index in range(len(steps))]
+        share_prompts = can_share_prompts(model)
+        for batch in pack(samples, token_budget, pad_id, vocabulary_size(model), share_prompts):
+            logprobs = token_logprobs(model, batch, temperature)[0].cpu()[batch.response_mask]
+            step_ids, sizes = batch.step_id[batch.response_mask].unique_consecutive(
+                return_counts=True
+            )
+            parts = logprobs.split(sizes.tolist())
+            found.update(zip(step_ids.tolist(), parts, strict=True))
+    # A step without response tokens is in no batch's response mask.
+    return [found.get(index, empty_float()) for index in range(len(steps))]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from declutch.config import GCDConfig, LossConfig, OptimizerConfig
 from declutch.errors import UserError
-from declutch.learner.forward import token_logprobs
+from declutch.learner.forward import can_share_prompts, token_logprobs
 from declutch.learner.loss import loss_normalizer, policy_loss
 from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
@@ -42,6 +42,7 @@ class PassSettings:
         token_budget: tokens of one pass, padding included.
         pad_id: any token of the vocabulary.
         skip_idle: leave samples out that cannot move the policy; changes nothing but rounding.
+        share_prompts: compute a prompt once for several responses; likewise.
     """
 
     loss: LossConfig
@@ -49,6 +50,7 @@ class PassSettings:
     token_budget: int
     pad_id: int
     skip_idle: bool = True
+    share_prompts: bool = True
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -76,6 +78,7 @@ def update(
     pad_id: int,
     max_response_tokens: int,
     skip_idle: bool = True,
+    share_prompts: bool = True,
 ) -> UpdateStats:
     """Train on one iteration's samples.
 
@@ -92,16 +95,20 @@ def update(
         temperature: what the responses were sampled at.
         max_response_tokens: the agent's limit; "seq-mean-token-sum-norm" divides by it.
         skip_idle: as in `PassSettings`; clip share, KL and entropy are over the rest.
+        share_prompts: as in `PassSettings`, where the model can.
     Raises:
         UserError: the gradient is not finite; the weights are still those of the step before.
         ValueError: no agent samples, or a KL is asked for and a sample has no reference.
     """
     _check(agent, judge, loss)
-    settings = PassSettings(loss, temperature, opt.micro_batch_tokens, pad_id, skip_idle)
+    share_prompts = share_prompts and can_share_prompts(model)
+    settings = PassSettings(
+        loss, temperature, opt.micro_batch_tokens, pad_id, skip_idle, share_prompts
+    )
     steps = []
     with evaluation_mode(model):
         for _ in range(opt.epochs):
-            for agent_ids, judge_ids in plan_steps(len(agent), len(judge), opt, randomness):
+            for agent_ids, judge_ids in plan_steps(len(agent), judge, opt, randomness):
                 agent_part = _differentiate(
                     model, [agent[i] for i in agent_ids], settings, max_response_tokens
                 )
@@ -115,25 +122,35 @@ def update(
 
 
 def plan_steps(
-    num_agent: int, num_judge: int, opt: OptimizerConfig, randomness: Randomness
+    num_agent: int, judge: Sequence[Sample], opt: OptimizerConfig, randomness: Randomness
 ) -> list[tuple[list[int], list[int]]]:
     """Sample indices of each optimizer step of one pass over the data: (agent's, judge's).
 
     `opt.mini_batch` is an upper bound: the steps' sizes differ by one at most, since a small rest
-    would otherwise be a step as long as the others.
+    would otherwise be a step as long as the others. Judgments of one question stay together, so
+    that they can share its prompt.
     """
     if opt.mini_batch is None:
         num_steps = min(opt.num_mini_batches, num_agent)
     else:
         num_steps = math.ceil(num_agent / opt.mini_batch)
     agent_order = torch.randperm(num_agent, generator=randomness.agent)
-    judge_order = torch.randperm(num_judge, generator=randomness.judge)
+    judge_order = torch.tensor(_shuffle_by_prompt(judge, randomness.judge), dtype=torch.int64)
     return [
         (agent_ids.tolist(), judge_ids.tolist())
         for agent_ids, judge_ids in zip(
             agent_order.tensor_split(num_steps), judge_order.tensor_split(num_steps), strict=True
         )
     ]
+
+
+def _shuffle_by_prompt(samples: Sequence[Sample], generator: torch.Generator) -> list[int]:
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for index, sample in enumerate(samples):
+        by_prompt.setdefault(tuple(sample.prompt_ids.tolist()), []).append(index)
+    members = list(by_prompt.values())
+    order = torch.randperm(len(members), generator=generator).tolist()
+    return [index for prompt in order for index in members[prompt]]
 
 
 @dataclass(frozen=True)
@@ -160,7 +177,13 @@ def _differentiate(
         if not (settings.skip_idle and has_no_gradient(sample, settings.loss.kl_coef))
     ]
     sums = PartSums(num_samples=len(samples), num_skipped=len(samples) - len(active))
-    batches = pack(active, settings.token_budget, settings.pad_id, vocabulary_size(model))
+    batches = pack(
+        active,
+        settings.token_budget,
+        settings.pad_id,
+        vocabulary_size(model),
+        settings.share_prompts,
+    )
     for batch in batches:
         logprobs, entropy = token_logprobs(model, batch, settings.temperature)
         loss, loss_stats = policy_loss(logprobs, batch, settings.loss, normalizer)
