@@ -21,10 +21,10 @@ from declutch.envs.alfworld.household_scene import (
 
 # Share of games in which every wanted thing may be shut away; they were rare among the real ones.
 _SHUT_AWAY: Final = {
-    tasks.SIMPLE: 10,
+    tasks.SIMPLE: 20,
     tasks.LOOK: 0,
-    tasks.CLEAN: 35,
-    tasks.HEAT: 35,
+    tasks.CLEAN: 60,
+    tasks.HEAT: 45,
     tasks.COOL: 30,
     tasks.TWO: 4,
 }
@@ -76,10 +76,17 @@ def _can_use(scene: Scene, wish: Wish) -> bool:
 
 
 def _pull(scene: Scene, row: rooms.ObjectRow, wish: Wish) -> list[tuple[str, int]]:
-    """Receptacle types a thing may start in: not the goal's where that alone would win."""
+    """Receptacle types a thing may start in.
+
+    A wanted thing is neither where it is to end up already (where that alone would win) nor in
+    the very appliance it is to be taken to.
+    """
     barred = ""
-    if row.kind == wish.object_kind and wish.kind in (tasks.SIMPLE, tasks.TWO):
-        barred = wish.goal_kind
+    if row.kind == wish.object_kind:
+        if wish.kind in tasks.PROCESSES:
+            barred = tasks.PROCESSES[wish.kind][1]
+        elif wish.kind != tasks.LOOK:
+            barred = wish.goal_kind
     return [(k, w) for k, w in row.pull if k in scene.by_kind and k != barred]
 
 
@@ -103,9 +110,8 @@ def wishes(scene: Scene, kind: str) -> list[tuple[Wish, int]]:
     return found
 
 
-def _instances(rng: Random, row: rooms.ObjectRow, wish: Wish) -> int:
-    count = pick_weighted(rng, list(enumerate(row.counts, start=1)))
-    return count + 1 if wish.kind == tasks.TWO and row.kind == wish.object_kind else count
+def _how_many(rng: Random, shares: tuple[int, ...]) -> int:
+    return pick_weighted(rng, list(enumerate(shares, start=1)))
 
 
 def _free(places: Iterable[Receptacle], load: dict[str, int]) -> list[Receptacle]:
@@ -136,7 +142,7 @@ def _place_targets(
     num_needed = 2 if wish.kind == tasks.TWO else 1
     num_open = 0 if chance(rng, _SHUT_AWAY[wish.kind]) else num_needed
     places: list[Receptacle] = []
-    for i in range(_instances(rng, row, wish)):
+    for i in range(_how_many(rng, tasks.TARGET_COUNTS[wish.kind])):
         place = _draw_place(rng, scene, pull, load, is_open=True) if i < num_open else None
         place = place or _draw_place(rng, scene, pull, load, is_open=False)
         # Where every place is taken, the wanted thing goes into a full one: the rules allow it.
@@ -150,11 +156,12 @@ def _strew(
     """Things nobody asked for; what finds no place is left out."""
     items: list[Item] = []
     doubles = dict(scene.doubles)
-    for _ in range(_instances(rng, row, wish)):
+    for _ in range(_how_many(rng, row.counts)):
         place = _draw_place(rng, scene, list(_pull(scene, row, wish)), load, is_open=False)
         if place is None:
             continue
-        receptacles = (place.id, doubles[place.id]) if place.id in doubles else (place.id,)
+        twin = doubles.get(place.id)
+        receptacles: tuple[str, ...] = (place.id,) if twin is None else (place.id, twin)
         if chance(rng, rooms.STRAY_SHARE.get(place.kind, 0)):
             receptacles = ()
         items.append(Item(draw_id(rng, row.kind, ids), row.kind, place.location, receptacles))

@@ -34,6 +34,16 @@ PROCESSES: Final[Mapping[str, tuple[str, str, str, str]]] = {
     COOL: ("cool", "Fridge", "coolable", "isCool"),
 }
 
+# Shares of 1, 2, 3, 4 things of the wanted type.
+TARGET_COUNTS: Final[Mapping[str, tuple[int, ...]]] = {
+    SIMPLE: (37, 28, 21, 14),
+    LOOK: (37, 26, 21, 16),
+    CLEAN: (32, 30, 21, 17),
+    HEAT: (27, 27, 26, 20),
+    COOL: (44, 28, 19, 9),
+    TWO: (0, 44, 32, 24),
+}
+
 # task kind, room kind: share of the kind's games, weights of the objects, weights of the goals
 _TASKS: Final[Mapping[tuple[str, str], tuple[int, str, str]]] = {
     (SIMPLE, "bathroom"): (
@@ -309,6 +319,7 @@ __all__ = [
     "PROCESSES",
     "SENTENCES",
     "SIMPLE",
+    "TARGET_COUNTS",
     "TASK_KINDS",
     "TWO",
     "TaskRow",
