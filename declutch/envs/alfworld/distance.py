@@ -15,8 +15,6 @@ from declutch.envs.alfworld.dynamics import NOWHERE, is_won
 from declutch.envs.alfworld.world import Goal, State, Wanted, World, iterate_bits
 
 _NEVER = 10**6
-EVERYTHING = -1
-"""As `known`: every object counts, seen or not."""
 
 
 class _Stand(NamedTuple):
@@ -27,39 +25,38 @@ class _Stand(NamedTuple):
     cost: int
 
 
-def remaining_steps(world: World, state: State, known: int = EVERYTHING) -> int | None:
+def remaining_steps(world: World, state: State) -> int | None:
     """Fewest actions from `state` to a win, or None where no plan exists.
 
-    Args:
-        known: set of the objects (bits) that a plan may use.
+    Goals that ask for a sliced object are beyond it: None as well.
     """
     if is_won(world, state):
         return 0
     goal = world.goal
     if goal.held is not None:
-        return _or_none(_look_steps(world, state, goal, known))
+        return _or_none(_look_steps(world, state, goal))
     if len(goal.placed) == 1:
         wanted = goal.placed[0]
-        return _or_none(_place_steps(world, state, wanted, goal.receptacles, known))
-    return _or_none(_pair_steps(world, state, goal, known))
+        return _or_none(_place_steps(world, state, wanted, goal.receptacles))
+    return _or_none(_pair_steps(world, state, goal))
 
 
-def first_half_steps(world: World, state: State, known: int) -> int | None:
-    """As `remaining_steps`, for the part of a goal that can be done with the `known` objects.
+def first_half_steps(world: World, state: State) -> int | None:
+    """As `remaining_steps`, for the part of a goal that can be done before all of it is found.
 
     For a pair it is putting one object where pairs may be, for an object under a lamp it is holding
     the object; None where there is no such part.
     """
     goal = world.goal
     if goal.held is not None:
-        stands = _hold(world, state, goal.held.objects & known)
+        stands = _hold(world, state, goal.held.objects)
         return min((stand.cost for stand in stands), default=None)
     if len(goal.placed) < 2:
         return None
     wanted = goal.placed[0]
-    if any(state.contents[r] & wanted.objects & known for r in goal.receptacles):
+    if any(state.contents[r] & wanted.objects for r in goal.receptacles):
         return 0
-    return _or_none(_place_steps(world, state, wanted, goal.receptacles, known))
+    return _or_none(_place_steps(world, state, wanted, goal.receptacles))
 
 
 def _or_none(steps: int) -> int | None:
@@ -132,15 +129,15 @@ def _hold(world: World, state: State, things: int) -> list[_Stand]:
     ]
 
 
-def _look_steps(world: World, state: State, goal: Goal, known: int) -> int:
+def _look_steps(world: World, state: State, goal: Goal) -> int:
     if goal.held is None or goal.held.qualities or goal.lamp is None:
         return _NEVER
     lamps = [
         (world.receptacle_locations[r], 1 - (state.toggled >> lamp & 1))
-        for lamp in iterate_bits(goal.lamp.objects & known)
+        for lamp in iterate_bits(goal.lamp.objects)
         for r in _sources(state, lamp)
     ]
-    stands = _hold(world, state, goal.held.objects & known) if lamps else []
+    stands = _hold(world, state, goal.held.objects) if lamps else []
     return min(
         (
             stand.cost + (location != stand.location) + switch
@@ -151,11 +148,9 @@ def _look_steps(world: World, state: State, goal: Goal, known: int) -> int:
     )
 
 
-def _place_steps(
-    world: World, state: State, wanted: Wanted, targets: tuple[int, ...], known: int
-) -> int:
+def _place_steps(world: World, state: State, wanted: Wanted, targets: tuple[int, ...]) -> int:
     """One object, treated as wanted, into one of `targets`."""
-    things = wanted.objects & known
+    things = wanted.objects
     best = _NEVER
     if state.held != NOWHERE and things >> state.held & 1:
         here = _Stand(state.location, state.opened, 0)
@@ -224,18 +219,18 @@ def _treat(world: World, costs: dict[int, int], quality: str, bit: int) -> dict[
     return {at: min(costs.get(at, _NEVER), nearest + 1) + 1 for at in locations}
 
 
-def _pair_steps(world: World, state: State, goal: Goal, known: int) -> int:
+def _pair_steps(world: World, state: State, goal: Goal) -> int:
     """Two objects into the same one of the goal's receptacles."""
     first, second = goal.placed[0], goal.placed[-1]
     if len(goal.placed) != 2 or first != second or first.qualities:
         return _NEVER
-    things = first.objects & known
+    things = first.objects
     best = _NEVER
     for target in _distinct_targets(world, state, goal.receptacles, things):
         placed = state.contents[target] & things
         if placed:
             rest = Wanted(things & ~placed, ())
-            cost = _place_steps(world, state, rest, (target,), known)
+            cost = _place_steps(world, state, rest, (target,))
         else:
             cost = _two_deliveries(world, state, things, target)
         best = min(best, cost)

@@ -25,9 +25,9 @@ GOOD, BAD = 1, 0
 class OracleTracker:
     """Labels the actions of one episode; `observe` every state of it, the first one included.
 
-    Distances count only objects the agent has seen, so that no label rests on luck: of two mugs
-    the nearer one matters only once it has been seen. An object counts as seen when the agent was
-    at an accessible receptacle that holds it.
+    Distances count only what lies in receptacles the agent has searched, so that no label rests on
+    luck: of two mugs the nearer one matters only once it has been seen. A receptacle counts as
+    searched when the agent was where it stands and it was open.
     """
 
     def __init__(self, world: World) -> None:
@@ -56,10 +56,20 @@ class OracleTracker:
         if is_won(world, state):
             return None
         after = apply_command(world, state, command)
+        if is_won(world, after):
+            return GOOD
         if self._missing() == 0:
-            before = remaining_steps(world, state, self._seen)
-            return _compare(before, remaining_steps(world, after, self._seen))
+            before = remaining_steps(world, self._known_part(state))
+            return _compare(before, remaining_steps(world, self._known_part(after)))
         return self._label_search(state, command, after)
+
+    def _known_part(self, state: State) -> State:
+        """The state without what lies where the agent has not looked."""
+        searched = self._searched
+        contents = tuple(
+            things if searched >> r & 1 else 0 for r, things in enumerate(state.contents)
+        )
+        return state._replace(contents=contents)
 
     def _missing(self) -> int:
         """Set of objects of which the agent has yet to see one; 0 when it has seen enough."""
@@ -74,8 +84,8 @@ class OracleTracker:
         return 0
 
     def _label_search(self, state: State, command: Command, after: State) -> int | None:
-        before = first_half_steps(self._world, state, self._seen)
-        known = _compare(before, first_half_steps(self._world, after, self._seen))
+        before = first_half_steps(self._world, self._known_part(state))
+        known = _compare(before, first_half_steps(self._world, self._known_part(after)))
         if known == GOOD or self._is_discovery(state, command):
             return GOOD
         if known == BAD or self._is_needless_return(state, command):
