@@ -72,7 +72,7 @@ class ReferenceEnv:
 
 def _import_wrappers() -> tuple[Any, Any]:
     try:
-        import textworld.gym
+        import textworld.gym  # noqa: F401
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler, AlfredInfos
     except ImportError as error:
         raise UserError(
