@@ -38,10 +38,9 @@ def probe(
         share_prompts = can_share_prompts(model)
         for batch in pack(samples, token_budget, pad_id, vocabulary_size(model), share_prompts):
             logprobs = token_logprobs(model, batch, temperature)[0].cpu()[batch.response_mask]
-            step_ids, sizes = batch.step_id[batch.response_mask].unique_consecutive(
-                return_counts=True
-            )
-            parts = logprobs.split(sizes.tolist())
+            step_ids = batch.step_id[batch.response_mask]
+            step_ids, sizes = torch.unique_consecutive(step_ids, return_counts=True)
+            parts = torch.split(logprobs, sizes.tolist())
             found.update(zip(step_ids.tolist(), parts, strict=True))
     # A step without response tokens is in no batch's response mask.
     return [found.get(index, empty_float()) for index in range(len(steps))]

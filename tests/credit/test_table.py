@@ -1,0 +1,92 @@
+import pytest
+import torch
+from builders import make_action, make_episode, make_step
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.credit.table import build_table
+from declutch.records import Outcome
+
+
+def test_columns_of_a_hand_made_iteration():
+    won = make_episode(
+        7,
+        [],
+        Outcome.WON,
+        [
+            make_step(0.0, "start", make_action("go to desk 1", "planning"), response=(4, 5)),
+            make_step(1.0, "desk", make_action("take pen", "explore"), response=(4, 5, 6)),
+        ],
+    )
+    failed = make_episode(
+        7,
+        [],
+        Outcome.TIMED_OUT,
+        [make_step(0.0, "start", make_action("", "", is_valid=False, is_admissible=False))],
+    )
+    other = make_episode(
+        3, [], Outcome.FAILED, [make_step(0.5, "start", make_action("go to desk 1", "planning"))]
+    )
+    table, steps = build_table([won, other, failed])
+    assert table.group.tolist() == [3, 7, 7, 7]
+    assert table.episode.tolist() == [1, 0, 0, 2]  # indices into what was given
+    assert table.position.tolist() == [0, 0, 1, 0]
+    assert table.anchor.tolist() == [0, 1, 2, 1]  # "start" of another group is another anchor
+    assert table.action.tolist() == [0, 0, 1, 2]
+    assert table.tag.tolist() == [0, 0, 1, 2]
+    assert table.reward.tolist() == [0.5, 0.0, 1.0, 0.0]
+    assert table.is_valid.tolist() == [True, True, True, False]
+    assert table.is_admissible.tolist() == [True, True, True, False]
+    assert table.is_won.tolist() == [False, True, True, False]
+    assert table.num_tokens.tolist() == [1, 2, 3, 1]
+    assert steps == (other.steps[0], *won.steps, failed.steps[0])
+
+
+def test_environment_errors_are_left_out_and_keep_their_index():
+    broken = make_episode(0, [0.0, 0.0], Outcome.ENV_ERROR)
+    table, steps = build_table([broken, make_episode(0, [1.0], Outcome.WON)])
+    assert len(table) == len(steps) == 1
+    assert table.episode.tolist() == [1]
+
+
+@pytest.mark.parametrize("episodes", [[], [make_episode(0, [], Outcome.ENV_ERROR)]])
+def test_nothing_to_train_on_gives_an_empty_table(episodes):
+    table, steps = build_table(episodes)
+    assert len(table) == 0
+    assert steps == ()
+    assert table.reward.dtype == torch.float32
+    assert table.is_valid.dtype == torch.bool
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=4),
+        ),
+        max_size=8,
+    )
+)
+def test_ids_agree_with_the_texts_they_stand_for(plan):
+    episodes = [
+        make_episode(
+            group, [], steps=[make_step(0.0, seen, make_action(done)) for seen, done in steps]
+        )
+        for group, steps in plan
+    ]
+    table, steps = build_table(episodes)
+    keys = list(
+        zip(table.group.tolist(), table.episode.tolist(), table.position.tolist(), strict=True)
+    )
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(keys) == sum(len(steps) for _, steps in plan)
+    for row, (group, episode, position) in enumerate(keys):
+        assert episodes[episode].group == group
+        assert episodes[episode].steps[position] is steps[row]
+    for left in range(len(steps)):
+        for right in range(left):
+            same_place = steps[left].observation == steps[right].observation
+            same_group = keys[left][0] == keys[right][0]
+            assert (table.anchor[left] == table.anchor[right]) == (same_place and same_group)
+            same_action = steps[left].action.text == steps[right].action.text
+            assert (table.action[left] == table.action[right]) == same_action
