@@ -1,0 +1,234 @@
+"""The demonstrations file: its records, and reading and checking it.
+
+One JSON object a line: a header that names the protocol, then one episode each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from declutch.errors import UserError
+from declutch.records import TaskId
+
+FORMAT = "declutch-demos/1"
+TRAIN_SPLIT = "train"
+STRICT, DECLARED_SHARE = "strict", "declared-share"
+PROTOCOLS = (STRICT, DECLARED_SHARE)
+
+
+@dataclass(frozen=True)
+class DemosHeader:
+    """What a file of demonstrations says of itself.
+
+    Attributes:
+        format: "declutch-demos/1".
+        protocol: "strict" or "declared-share".
+        suite, split: where the tasks come from; the split is always "train".
+        seed, perturb, max_steps: how the episodes were played.
+        share: declared share of episodes whose kind is held out; 0 under "strict".
+        held_out_kinds: the kinds the protocol is about, sorted.
+        num_episodes, num_steps, num_won: totals.
+        kinds: number of episodes of each kind.
+        manifest: SHA-256 that pins the list of tasks drawn from.
+    """
+
+    format: str
+    protocol: str
+    suite: str
+    split: str
+    seed: int
+    perturb: float
+    max_steps: int
+    share: float
+    held_out_kinds: tuple[str, ...]
+    num_episodes: int
+    num_steps: int
+    num_won: int
+    kinds: Mapping[str, int]
+    manifest: str
+
+
+@dataclass(frozen=True)
+class DemoStep:
+    """One step of a demonstration.
+
+    Attributes:
+        observation, inventory, admissible: what was seen before acting.
+        action: what was played.
+        expert_action: what the expert would have played: the supervision target.
+        thought, short_thought: the expert's reasoning, in sentences and in two or three words.
+        is_perturbed: a random other command was played in the expert's place.
+        label_expert, label_played: oracle labels (1 good, 0 bad, None undecided) of both actions;
+            None where the environment has no oracle.
+    """
+
+    observation: str
+    inventory: str
+    admissible: tuple[str, ...]
+    action: str
+    expert_action: str
+    thought: str
+    short_thought: str
+    is_perturbed: bool
+    label_expert: int | None
+    label_played: int | None
+
+
+@dataclass(frozen=True)
+class DemoEpisode:
+    """One demonstration; `final_observation` is the text after the last action."""
+
+    task: TaskId
+    won: bool
+    steps: tuple[DemoStep, ...]
+    final_observation: str
+
+
+def judged_actions(episode: DemoEpisode) -> Iterator[tuple[int, str, int]]:
+    """(step index, action, oracle label) of every labelled action: material for judge samples."""
+    for index, step in enumerate(episode.steps):
+        if step.label_expert is not None:
+            yield index, step.expert_action, step.label_expert
+        if step.is_perturbed and step.label_played is not None:
+            yield index, step.action, step.label_played
+
+
+def dump_header(header: DemosHeader) -> str:
+    """The file's first line."""
+    return _dump(asdict(header))
+
+
+def dump_episode(episode: DemoEpisode) -> str:
+    """One line of the file: the task's fields, then how it went."""
+    task = {each.name: getattr(episode.task, each.name) for each in fields(TaskId)}
+    # Not asdict: it copies deeply, which takes longer than playing.
+    steps = [step.__dict__ for step in episode.steps]
+    rest = {"won": episode.won, "final_observation": episode.final_observation, "steps": steps}
+    return _dump({**task, **rest})
+
+
+def _dump(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_demos(path: Path) -> tuple[DemosHeader, list[DemoEpisode]]:
+    """Header and episodes of a file, its declared protocol checked.
+
+    Raises:
+        UserError: no such file, a damaged one, or one that breaks its own protocol.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline()
+            header = _parse_header(first, path)
+            episodes = [_parse_episode(line, path, number + 2) for number, line in enumerate(file)]
+    except OSError as error:
+        raise UserError(
+            f"cannot read the demonstrations {path}: {error.strerror}; write them with "
+            "'declutch demos' or correct the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _damaged(path, 1, "it is not UTF-8 text") from error
+    try:
+        check_protocol(header, episodes)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return header, episodes
+
+
+def check_protocol(
+    header: DemosHeader, episodes: Sequence[DemoEpisode], held_out_kinds: Iterable[str] = ()
+) -> None:
+    """Check the episodes against what the header declares.
+
+    Args:
+        held_out_kinds: kinds held out here, in addition to those the header names.
+    Raises:
+        UserError: totals that differ, tasks outside the training split, a held-out kind under
+            "strict", or more of them than "declared-share" declares.
+    """
+    if header.protocol not in PROTOCOLS:
+        raise UserError(f"unknown protocol {header.protocol!r}; known are {', '.join(PROTOCOLS)}")
+    _check_totals(header, episodes)
+    held_out = {*header.held_out_kinds, *held_out_kinds}
+    found = [episode.task for episode in episodes if episode.task.kind in held_out]
+    allowed = 0
+    if header.protocol == DECLARED_SHARE:
+        allowed = math.ceil(header.share * header.num_episodes)
+    if len(found) > allowed:
+        raise UserError(
+            f"protocol {header.protocol!r} allows {allowed} demonstrations of held-out kinds, but "
+            f"{len(found)} are here, the first of {found[0].kind} ({found[0].name}); write them "
+            "anew, or declare the share with the protocol 'declared-share'"
+        )
+
+
+def _check_totals(header: DemosHeader, episodes: Sequence[DemoEpisode]) -> None:
+    strangers = [e.task for e in episodes if e.task.split != TRAIN_SPLIT]
+    if header.split != TRAIN_SPLIT or strangers:
+        split = strangers[0].split if strangers else header.split
+        raise UserError(
+            f"demonstrations come from the split {split!r}, but only {TRAIN_SPLIT!r} may be learned"
+        )
+    stated = (header.num_episodes, header.num_steps, header.num_won, dict(header.kinds))
+    counted = (
+        len(episodes),
+        sum(len(each.steps) for each in episodes),
+        sum(each.won for each in episodes),
+        dict(Counter(each.task.kind for each in episodes)),
+    )
+    if stated != counted:
+        raise UserError(
+            f"the header states {stated[0]} episodes of {stated[1]} steps, {stated[2]} won, kinds "
+            f"{stated[3]}, but there are {counted[0]} of {counted[1]}, {counted[2]} won, kinds "
+            f"{counted[3]}: the file is truncated or was edited; write it anew"
+        )
+
+
+def _parse_header(line: str, path: Path) -> DemosHeader:
+    record = _load(line, path, 1)
+    if record.get("format") != FORMAT:
+        raise _damaged(path, 1, f"its format is {record.get('format')!r}, not {FORMAT!r}")
+    try:
+        header = DemosHeader(**record)
+        return DemosHeader(
+            **{**header.__dict__, "held_out_kinds": tuple(header.held_out_kinds)},
+        )
+    except TypeError as error:
+        raise _damaged(path, 1, str(error)) from error
+
+
+def _parse_episode(line: str, path: Path, number: int) -> DemoEpisode:
+    record = _load(line, path, number)
+    try:
+        steps = tuple(
+            DemoStep(**{**step, "admissible": tuple(step["admissible"])})
+            for step in record["steps"]
+        )
+        task = TaskId(**{each.name: record[each.name] for each in fields(TaskId)})
+        return DemoEpisode(task, record["won"], steps, record["final_observation"])
+    except (TypeError, KeyError) as error:
+        raise _damaged(path, number, f"field {error}") from error
+
+
+def _load(line: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise _damaged(path, number, str(error)) from error
+    if not isinstance(record, dict):
+        raise _damaged(path, number, "it is not a JSON object")
+    return record
+
+
+def _damaged(path: Path, number: int, reason: str) -> UserError:
+    return UserError(
+        f"{path}, line {number} is not of a demonstrations file ({reason}); write it anew with "
+        "'declutch demos'"
+    )

@@ -1,0 +1,308 @@
+"""Demonstrations of an expert that sees only what the agent sees.
+
+With some probability a random command is played in the expert's place, so that the data hold
+states off its path; what is to be learned at every step stays the expert's own action there.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from declutch.demo_files import (
+    DECLARED_SHARE,
+    FORMAT,
+    PROTOCOLS,
+    STRICT,
+    TRAIN_SPLIT,
+    DemoEpisode,
+    DemosHeader,
+    DemoStep,
+    check_protocol,
+    dump_episode,
+    dump_header,
+    judged_actions,
+    read_demos,
+)
+from declutch.envs.alfworld.expert import Expert
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.splits import manifest_hash
+from declutch.envs.text_env import Observation, Oracle, Suite, TextEnv
+from declutch.errors import UserError
+from declutch.records import TaskId
+from declutch.run_folder import write_atomically
+
+
+class Advice(Protocol):
+    """What an expert would do now, and why."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def thought(self) -> str: ...
+    @property
+    def short_thought(self) -> str: ...
+
+
+class DemoExpert(Protocol):
+    """Reads what the agent reads and learns from every action, its own or not."""
+
+    def reset(self, observation: Observation) -> None: ...
+    def act(self) -> Advice: ...
+    def update(self, action: str, observation: Observation) -> None: ...
+
+
+def write_demos(
+    suite: Suite,
+    out_path: Path,
+    num_episodes: int,
+    protocol: str,
+    held_out_kinds: Sequence[str],
+    *,
+    share: float = 0.05,
+    perturb: float = 0.2,
+    max_steps: int = 30,
+    seed: int = 0,
+    kinds: Sequence[str] | None = None,
+    make_expert: Callable[[int], DemoExpert] = Expert,
+    progress: Callable[[int, int], None] | None = None,
+) -> DemosHeader:
+    """Play demonstrations on the training split and write them to `out_path`.
+
+    The same arguments give the same bytes; the file appears only once it is complete.
+
+    Args:
+        protocol: "strict" (no held-out kind) or "declared-share" (`share` of the episodes).
+        share: share of episodes of held-out kinds, in [0, 1]; ignored under "strict".
+        perturb: probability in [0, 1] of a random command in the expert's place.
+        max_steps: actions after which an episode is given up; it is kept, as not won.
+        kinds: kinds to demonstrate; None for all that the protocol allows.
+        make_expert: a new expert from a seed for its wording.
+        progress: called with (episodes done, num_episodes).
+    Raises:
+        UserError: an argument that makes no sense, a held-out kind asked for under "strict", no
+            task of an asked kind, or a disk that refuses.
+    """
+    _check_arguments(num_episodes, protocol, share, perturb, max_steps)
+    tasks = suite.tasks(TRAIN_SPLIT)
+    held_out = tuple(sorted(held_out_kinds))
+    share = share if protocol == DECLARED_SHARE else 0.0
+    usable = _select_kinds(tasks, kinds, protocol, held_out)
+    drawn = _draw_tasks(usable, held_out, num_episodes, share, seed)
+    lines, num_steps, num_won = [], 0, 0
+    env = suite.make_env()
+    try:
+        for index, task in enumerate(drawn):
+            draw = random.Random(f"{seed} {index} {task.name}")
+            episode = play_demo(env, make_expert(seed + index), task, draw, perturb, max_steps)
+            lines.append(dump_episode(episode))
+            num_steps += len(episode.steps)
+            num_won += episode.won
+            if progress is not None:
+                progress(index + 1, num_episodes)
+    finally:
+        env.close()
+    header = DemosHeader(
+        format=FORMAT,
+        protocol=protocol,
+        suite=suite.name,
+        split=TRAIN_SPLIT,
+        seed=seed,
+        perturb=perturb,
+        max_steps=max_steps,
+        share=share,
+        held_out_kinds=held_out,
+        num_episodes=num_episodes,
+        num_steps=num_steps,
+        num_won=num_won,
+        kinds=dict(sorted(Counter(task.kind for task in drawn).items())),
+        manifest=manifest_hash(tasks),
+    )
+    write_atomically(out_path, "\n".join([dump_header(header), *lines, ""]))
+    return header
+
+
+def play_demo(
+    env: TextEnv,
+    expert: DemoExpert,
+    task: TaskId,
+    draw: random.Random,
+    perturb: float,
+    max_steps: int,
+) -> DemoEpisode:
+    """Play one demonstration; see `write_demos`."""
+    observation = env.reset(task)
+    expert.reset(observation)
+    oracle = env if isinstance(env, Oracle) else None
+    steps: list[DemoStep] = []
+    won = is_done = False
+    while not is_done and len(steps) < max_steps:
+        advice = expert.act()
+        action = advice.action
+        others = [each for each in observation.admissible if each != action]
+        is_perturbed = draw.random() < perturb and bool(others)
+        if is_perturbed:
+            action = draw.choice(others)
+        label_expert = oracle.label_action(advice.action) if oracle else None
+        label_played = oracle.label_action(action) if oracle and is_perturbed else label_expert
+        steps.append(
+            DemoStep(
+                observation=observation.text,
+                inventory=observation.inventory,
+                admissible=observation.admissible,
+                action=action,
+                expert_action=advice.action,
+                thought=advice.thought,
+                short_thought=advice.short_thought,
+                is_perturbed=is_perturbed,
+                label_expert=label_expert,
+                label_played=label_played,
+            )
+        )
+        transition = env.step(action)
+        observation, won, is_done = transition.observation, transition.is_won, transition.is_done
+        expert.update(action, observation)
+    return DemoEpisode(task, won, tuple(steps), observation.text)
+
+
+def _check_arguments(
+    num_episodes: int, protocol: str, share: float, perturb: float, max_steps: int
+) -> None:
+    if protocol not in PROTOCOLS:
+        raise UserError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+    for name, number in (("num_episodes", num_episodes), ("max_steps", max_steps)):
+        if number < 1:
+            raise UserError(f"{name} is {number}; it must be at least 1")
+    for name, value in (("share", share), ("perturb", perturb)):
+        if not 0.0 <= value <= 1.0:
+            raise UserError(f"{name} is {value}; it must be between 0 and 1")
+
+
+def _select_kinds(
+    tasks: Sequence[TaskId], kinds: Sequence[str] | None, protocol: str, held_out: Sequence[str]
+) -> list[TaskId]:
+    """The tasks that may be demonstrated. Raises UserError for a kind that may not or is not."""
+    present = {task.kind for task in tasks}
+    if kinds is None:
+        allowed = present if protocol == DECLARED_SHARE else present - set(held_out)
+        return [task for task in tasks if task.kind in allowed]
+    for kind in kinds:
+        if kind not in present:
+            raise UserError(
+                f"no training task of kind {kind!r}; there are {', '.join(sorted(present))}"
+            )
+        if protocol == STRICT and kind in held_out:
+            raise UserError(
+                f"protocol 'strict' allows no demonstration of {kind!r}, which is held out; leave "
+                "it out, or choose the protocol 'declared-share'"
+            )
+    return [task for task in tasks if task.kind in kinds]
+
+
+def _draw_tasks(
+    tasks: Sequence[TaskId], held_out: Sequence[str], count: int, share: float, seed: int
+) -> list[TaskId]:
+    """`count` tasks in random order, each as often as any other of its pool, give or take one."""
+    draw = random.Random(f"{seed} tasks")
+    num_held_out = round(share * count)
+    pools = (
+        ([task for task in tasks if task.kind not in held_out], count - num_held_out),
+        ([task for task in tasks if task.kind in held_out], num_held_out),
+    )
+    drawn: list[TaskId] = []
+    for pool, number in pools:
+        if number and not pool:
+            which = "held-out" if pool is pools[1][0] else "other than held-out"
+            raise UserError(
+                f"{number} demonstrations of {which} kinds are asked for, but the training split "
+                f"has no such task; held out are {', '.join(held_out) or 'none'}"
+            )
+        for start in range(0, number, max(1, len(pool))):
+            drawn += draw.sample(pool, min(len(pool), number - start))
+    draw.shuffle(drawn)
+    return drawn
+
+
+@dataclass(frozen=True)
+class ExpertRow:
+    """How the expert does on one kind of task.
+
+    Attributes:
+        kind: the kind, "all" for the last row.
+        num_games: number of games, each played once.
+        num_won_30, num_won_50: won within that many steps.
+        median_steps: over the games won; nan if none was.
+        median_walkthrough: length of the stored solutions; nan where there are none.
+    """
+
+    kind: str
+    num_games: int
+    num_won_30: int
+    num_won_50: int
+    median_steps: float
+    median_walkthrough: float
+
+
+def expert_table(suite: AlfworldSuite, split: str, max_steps: int = 50) -> tuple[ExpertRow, ...]:
+    """Let the expert play every game of a split once; a row per kind, and one for all.
+
+    Raises:
+        UserError: no such split, or no game in it.
+    """
+    env = suite.make_env()
+    played: dict[str, list[tuple[int, int]]] = {}
+    for task in suite.tasks(split):
+        episode = _play_alone(env, task, max_steps)
+        played.setdefault(task.kind, []).append((episode, len(env.world.walkthrough)))
+    env.close()
+    rows = [_expert_row(kind, games) for kind, games in sorted(played.items())]
+    return (*rows, _expert_row("all", [game for games in played.values() for game in games]))
+
+
+_NEVER_WON = -1
+
+
+def _play_alone(env: TextEnv, task: TaskId, max_steps: int) -> int:
+    """Steps the expert needs, -1 if more than `max_steps`."""
+    expert = Expert()
+    expert.reset(env.reset(task))
+    for number in range(1, max_steps + 1):
+        action = expert.act().action
+        transition = env.step(action)
+        if transition.is_won:
+            return number
+        expert.update(action, transition.observation)
+    return _NEVER_WON
+
+
+def _expert_row(kind: str, games: Sequence[tuple[int, int]]) -> ExpertRow:
+    won = [steps for steps, _ in games if steps != _NEVER_WON]
+    solutions = [length for _, length in games if length]
+    return ExpertRow(
+        kind=kind,
+        num_games=len(games),
+        num_won_30=sum(steps <= 30 for steps in won),
+        num_won_50=sum(steps <= 50 for steps in won),
+        median_steps=statistics.median(won) if won else float("nan"),
+        median_walkthrough=statistics.median(solutions) if solutions else float("nan"),
+    )
+
+
+__all__ = [
+    "DemoEpisode",
+    "DemoExpert",
+    "DemoStep",
+    "DemosHeader",
+    "ExpertRow",
+    "check_protocol",
+    "expert_table",
+    "judged_actions",
+    "play_demo",
+    "read_demos",
+    "write_demos",
+]
