@@ -28,12 +28,25 @@ CACHE_VERSION = 1
 _FACT = re.compile(r"\(\s*([^\s()]+)((?:\s+[^\s()]+)*)\s*\)")
 _COST = re.compile(r"\(\s*=\s*\([^()]*\)\s*[^\s()]+\s*\)")
 _NATURES = ("pickupable", "cleanable", "heatable", "coolable", "toggleable", "sliceable")
-_OBJECT_FACTS = (
-    *_NATURES,
-    *("isclean", "ishot", "iscool", "istoggled", "issliced", "isreceptacleobject"),
-    *("objecttype", "objectatlocation", "inreceptacle", "inreceptacleobject"),
-)
-_RECEPTACLE_FACTS = ("openable", "opened", "receptacletype", "receptacleatlocation")
+# The types of each predicate's arguments; a fact that breaks them could not be played.
+_SIGNATURES = {
+    **dict.fromkeys(
+        (*_NATURES, "isclean", "ishot", "iscool", "istoggled", "issliced", "isreceptacleobject"),
+        ("object",),
+    ),
+    "openable": ("receptacle",),
+    "opened": ("receptacle",),
+    "objecttype": ("object", "otype"),
+    "receptacletype": ("receptacle", "rtype"),
+    "cancontain": ("rtype", "otype"),
+    "inreceptacle": ("object", "receptacle"),
+    "inreceptacleobject": ("object", "object"),
+    "objectatlocation": ("object", "location"),
+    "receptacleatlocation": ("receptacle", "location"),
+    "atlocation": ("agent", "location"),
+    "holds": ("agent", "object"),
+    "holdsany": ("agent",),
+}
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:
@@ -77,14 +90,20 @@ def _compile(content: bytes, path: Path) -> World:
 
 
 def compile_game(data: Any) -> World:
-    """Compile a game file's content. Raises RuleError, saying what is wrong with it."""
+    """Compile a game file's content, its parsed JSON.
+
+    Raises:
+        RuleError: says what is wrong with the content.
+    """
     texts = ("pddl_domain", "grammar", "pddl_problem")
     if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in texts):
         raise RuleError(f"it is not an object with the texts {', '.join(texts)}")
     task, grammar = rules.split_task(data["grammar"])
     _check_rules(data["pddl_domain"], grammar)
     problem = _parse_problem(data["pddl_problem"])
-    walkthrough = data.get("walkthrough") or ()
+    walkthrough = data.get("walkthrough") or []
+    if not isinstance(walkthrough, list):
+        raise RuleError("its walkthrough is not a list of commands")
     return _build_world(problem, task, tuple(map(str, walkthrough)))
 
 
@@ -183,9 +202,9 @@ def _name_things(ids: Sequence[str]) -> dict[str, str]:
 
 
 def _build_world(problem: _Problem, task: str, walkthrough: tuple[str, ...]) -> World:
+    _check_signatures(problem)
     index = _Index(problem)
     facts = problem.facts
-    _check_roles(index, facts)
     places = {index.receptacles[r]: index.locations[at] for r, at in facts["receptacleatlocation"]}
     locations = tuple(places.get(r, -1) for r in range(len(index.receptacles)))
     if -1 in locations or len(facts["receptacleatlocation"]) != len(locations):
@@ -231,25 +250,16 @@ def _build_world(problem: _Problem, task: str, walkthrough: tuple[str, ...]) -> 
     )
 
 
-def _check_roles(index: _Index, facts: Mapping[str, list[tuple[str, ...]]]) -> None:
-    """Every argument is of the type its predicate declares; else the rules would not apply."""
-    first = {**dict.fromkeys(_OBJECT_FACTS, index.objects)}
-    first |= dict.fromkeys(_RECEPTACLE_FACTS, index.receptacles)
-    second = {
-        "inreceptacle": index.receptacles,
-        "inreceptacleobject": index.objects,
-        "objectatlocation": index.locations,
-        "receptacleatlocation": index.locations,
-        "atlocation": index.locations,
-        "holds": index.objects,
-    }
-    for name, group in facts.items():
-        known_first, known_second = first.get(name), second.get(name)
+def _check_signatures(problem: _Problem) -> None:
+    for name, group in problem.facts.items():
+        kinds = _SIGNATURES.get(name)
+        if kinds is None:
+            continue
         for args in group:
-            if known_first is not None and (not args or args[0] not in known_first):
-                raise RuleError(f"its fact ({name} {' '.join(args)}) is about the wrong thing")
-            if known_second is not None and (len(args) != 2 or args[1] not in known_second):
-                raise RuleError(f"its fact ({name} {' '.join(args)}) is about the wrong thing")
+            if tuple(map(problem.kinds.get, args)) != kinds:
+                raise RuleError(
+                    f"its fact ({' '.join((name, *args))}) is not about {' and '.join(kinds)}"
+                )
 
 
 def _group_types(
@@ -348,7 +358,10 @@ def _read_entry(entry: Path) -> World | None:
     payload = blob[4:]
     if len(blob) < 4 or int.from_bytes(blob[:4], "big") != zlib.crc32(payload):
         return None
-    return _unpack(marshal.loads(payload))
+    try:
+        return _unpack(marshal.loads(payload))
+    except (ValueError, TypeError, EOFError):
+        return None
 
 
 def _write_entry(entry: Path, world: World) -> None:

@@ -44,7 +44,18 @@ class Vocabulary:
 
 
 def compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
-    """Compile `(:goal ...)`'s condition. Raises RuleError for a form no task type has."""
+    """Compile `(:goal ...)`'s condition.
+
+    Raises:
+        RuleError: a form that no task type has.
+    """
+    try:
+        return _compile_goal(form, vocabulary)
+    except (IndexError, TypeError, ValueError, RecursionError) as error:
+        raise RuleError(f"its goal is malformed ({error})") from error
+
+
+def _compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
     placed: tuple[Wanted, ...] = ()
     receptacles: tuple[int, ...] = ()
     held: Wanted | None = None

@@ -20,7 +20,7 @@ Form = tuple[Any, ...]
 # SHA-256 of the normal forms of the official json_2.1.1 release (ALFWorld 0.4): all its games
 # share one domain and, the task's sentence apart, one grammar.
 OFFICIAL_DOMAIN = "c8ccc8cdb165579d43633f67483314a3f00c97fd7fc6b33d8478cb2fbe0d0272"
-OFFICIAL_GRAMMAR = "35fadee72033324182730fde58086393281b63eb085f6fa8402e5a9197409eb3"
+OFFICIAL_GRAMMAR = "5595edd0cb1abff3afbc6f30f70f44e3e4fe9037e2bdcc8807ce8fe27af1c4a6"
 
 TASK_RULE = re.compile(r'("task"\s*:\s*\[\s*\{\s*"rhs"\s*:\s*)("(?:[^"\\]|\\.)*")')
 _LISP_TOKEN = re.compile(r"[()]|[^\s()]+")
@@ -28,6 +28,8 @@ _GRAMMAR_TOKEN = re.compile(r'"""((?:.|\n)*?)"""|"([^"]*)"|(::|[;{}])|([\w/-]+)|
 _REFERENCE = re.compile(r"#([\w()/!<>\-\s,.]+)#")
 # Rules that the engine's list symbol uses without naming them.
 _LIST_RULES = ("list_empty", "list_separator", "list_last_separator")
+# What walking over a malformed expression raises.
+_MALFORMED = (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError)
 _TRUE: Form = ("and",)
 _FALSE: Form = ("or",)
 
@@ -85,8 +87,18 @@ def parse_typed_list(words: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def normalize_domain(text: str) -> Form:
-    """Actions by name, each with parameters, precondition and effects in canonical order."""
-    parts = parse_lisp(text)
+    """Actions by name, each with parameters, precondition and effects in canonical order.
+
+    Raises:
+        RuleError: the text is no domain, or uses what the official rules do not.
+    """
+    try:
+        return _normalize_domain(parse_lisp(text))
+    except _MALFORMED as error:
+        raise RuleError(f"its PDDL domain is malformed ({error})") from error
+
+
+def _normalize_domain(parts: list[Any]) -> Form:
     sections = [part for part in parts if isinstance(part, list) and part]
     types = {"object"}
     for part in sections:
@@ -190,8 +202,20 @@ def split_task(grammar: str) -> tuple[str, str]:
 
 
 def normalize_grammar(text: str) -> Form:
-    """Actions with template and answer, and every production they or the intro can reach."""
-    rules, actions = _parse_grammar(text)
+    """Actions with template and answer, and every production they or the intro can reach.
+
+    Raises:
+        RuleError: the text is no grammar.
+    """
+    try:
+        return _normalize_grammar(*_parse_grammar(text))
+    except _MALFORMED as error:
+        raise RuleError(f"its grammar is malformed ({error})") from error
+
+
+def _normalize_grammar(
+    rules: dict[str, list[dict[str, str]]], actions: list[tuple[str, ...]]
+) -> Form:
     pending = ["intro", *_LIST_RULES]
     for _, _, feedback in actions:
         pending += _REFERENCE.findall(feedback)
@@ -204,15 +228,23 @@ def normalize_grammar(text: str) -> Form:
         if not productions:
             raise RuleError(f"it has no rule '{name}'")
         reached[name] = tuple(
-            (_squeeze(each.get("condition", "")), each["rhs"]) for each in productions
+            (_squeeze(each.get("condition", "")), _normalize_text(each["rhs"]))
+            for each in productions
         )
         for each in productions:
             pending += _REFERENCE.findall(each["rhs"])
-    return (tuple(sorted(actions)), tuple(sorted(reached.items())))
+    worded = sorted((name, template, _normalize_text(answer)) for name, template, answer in actions)
+    return (tuple(worded), tuple(sorted(reached.items())))
 
 
 def _squeeze(condition: str) -> str:
     return re.sub(r"\s+", "", condition)
+
+
+def _normalize_text(text: str) -> str:
+    """Without what the grammar's reader skips: leading whitespace, and spaces in queries."""
+    query = re.compile(r"\{([^{}|]*)\|([^{}]*)\}")
+    return query.sub(lambda m: f"{{{m[1].strip()}|{_squeeze(m[2])}}}", text.lstrip())
 
 
 def _parse_grammar(text: str) -> tuple[dict[str, list[dict[str, str]]], list[tuple[str, ...]]]:
