@@ -43,8 +43,8 @@ class HouseholdCounts:
 
     Attributes:
         train: games to learn from.
-        valid_seen: other games in the scenes of `train`; the default leaves 466 to L0.
-        valid_unseen: games in scenes that no other split has; the default leaves 466 to L1.
+        valid_seen: other games in the scenes of `train`; the default leaves 468 to L0.
+        valid_unseen: games in scenes that no other split has; the default leaves 468 to L1.
     """
 
     train: int = 1600
@@ -250,6 +250,7 @@ def ensure_households(
         cache_dir: may hold the households of many seeds and counts.
         seed: seed of scenes and games.
         counts: games in each split; None for the defaults.
+        progress: as for `generate_households`.
         progress: as for `generate_households`.
     Returns:
         a folder that `AlfworldSuite(folder, name="households")` plays.

@@ -350,8 +350,12 @@ REAL_WALKS = {
     tasks.TWO: (8.28, 2.81),
 }
 # Means by room kind, each scene once: receptacles, and things in or on them.
-REAL_ROOMS = {"kitchen": (32.9, 44.7), "living": (14.9, 20.6), "bedroom": (15.1, 22.9)}
-REAL_ROOMS["bathroom"] = (14.1, 15.4)
+REAL_ROOMS = {
+    "kitchen": (33.3, 44.7),
+    "living": (15.0, 20.6),
+    "bedroom": (14.8, 22.9),
+    "bathroom": (14.2, 15.4),
+}
 
 
 def _sample() -> Iterator[tuple[str, Any]]:
