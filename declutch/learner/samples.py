@@ -65,7 +65,7 @@ def build_samples(
             prompt_ids=step.prompt_ids,
             response_ids=step.response_ids,
             allowed_ids=step.allowed_ids,
-            advantage=advantage.float().expand(step.response_ids.numel()),
+            advantage=_per_token(advantage.float(), step),
             sample_logprobs=step.sample_logprobs,
             old_logprobs=old_step,
             ref_logprobs=ref_step,
@@ -77,6 +77,10 @@ def build_samples(
     for sample in samples:
         _check(sample)
     return samples
+
+
+def _per_token(advantage: Tensor, step: Step) -> Tensor:
+    return advantage.expand(step.response_ids.numel()) if advantage.dim() == 0 else advantage
 
 
 def has_no_gradient(sample: Sample, kl_coef: float) -> bool:
