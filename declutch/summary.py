@@ -42,7 +42,8 @@ class Row:
         num_plays: plays behind the row, environment errors left out.
         num_env_errors: plays left out.
         timed_out: share of plays that ran out of steps.
-        shares, shares_won, shares_failed: behaviour over all plays, the won ones, the others.
+        shares, shares_won, shares_failed: behaviour over all plays, the won ones, the others. In
+            the mean over levels this and `timed_out` pool the plays, so levels weigh by size.
     """
 
     level: str
@@ -75,19 +76,19 @@ class PairedRow:
     test: McNemar | None
 
 
-def summarise(*runs: EvalResult) -> tuple[Row, ...]:
+def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
     """Rows per level (all kinds, then each kind), then the mean over L0, L1 and L2.
 
     Args:
         runs: one evaluation, or the same evaluation of several training seeds, which then form
             the outer level of the bootstrap.
+        by_kind: false leaves the rows of single kinds out.
     Raises:
         UserError: runs that differ in protocol, temperature or games cannot be pooled.
     """
     _check_poolable(runs)
-    rows = []
-    for level, kind in _level_kinds(runs):
-        rows.append(_row(runs, level, kind))
+    pairs = [(level, kind) for level, kind in _level_kinds(runs) if by_kind or not kind]
+    rows = [_row(runs, level, kind) for level, kind in pairs]
     if all(level in _levels(runs) for level in MAIN_LEVELS):
         rows.append(_mean_row(runs, rows))
     return tuple(rows)

@@ -12,7 +12,7 @@ from rich.text import Text
 from declutch.behaviour import Shares
 from declutch.results import EvalResult
 from declutch.stats import Estimate, McNemar
-from declutch.summary import PairedRow, Row, paired, summarise
+from declutch.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
 
 DASH = "-"
 
@@ -40,7 +40,7 @@ def behaviour_table(*runs: EvalResult) -> Table:
     for heading in (*headings, "tokens per\nresponse"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summarise(*runs):
-        if row.kind:
+        if row.kind or row.level == MEAN_LEVEL:
             continue
         _add_section(table, "")
         named = (("all", row.shares), ("won", row.shares_won), ("not won", row.shares_failed))
@@ -122,13 +122,15 @@ def _make_table(title: str, first_column: str, padding: int = 1) -> Table:
 
 
 def _result_cells(row: Row) -> list[str | Text]:
+    # The mean over levels is about success alone: lengths pooled over levels would be no such mean.
+    is_mean = row.level == MEAN_LEVEL
     return [
         _name(row.level, row.kind),
         str(row.success.n),
         format_percent(row.success.mean),
         format_interval(row.success),
-        _format_mean(row.shares.num_steps),
-        format_percent(row.timed_out),
+        "" if is_mean else _format_mean(row.shares.num_steps),
+        "" if is_mean else format_percent(row.timed_out),
     ]
 
 

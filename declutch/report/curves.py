@@ -1,0 +1,89 @@
+"""The numbers behind the page's charts, as plain data for its script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from declutch.report.read import Metrics, RunData
+from declutch.results import EvalResult
+from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
+
+DIGITS = 5
+PHASES = ("play", "label", "judge", "update", "eval", "save")
+CHARTED = ("agent/", "judge/", "labels/", "update/", "time/")
+
+
+def chart_data(data: RunData) -> dict[str, Any]:
+    """Columns of the metrics, evaluations per level, and the points of the comparison.
+
+    Returns:
+        {"iterations": [...], "metrics": {key: [...]}, "evaluations": {level: [[iteration, mean,
+        low, high, n], ...]}, "comparison": [...]}; numbers have five significant digits.
+    """
+    return {
+        "iterations": [row["iteration"] for row in data.metrics],
+        "metrics": metric_columns(data.metrics),
+        "evaluations": evaluation_points(data),
+        "comparison": comparison_points(data),
+    }
+
+
+def metric_columns(rows: Sequence[Metrics]) -> dict[str, list[float | None]]:
+    """One column per metric that any iteration has; None where an iteration lacks it."""
+    keys = dict.fromkeys(key for row in rows for key in row if key.startswith(CHARTED))
+    return {key: [shorten(row.get(key)) for row in rows] for key in keys}
+
+
+def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
+    """Level -> [iteration, mean, low, high, n] in order; main levels first."""
+    points: dict[str, list[list[float | None]]] = {}
+    for evaluation in data.evaluations:
+        for row in summarise(evaluation.result, by_kind=False):
+            if row.level != MEAN_LEVEL:
+                points.setdefault(row.level, []).append([evaluation.iteration, *_point(row)])
+    order = [*MAIN_LEVELS, *sorted(set(points) - set(MAIN_LEVELS))]
+    return {level: points[level] for level in order if level in points}
+
+
+def comparison_points(data: RunData) -> list[dict[str, Any]]:
+    """Per level the points of cold start, control and the trained policy, where there are any."""
+    policies: list[tuple[str, EvalResult | None]] = [
+        ("cold start", data.before),
+        ("more SFT", data.control),
+        ("after RL", data.after.result if data.after else None),
+    ]
+    levels: dict[str, list[dict[str, Any]]] = {}
+    for name, result in policies:
+        if result is None:
+            continue
+        for row in summarise(result, by_kind=False):
+            point = {"policy": name, "point": _point(row)}
+            levels.setdefault(row.level, []).append(point)
+    mean_last = sorted(levels, key=lambda level: level == MEAN_LEVEL)
+    return [{"level": level, "points": levels[level]} for level in mean_last]
+
+
+def mean_phases(rows: Sequence[Metrics]) -> Mapping[str, float]:
+    """Mean seconds of each phase over all iterations; an absent phase took none."""
+    means = {}
+    for phase in PHASES:
+        key = f"time/{phase}"
+        if any(key in row for row in rows):
+            means[phase] = sum(row.get(key) or 0.0 for row in rows) / len(rows)
+    return means
+
+
+def shorten(value: float | None) -> float | None:
+    """Five significant digits; whole numbers stay whole."""
+    if value is None or isinstance(value, int):
+        return value
+    short = float(f"{value:.{DIGITS}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short
+
+
+def _point(row: Row) -> list[float | None]:
+    success = row.success
+    if success.n == 0:
+        return [None, None, None, 0]
+    return [shorten(success.mean), shorten(success.low), shorten(success.high), success.n]
