@@ -190,7 +190,9 @@ def check_wins(suite: AlfworldSuite, tasks: Iterable[TaskId]) -> None:
 
 
 def test_expert_wins_generated_households(households: AlfworldSuite) -> None:
-    tasks = [t for split in ("train", "valid_seen", "valid_unseen") for t in households.tasks(split)]
+    tasks = [
+        t for split in ("train", "valid_seen", "valid_unseen") for t in households.tasks(split)
+    ]
     lengths = [play(households, task, max_steps=50) for task in tasks]
     assert sum(length <= 50 for length in lengths) >= 0.98 * len(lengths)
 

@@ -132,9 +132,7 @@ def _successors(world: World, state: State) -> list[State]:
     return found
 
 
-def _distances_to_wins(
-    world: World, parents: dict[State, list[State]]
-) -> dict[State, int | None]:
+def _distances_to_wins(world: World, parents: dict[State, list[State]]) -> dict[State, int | None]:
     distances: dict[State, int | None] = dict.fromkeys(parents)
     queue = deque(state for state in parents if is_won(world, state))
     distances.update(dict.fromkeys(queue, 0))
