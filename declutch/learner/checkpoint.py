@@ -167,11 +167,15 @@ def _serialise(
 def _flush(directory: Path) -> None:
     """Force files and names to the disk, so that a power cut after the renaming loses nothing."""
     for path in [*directory.rglob("*"), directory]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _put_in_place(partial: Path, directory: Path) -> None:
@@ -180,6 +184,7 @@ def _put_in_place(partial: Path, directory: Path) -> None:
     if directory.exists():
         directory.rename(replaced)
     partial.rename(directory)
+    _flush_one(directory.parent)
     _clear(replaced)
 
 

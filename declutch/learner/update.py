@@ -187,7 +187,7 @@ def _differentiate(
     for batch in batches:
         logprobs, entropy = token_logprobs(model, batch, settings.temperature)
         loss, loss_stats = policy_loss(logprobs, batch, settings.loss, normalizer)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         sums = sums.add(batch, loss.detach(), loss_stats, logprobs.detach(), entropy)
     gradient = [
         torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -1,0 +1,203 @@
+import json
+import os
+import resource
+import shutil
+
+import pytest
+import torch
+from builders import make_samples
+from tiny_models import tiny_model
+from tokenizers import Tokenizer, models
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from declutch.config import GCDConfig, LossConfig, OptimizerConfig
+from declutch.errors import UserError
+from declutch.learner import checkpoint as module
+from declutch.learner.checkpoint import (
+    checkpoint_path,
+    latest_checkpoint,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from declutch.learner.update import Randomness, build_optimizer, update
+
+V = 24
+OPT = OptimizerConfig(lr=1e-2, mini_batch=None, num_mini_batches=2)
+
+
+class Run:
+    """A training run in small: model, optimizer, random streams."""
+
+    def __init__(self, model=None):
+        self.model = model or tiny_model("qwen2", V)
+        self.tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer(models.WordLevel({"<unk>": 0, "look": 1}, unk_token="<unk>"))
+        )
+        self.optimizer = build_optimizer(self.model, OPT)
+        self.generators = {
+            "agent": torch.Generator().manual_seed(1),
+            "judge": torch.Generator().manual_seed(2),
+        }
+
+    def iterate(self, seed):
+        draws = Randomness(self.generators["agent"], self.generators["judge"])
+        judge = make_samples(6, V, seed + 100)
+        update(
+            self.model, self.optimizer, make_samples(12, V, seed), judge,
+            LossConfig(), OPT, GCDConfig(), 1.0, draws, 0, 24,
+        )  # fmt: skip
+
+    def save(self, path, iteration=0):
+        return save_checkpoint(
+            path, self.model, self.tokenizer, self.optimizer, {"iteration": iteration},
+            self.generators,
+        )  # fmt: skip
+
+    @classmethod
+    def resume(cls, path):
+        run = cls(AutoModelForCausalLM.from_pretrained(path))
+        loaded = load_checkpoint(path)
+        loaded.restore(run.optimizer, run.generators)
+        return run, loaded.state
+
+    def bits(self):
+        return {n: p.detach().view(torch.int32).clone() for n, p in self.model.named_parameters()}
+
+
+def test_a_resumed_run_continues_bit_for_bit(tmp_path):
+    straight = Run()
+    straight.iterate(0)
+    straight.save(tmp_path / "one", iteration=1)
+    global_draw = torch.rand(3)
+    straight.iterate(1)
+
+    torch.manual_seed(12345)
+    resumed, state = Run.resume(tmp_path / "one")
+    assert state == {"iteration": 1}
+    assert torch.equal(torch.rand(3), global_draw)
+    resumed.iterate(1)
+    left, right = straight.bits(), resumed.bits()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    for name, generator in straight.generators.items():
+        assert torch.equal(generator.get_state(), resumed.generators[name].get_state())
+
+
+def test_a_checkpoint_is_a_model_folder_like_any_other(tmp_path):
+    run = Run()
+    path = run.save(tmp_path / "one")
+    assert json.loads((path / "config.json").read_text())["model_type"] == "qwen2"
+    model = AutoModelForCausalLM.from_pretrained(path)
+    assert torch.equal(model.lm_head.weight, run.model.lm_head.weight)
+    assert PreTrainedTokenizerFast.from_pretrained(path).encode("look") == [1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
+
+
+def test_saving_again_replaces(tmp_path):
+    run = Run()
+    run.save(tmp_path / "one", iteration=1)
+    run.iterate(0)
+    run.save(tmp_path / "one", iteration=2)
+    assert load_checkpoint(tmp_path / "one").state == {"iteration": 2}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_else(tmp_path):
+    run = Run()
+    first = run.save(checkpoint_path(tmp_path, 1), iteration=1)
+    before = {path: path.read_bytes() for path in first.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for target in (checkpoint_path(tmp_path, 2), first):
+        for limit in (1_000, 20_000):  # in the model's weights, in the trainer's state
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                with pytest.raises(
+                    UserError, match=r"cannot write the checkpoint .*iteration-0000"
+                ):
+                    run.save(target, iteration=9)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert latest_checkpoint(tmp_path) == first
+            assert {path: path.read_bytes() for path in first.iterdir()} == before
+            assert [entry.name for entry in first.parent.iterdir()] == [first.name]
+
+
+@pytest.mark.parametrize("victim", ["_serialise", "_flush", "_put_in_place"])
+def test_a_killed_save_is_no_checkpoint_and_does_not_stop_the_next(tmp_path, monkeypatch, victim):
+    class Killed(BaseException):
+        pass
+
+    def die(*args):
+        raise Killed
+
+    run = Run()
+    first = run.save(checkpoint_path(tmp_path, 1), iteration=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, victim, die)
+        with pytest.raises(Killed):
+            run.save(checkpoint_path(tmp_path, 2), iteration=2)
+    assert latest_checkpoint(tmp_path) == first
+    second = run.save(checkpoint_path(tmp_path, 2), iteration=2)
+    assert latest_checkpoint(tmp_path) == second
+    assert len(list(second.parent.iterdir())) == 2
+
+
+def test_everything_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    events = []
+    real_fsync, real_rename = os.fsync, module.Path.rename
+
+    def fsync(descriptor):
+        events.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real_fsync(descriptor)
+
+    def rename(self, target):
+        events.append("rename")
+        return real_rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(module.Path, "rename", rename)
+    path = Run().save(tmp_path / "one")
+    position = events.index("rename")
+    flushed = {os.path.basename(name) for name in events[:position]}
+    assert {entry.name for entry in path.iterdir()} <= flushed
+    assert events[position + 1 :] == [str(tmp_path)]
+
+
+def test_newest_and_pruned_checkpoints(tmp_path):
+    assert latest_checkpoint(tmp_path) is None
+    run = Run()
+    for iteration in (2, 10, 9):
+        run.save(checkpoint_path(tmp_path, iteration), iteration)
+    folder = tmp_path / "checkpoints"
+    (folder / "iteration-00099").mkdir()  # not one of ours: nothing in it
+    shutil.copytree(checkpoint_path(tmp_path, 10), folder / "iteration-00050-copy")
+    assert latest_checkpoint(tmp_path) == checkpoint_path(tmp_path, 10)
+    prune_checkpoints(tmp_path, 2)
+    assert not checkpoint_path(tmp_path, 2).exists()
+    assert checkpoint_path(tmp_path, 9).is_dir()
+    assert checkpoint_path(tmp_path, 10).is_dir()
+    assert not list(folder.glob(".*"))
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"is not a checkpoint: it has no trainer\.pt"):
+        load_checkpoint(tmp_path)
+    path = Run().save(tmp_path / "one")
+    whole = (path / "trainer.pt").read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+        (path / "trainer.pt").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"cannot read .*trainer\.pt"):
+            load_checkpoint(path)
+    torch.save({"format": 99}, path / "trainer.pt")
+    with pytest.raises(UserError, match="format 99"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_of_another_kind_of_run_is_refused(tmp_path):
+    run = Run()
+    loaded = load_checkpoint(run.save(tmp_path / "one"))
+    with pytest.raises(UserError, match="random streams"):
+        loaded.restore(run.optimizer, {"agent": torch.Generator()})
+    other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    with pytest.raises(UserError, match="does not fit the model"):
+        loaded.restore(other, run.generators)

@@ -1,0 +1,273 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from builders import make_samples
+from tiny_models import tiny_model
+
+from declutch.config import GCDConfig, LossConfig, OptimizerConfig
+from declutch.errors import UserError
+from declutch.learner.update import Randomness, build_optimizer, plan_steps, update
+from declutch.records import Role
+
+V = 24
+LOSS = LossConfig(kl_coef=0.02)
+NO_KL = LossConfig(kl_coef=0.0)
+OPT = OptimizerConfig(lr=1e-2, mini_batch=None, num_mini_batches=3, micro_batch_tokens=64)
+
+
+def randomness(agent=1, judge=2):
+    return Randomness(torch.Generator().manual_seed(agent), torch.Generator().manual_seed(judge))
+
+
+def agent_samples(count=20, seed=0, **kwargs):
+    return make_samples(count, V, seed, **kwargs)
+
+
+def judge_samples(count=12, seed=50):
+    return make_samples(count, V, seed, role=Role.JUDGE, copies=4)
+
+
+def train(agent, judge=(), loss=LOSS, opt=OPT, gcd=None, rounds=2, model=None, **kwargs):
+    """Parameters by name and statistics after some updates of a fresh model."""
+    model = model or tiny_model("qwen2", V)
+    optimizer = build_optimizer(model, opt)
+    draws = kwargs.pop("randomness", None) or randomness()
+    for _ in range(rounds):
+        stats = update(
+            model, optimizer, agent, judge, loss, opt, gcd or GCDConfig(), 1.0, draws, 0, 24,
+            **kwargs,
+        )  # fmt: skip
+    return {name: p.detach().clone() for name, p in model.named_parameters()}, stats
+
+
+def same_bits(left, right):
+    return all(
+        torch.equal(left[name].view(torch.int32), right[name].view(torch.int32)) for name in left
+    )
+
+
+@pytest.mark.parametrize("opt", [OPT, OPT.model_copy(update={"mini_batch": 7, "epochs": 2})])
+def test_judging_at_weight_zero_is_plain_grpo_bit_for_bit(opt):
+    plain, plain_stats = train(agent_samples(), opt=opt)
+    judged, stats = train(agent_samples(), judge_samples(), opt=opt, gcd=GCDConfig(weight=0.0))
+    assert same_bits(plain, judged)
+    assert stats.judge is not None
+    assert stats.judge.grad_norm > 0  # it was measured all the same
+    assert stats.agent == plain_stats.agent
+    weighted, _ = train(agent_samples(), judge_samples(), opt=opt, gcd=GCDConfig(weight=1.0))
+    assert not same_bits(plain, weighted)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    first, _ = train(agent_samples(), judge_samples())
+    again, _ = train(agent_samples(), judge_samples())
+    other, _ = train(agent_samples(), judge_samples(), randomness=randomness(agent=9))
+    assert same_bits(first, again)
+    assert not same_bits(first, other)
+
+
+def test_gradient_is_the_agents_plus_weight_times_the_judges():
+    # One step of plain descent reads the gradient off the parameters.
+    one_step = OPT.model_copy(update={"num_mini_batches": 1, "grad_clip": 1e9})
+
+    def gradient(agent, judge, gcd):
+        model = tiny_model("qwen2", V)
+        start = {name: p.detach().clone() for name, p in model.named_parameters()}
+        descent = torch.optim.SGD(model.parameters(), lr=1.0)
+        stats = update(model, descent, agent, judge, LOSS, one_step, gcd, 1.0, randomness(), 0, 24)
+        return {n: start[n] - p.detach() for n, p in model.named_parameters()}, stats
+
+    agent, judge = agent_samples(), judge_samples()
+    of_agent, _ = gradient(agent, [], GCDConfig())
+    of_judge, _ = gradient(judge, [], GCDConfig())
+    norms = [
+        math.sqrt(sum(float(g.double().square().sum()) for g in part.values()))
+        for part in (of_agent, of_judge)
+    ]
+    product = sum(float((of_agent[n].double() * of_judge[n].double()).sum()) for n in of_agent)
+    for gcd, scale in (
+        (GCDConfig(weight=0.3), 0.3),
+        (GCDConfig(weight=0.3, gradient_ratio=0.5), 0.5 * norms[0] / norms[1]),
+    ):
+        combined, stats = gradient(agent, judge, gcd)
+        for name, value in combined.items():
+            expected = of_agent[name] + scale * of_judge[name]
+            torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-3)
+        assert stats.agent.grad_norm == pytest.approx(norms[0], rel=1e-4)
+        assert stats.judge.grad_norm == pytest.approx(norms[1], rel=1e-4)
+        assert stats.judge_scale == pytest.approx(scale, rel=1e-4)
+        assert stats.cosine == pytest.approx(product / norms[0] / norms[1], rel=1e-3)
+        squared = norms[0] ** 2 + 2 * scale * product + (scale * norms[1]) ** 2
+        assert stats.grad_norm == pytest.approx(math.sqrt(squared), rel=1e-3)
+
+
+@pytest.mark.parametrize("option", ["skip_idle", "share_prompts"])
+def test_saving_work_changes_nothing_but_rounding(option):
+    agent = [
+        replace(sample, advantage=torch.zeros_like(sample.advantage)) if index % 5 < 2 else sample
+        for index, sample in enumerate(agent_samples(25, copies=5))
+    ]
+    fast, stats = train(agent, judge_samples(), loss=NO_KL)
+    slow, slow_stats = train(agent, judge_samples(), loss=NO_KL, **{option: False})
+    for name, value in fast.items():
+        torch.testing.assert_close(value, slow[name], atol=1e-4, rtol=1e-3)
+    assert stats.agent.num_forward_tokens < slow_stats.agent.num_forward_tokens
+    assert stats.agent.num_skipped == 10
+    assert stats.agent.num_samples == slow_stats.agent.num_samples == 25
+    assert slow_stats.agent.num_skipped == (0 if option == "skip_idle" else 10)
+    assert stats.agent.loss == pytest.approx(slow_stats.agent.loss, abs=1e-4)
+
+
+def test_an_idle_iteration_is_a_step_with_gradient_zero():
+    idle = [replace(s, advantage=torch.zeros_like(s.advantage)) for s in agent_samples()]
+    opt = OPT.model_copy(update={"weight_decay": 0.1})
+    fast, stats = train(idle, loss=NO_KL, opt=opt)
+    slow, _ = train(idle, loss=NO_KL, opt=opt, skip_idle=False)
+    assert same_bits(fast, slow)
+    assert stats.num_steps == 3
+    assert stats.agent.num_tokens == 0
+    assert stats.agent.entropy is None
+    assert stats.agent.clip_share is None
+    assert stats.mismatch_mean is None
+    # Nothing to rescale the judge's gradient to.
+    judged, stats = train(
+        idle, judge_samples(), loss=NO_KL, opt=opt, gcd=GCDConfig(gradient_ratio=1.0)
+    )
+    assert same_bits(fast, judged)
+    assert stats.judge_scale == 0.0
+    assert stats.cosine is None
+
+
+def test_micro_batch_size_changes_nothing_but_rounding():
+    small, _ = train(agent_samples(), judge_samples())
+    large, _ = train(
+        agent_samples(), judge_samples(), opt=OPT.model_copy(update={"micro_batch_tokens": 10_000})
+    )
+    for name, value in small.items():
+        torch.testing.assert_close(value, large[name], atol=1e-4, rtol=1e-3)
+
+
+def test_good_actions_become_more_likely():
+    samples = [
+        replace(s, advantage=torch.ones_like(s.advantage) * (1 if s.step_id % 2 else -1))
+        for s in agent_samples(30, masked=False)
+    ]
+    model = tiny_model("qwen2", V)
+
+    def likelihood():
+        with torch.no_grad():
+            return sum(
+                float(s.advantage[0])
+                * float(
+                    torch.log_softmax(
+                        model(torch.cat([s.prompt_ids, s.response_ids])[None]).logits[0], -1
+                    )[len(s.prompt_ids) - 1, s.response_ids[0]]
+                )
+                for s in samples
+            )
+
+    before = likelihood()
+    # Clip ranges this wide never bind.
+    loss = LossConfig(kl_coef=0.0, clip_low=0.99, clip_high=1e6)
+    train(samples, loss=loss, model=model, rounds=5)
+    assert likelihood() > before + 10
+
+
+def test_mini_batches_are_even_and_cover_every_sample_once():
+    judge = judge_samples(10)
+    for mini_batch, num_agent, sizes in ((8, 20, [7, 7, 6]), (256, 20, [20]), (1, 3, [1, 1, 1])):
+        opt = OptimizerConfig(mini_batch=mini_batch)
+        plan = plan_steps(num_agent, judge, opt, randomness())
+        assert [len(agent) for agent, _ in plan] == sizes
+        assert sorted(index for agent, _ in plan for index in agent) == list(range(num_agent))
+        assert sorted(index for _, part in plan for index in part) == list(range(10))
+        parts = [len(part) for _, part in plan]
+        assert max(parts) - min(parts) <= 1
+    opt = OptimizerConfig(mini_batch=None, num_mini_batches=4)
+    assert [len(agent) for agent, _ in plan_steps(10, [], opt, randomness())] == [3, 3, 2, 2]
+    assert len(plan_steps(2, [], opt, randomness())) == 2
+
+
+def test_judge_samples_do_not_move_the_agents_mini_batches():
+    alone = plan_steps(20, [], OPT, randomness())
+    judged = plan_steps(20, judge_samples(), OPT, randomness(judge=77))
+    assert [agent for agent, _ in alone] == [agent for agent, _ in judged]
+
+
+def test_judgments_of_a_question_stay_together():
+    judge = judge_samples(12)  # three questions, four judgments each
+    plan = plan_steps(20, judge, OPT, randomness())
+    assert [{tuple(judge[i].prompt_ids.tolist()) for i in part} for _, part in plan] == [
+        {tuple(judge[part[0]].prompt_ids.tolist())} for _, part in plan
+    ]
+
+
+def test_statistics_of_an_update():
+    model = tiny_model("qwen2", V)
+    agent = [
+        replace(s, sample_logprobs=s.old_logprobs + 0.25, old_logprobs=s.old_logprobs)
+        for s in agent_samples(12)
+    ]
+    opt = OPT.model_copy(update={"epochs": 2})
+    _, stats = train(agent, judge_samples(), opt=opt, model=model, rounds=1)
+    assert stats.num_steps == 6
+    assert stats.agent.num_samples == 24
+    assert stats.agent.num_tokens == 2 * sum(len(s.response_ids) for s in agent)
+    assert 0 < stats.agent.clip_share < 1
+    assert stats.agent.kl > 0
+    assert 0 < stats.agent.entropy < math.log(V)
+    assert stats.judge.num_samples == 24
+    assert -1 <= stats.cosine <= 1
+    _, without_kl = train(agent, loss=NO_KL)
+    assert without_kl.agent.kl is None
+    assert without_kl.judge is None
+    assert without_kl.cosine is None
+
+
+def test_mismatch_is_between_the_sampling_engine_and_the_untouched_policy():
+    import learner_oracle as oracle
+
+    model = tiny_model("qwen2", V)
+    agent, gaps = [], []
+    for index, sample in enumerate(agent_samples(9)):
+        with torch.no_grad():
+            exact = oracle.token_logprobs(model, sample, 1.0)
+        shift = torch.full_like(exact, 0.01 * index)
+        agent.append(replace(sample, sample_logprobs=exact + shift, old_logprobs=exact + shift))
+        gaps += shift.tolist()
+    one_step = OPT.model_copy(update={"num_mini_batches": 1, "epochs": 3})
+    _, stats = train(agent, opt=one_step, model=model, rounds=1)
+    assert stats.mismatch_mean == pytest.approx(sum(gaps) / len(gaps), abs=1e-5)
+    assert stats.mismatch_max == pytest.approx(0.08, abs=1e-5)
+
+
+def test_divergence_is_reported_before_the_weights_are_touched():
+    model = tiny_model("qwen2", V)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    broken = [replace(s, advantage=s.advantage * math.nan) for s in agent_samples()]
+    with pytest.raises(UserError, match=r"gradient.*nan.*optimizer\.lr=0\.01"):
+        train(broken, model=model)
+    assert same_bits(before, {name: p.detach() for name, p in model.named_parameters()})
+
+
+def test_frozen_parameters_stay():
+    model = tiny_model("qwen2", V)
+    model.model.embed_tokens.weight.requires_grad_(False)
+    before = model.model.embed_tokens.weight.detach().clone()
+    after, _ = train(agent_samples(), model=model)
+    assert torch.equal(before, after["model.embed_tokens.weight"])
+
+
+def test_training_mode_is_put_back():
+    model = tiny_model("qwen2", V).train()
+    train(agent_samples(), model=model, rounds=1)
+    assert model.training
+
+
+def test_what_an_update_needs():
+    with pytest.raises(ValueError, match="at least one agent sample"):
+        train([])
+    with pytest.raises(ValueError, match=r"kl_coef=0\.02 needs the reference"):
+        train(agent_samples(reference=False))
