@@ -79,8 +79,8 @@ def kitchen_problem(goal: str = PLACE_GOAL, extra_facts: str = "") -> str:
     facts += [
         f"(canContain {rtype} {otype})"
         for rtype in rtypes
-        for otype in ("AppleType", "MugType", "KnifeType")
-        if (rtype, otype) != ("MicrowaveType", "KnifeType")
+        for otype in ("AppleType", "BoxType", "KnifeType", "MugType")
+        if rtype != "MicrowaveType" or otype in ("AppleType", "MugType")
     ]
     return (
         f"(define (problem kitchen) (:domain alfred) (:objects {declared})\n"
