@@ -174,10 +174,12 @@ def play(suite: AlfworldSuite, task: TaskId, max_steps: int) -> int:
 
 
 def check_wording(thought: str, short: str, action: str) -> None:
-    assert thought.endswith((".", "?")) and 4 <= len(thought.split()) <= 40
+    assert thought.endswith((".", "?"))
+    assert 4 <= len(thought.split()) <= 40
     phase, _, kind = short.partition(" ")
     assert phase in {"find", "take", "drop", "clean", "heat", "cool", "put", "use"}
-    assert kind.isalpha() and kind.islower()
+    assert kind.isalpha()
+    assert kind.islower()
     verb = action.split(" ")[0]
     if verb in ("take", "clean", "heat", "cool", "use"):
         assert phase == verb

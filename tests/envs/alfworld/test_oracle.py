@@ -122,7 +122,8 @@ class Walk:
     def play(self, *texts: str) -> None:
         for text in texts:
             command = parse_command(self.world, text)
-            assert command is not None and text in admissible_commands(self.world, self.state)
+            assert command is not None
+            assert text in admissible_commands(self.world, self.state)
             self.state = apply_command(self.world, self.state, command)
             self.tracker.observe(self.state)
 
@@ -267,10 +268,12 @@ def test_walkthroughs_are_never_shorter_than_the_distance(alfworld_data: Path) -
         env.reset(task)
         world, state = env.world, env.state
         steps = remaining_steps(world, state)
-        assert steps is not None and steps <= len(world.walkthrough)
+        assert steps is not None
+        assert steps <= len(world.walkthrough)
         for left, text in zip(range(len(world.walkthrough), 0, -1), world.walkthrough, strict=True):
             now = remaining_steps(world, state)
-            assert now is not None and now <= left
+            assert now is not None
+            assert now <= left
             command = parse_command(world, text)
             assert command is not None
             state = apply_command(world, state, command)
