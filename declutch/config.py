@@ -7,6 +7,7 @@ the nearest valid one.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -237,9 +238,18 @@ def load_config(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) 
         UserError: unreadable file, unknown key, wrong type, impossible combination.
     """
     data = {} if path is None else read_yaml(path)
-    for item in overrides:
-        _apply_override(data, item)
+    data = apply_overrides(data, overrides)
     return parse_config(data, source="the command line" if path is None else str(path))
+
+
+def apply_overrides(
+    data: dict[str, Any], overrides: list[str] | tuple[str, ...]
+) -> dict[str, Any]:
+    """A copy of plain configuration data with "section.key=value" items put in."""
+    result = copy.deepcopy(data)
+    for item in overrides:
+        _apply_override(result, item)
+    return result
 
 
 def parse_config(data: dict[str, Any], source: str) -> Config:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from declutch.config import Config
@@ -55,10 +61,12 @@ def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
             "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
             "model with `declutch init-tiny`"
         )
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     transformers_logging.disable_progress_bar()
     dtype = getattr(torch, config.model.dtype)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
+        tokenizer = _load_tokenizer(str(path))
         model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
     # transformers raises many types for a path that holds no model; all mean the same to a user.
     except Exception as error:
@@ -68,6 +76,17 @@ def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
             "model.safetensors and tokenizer files, or a hub name"
         ) from None
     return model.to(pick_device(config.model.device)).eval(), tokenizer
+
+
+def _load_tokenizer(path: str) -> Any:
+    config = Path(path) / "tokenizer_config.json"
+    if config.is_file():
+        name = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class")
+        # AutoTokenizer takes the model type's own class instead, which puts its own splitting in
+        # the place of the one stored: a word-level tokenizer beside a Qwen2 would be mangled.
+        if name in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+            return PreTrainedTokenizerFast.from_pretrained(path)
+    return AutoTokenizer.from_pretrained(path)
 
 
 def pick_device(name: str) -> torch.device:

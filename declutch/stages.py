@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from declutch.cold_start import SFTProgress, agent_examples, judge_examples, train_sft
 from declutch.config import Config
 from declutch.demos import DemosHeader, read_demos, write_demos
@@ -47,12 +45,6 @@ class ColdStart:
     tokens: int = 0
     seconds: float = 0.0
     loss: float = 0.0
-
-
-def set_threads(config: Config) -> None:
-    """Apply `config.threads`; PyTorch keeps its own choice where it is null."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
 
 
 def make_demos(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from declutch.agent.prompt import render_agent
 from declutch.config import TinyConfig
@@ -62,6 +63,7 @@ def init_tiny(
 
     The same texts, sizes and seed give the same bytes.
     """
+    transformers_logging.disable_progress_bar()
     tokenizer = train_tokenizer(texts)
     model = Qwen2ForCausalLM(_qwen2(config, tokenizer))
     generator = torch.Generator().manual_seed(seed)

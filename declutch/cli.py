@@ -1,0 +1,401 @@
+"""The command line: parses, builds, calls one function per command."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from declutch.config import Config, apply_overrides, load_config, parse_config
+from declutch.errors import UserError
+
+app = typer.Typer(
+    name="declutch",
+    help="Reinforcement learning of language-model agents that generalise.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+games_app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games.")
+app.add_typer(games_app, name="games")
+
+console = Console()
+errors = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file; what it omits has its default.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Settings such as optimizer.lr=2e-4 that win over the file."
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line; a `UserError` is one line and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        errors.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        raise SystemExit(130) from None
+
+
+@app.command("init-tiny")
+def init_tiny_command(
+    out: Annotated[Path, typer.Argument(help="Folder to write the model to.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a fresh Qwen2 of about 1 M parameters with a tokenizer of the environment's words."""
+    from declutch.stages import make_tiny
+
+    settings = _load(config, overrides)
+    suite = _suite(settings)
+    with _Bar("collecting words") as bar:
+        size = make_tiny(settings, suite, out, bar.report)
+    console.print(f"{size / 1e6:.2f} M parameters written to {out}")
+
+
+@app.command("demos")
+def demos_command(
+    out: Annotated[Path, typer.Argument(help="JSONL file to write.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write the expert's demonstrations under the protocol of sft.protocol."""
+    from declutch.stages import make_demos
+
+    settings = _load(config, overrides)
+    suite = _suite(settings)
+    with _Bar("playing") as bar:
+        header = make_demos(settings, suite, out, bar.report)
+    console.print(
+        f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
+        f"written to {out}"
+    )
+
+
+@app.command("sft")
+def sft_command(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name to start from.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write the trained model to.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """Cold start: train on demonstrations and labelled steps to judge."""
+    from declutch.stages import make_demos, run_sft
+
+    settings = _load(config, [*(overrides or []), f"model.path={model}"])
+    demos = settings.sft.demos
+    if demos is None:
+        demos = out.parent / f"{out.name}.demos.jsonl"
+        if not demos.exists():
+            suite = _suite(settings)
+            with _Bar("playing") as bar:
+                make_demos(settings, suite, demos, bar.report)
+    with _Bar("cold start") as bar:
+        facts = run_sft(settings, demos, out, lambda p: bar.report(p.step, p.num_steps))
+    console.print(
+        f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
+        f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
+    )
+
+
+@app.command("train")
+def train_command(
+    run_dir: Annotated[Path, typer.Argument(help="Run folder; everything is written there.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in RUN_DIR from its last checkpoint.")
+    ] = False,
+) -> None:
+    """Train an agent with reinforcement learning (GRPO, with GCD where gcd.enabled=true)."""
+    from declutch.progress import TrainView
+    from declutch.run_folder import RunFolder
+    from declutch.stages import read_cold_start
+    from declutch.train import train
+
+    run = RunFolder(run_dir)
+    settings = _training_config(run, config, overrides, resume)
+    suite = _suite(settings)
+    facts = read_cold_start(settings.model.path)
+    run.write_config(settings)
+    run.write_facts("cold_start.json", vars(facts))
+    title = f"{run_dir.name}: {settings.algorithm.type}" + ("+gcd" if settings.gcd.enabled else "")
+    with TrainView(settings.train.iterations, title, start=_done(run_dir)) as view:
+        last = train(settings, run, suite, view, facts.protocol)
+    console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")
+
+
+@app.command("eval")
+def eval_command(
+    policy: Annotated[str, typer.Argument(help="Model folder, hub name, expert or random.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    levels: Annotated[
+        list[str] | None, typer.Option("--levels", help="L0 L1 L2 L0-train L2-seen; repeatable.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature; 0.4 unless configured.")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seeds", help="Evaluation seeds; repeatable.")
+    ] = None,
+    max_games: Annotated[
+        int | None, typer.Option(help="First n games of a level's fixed shuffled order.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the result to.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="An earlier result: print the paired difference too.")
+    ] = None,
+) -> None:
+    """Play every game of a level exactly once per seed and print success with 95% intervals."""
+    from declutch.evaluate import evaluate, model_player, scripted_player
+    from declutch.progress import Counter
+    from declutch.results import load_result, save_result
+    from declutch.stages import read_cold_start
+    from declutch.tables import paired_table, result_table
+
+    settings = _load(config, overrides)
+    changes: dict[str, Any] = {
+        "levels": levels,
+        "temperature": temperature,
+        "seeds": seeds,
+        "max_games": max_games,
+    }
+    data = settings.model_dump(mode="json")
+    data["eval"] |= {key: value for key, value in changes.items() if value}
+    if temperature == 0:
+        data["eval"]["temperature"] = 0.0
+    settings = parse_config(data, "the command line")
+    before = load_result(compare) if compare else None
+    suite = _suite(settings)
+    total = len(settings.eval.seeds) * sum(
+        min(len(suite.tasks(level)), settings.eval.max_games or 10**9)
+        for level in settings.eval.levels
+    )
+    steps = settings.env.max_steps
+    with Counter(f"evaluating {policy}", total, console=console) as counter:
+        is_scripted = policy in ("expert", "random")
+        if is_scripted:
+            player = scripted_player(policy, suite, steps, lambda _: counter.advance())
+        else:
+            from declutch.policy import load_policy
+
+            player = model_player(
+                load_policy(policy, settings),
+                suite,
+                steps,
+                settings.eval.temperature,
+                lambda _: counter.advance(),
+            )
+        result = evaluate(
+            player,
+            suite,
+            settings.eval,
+            steps,
+            policy,
+            math.nan if is_scripted else settings.eval.temperature,
+            "" if is_scripted else read_cold_start(policy).protocol,
+        )
+    console.print(result_table(result))
+    if before is not None:
+        console.print(paired_table(before, result))
+    if out is not None:
+        save_result(result, out)
+        console.print(f"written to {out}")
+
+
+@app.command("report")
+def report_command(
+    run_dir: Annotated[Path, typer.Argument(help="Run folder of `declutch train`.")],
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    from declutch.report.build import build_report
+
+    console.print(f"report: {build_report(run_dir)}", soft_wrap=True)
+
+
+@app.command("doctor")
+def doctor_command(overrides: Overrides = None, config: ConfigOption = None) -> None:
+    """Say what is installed and found, and the remedy of every problem."""
+    from declutch.doctor import diagnose, findings_table, has_problem
+
+    findings = diagnose(_load(config, overrides))
+    console.print(findings_table(findings))
+    if has_problem(findings):
+        raise typer.Exit(1)
+
+
+@app.command("play")
+def play_command(
+    player: Annotated[
+        str, typer.Argument(help="me, expert, random, or a model folder or hub name.")
+    ] = "me",
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    split: Annotated[str, typer.Option(help="Split or level to take the game from.")] = "L0",
+    game: Annotated[int, typer.Option(help="Number of the game within the split.")] = 0,
+) -> None:
+    """Play one game in the terminal, or watch the expert or a model play it."""
+    from declutch.play import play_game
+
+    settings = _load(config, overrides)
+    play_game(player, settings, _suite(settings), split, game, console)
+
+
+@app.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Argument(help="Folder of the demo's models and run.")] = Path(
+        "runs/demo"
+    ),
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """The whole path on generated households: cold start, GRPO + GCD, evaluation, report."""
+    from declutch.demo import run_demo
+
+    run_demo(_load(config, overrides), out, console)
+
+
+@games_app.command("list")
+def games_list_command(overrides: Overrides = None, config: ConfigOption = None) -> None:
+    """Count the games of every split and task type."""
+    from declutch.doctor import games_table
+
+    console.print(games_table(_suite(_load(config, overrides))))
+
+
+@games_app.command("generate")
+def games_generate_command(overrides: Overrides = None, config: ConfigOption = None) -> None:
+    """Generate the households now instead of at first use."""
+    settings = _load(config, overrides)
+    if settings.env.suite != "households":
+        raise UserError(f"env.suite={settings.env.suite!r} has nothing to generate")
+    console.print(f"games in {_suite(settings).root}", soft_wrap=True)
+
+
+@games_app.command("expert")
+def games_expert_command(
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Splits to play; repeatable.")
+    ] = None,
+) -> None:
+    """Let the expert play every game: share won, length against the walkthrough's, per type."""
+    from declutch.demos import expert_table
+    from declutch.tables import expert_rows_table
+
+    suite = _suite(_load(config, overrides))
+    for name in split or ["train", "valid_seen", "valid_unseen"]:
+        console.print(expert_rows_table(name, expert_table(suite, name)))
+
+
+@games_app.command("verify")
+def games_verify_command(
+    reference: Annotated[str, typer.Option(help="Engine to compare with.")] = "textworld",
+    num_games: Annotated[int, typer.Option(min=1, help="Games, over all splits and types.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the games drawn and the walks.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder that holds json_2.1.1.")] = None,
+    num_steps: Annotated[int, typer.Option(min=1, help="Steps of each walk.")] = 30,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """Play the same commands through our engine and the official one; stop at a difference."""
+    from declutch.verify_command import run_verify
+
+    settings = _load(config, overrides)
+    if not run_verify(settings, reference, num_games, seed, data, num_steps, workers, console):
+        raise typer.Exit(1)
+
+
+def _load(config: Path | None, overrides: list[str] | None) -> Config:
+    return load_config(config, overrides or [])
+
+
+def _training_config(
+    run: Any, config: Path | None, overrides: list[str] | None, resume: bool
+) -> Config:
+    """The run's own configuration on --resume, where only `train.iterations` may grow."""
+    if resume:
+        if config is not None:
+            raise UserError("--resume continues with the run's own config.yaml; leave --config out")
+        data = run.read_config().model_dump(mode="json")
+        text = [item for item in overrides or [] if item]
+        allowed = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        for item in text:
+            if not item.startswith(allowed):
+                raise UserError(
+                    f"--resume cannot change {item!r}: the run would no longer be the same; start "
+                    "a new run folder"
+                )
+        return parse_config(apply_overrides(data, text), "the resumed run")
+    if run.has_started():
+        raise UserError(
+            f"{run.path} already holds a run; add --resume to continue it, or choose another folder"
+        )
+    settings = _load(config, overrides)
+    if not settings.model.path:
+        raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
+    return settings
+
+
+def _done(run_dir: Path) -> int:
+    from declutch.learner.checkpoint import latest_checkpoint, load_checkpoint
+
+    last = latest_checkpoint(run_dir)
+    return 0 if last is None else int(load_checkpoint(last).state["iteration"])
+
+
+def _suite(settings: Config) -> Any:
+    from declutch.suites import make_suite
+
+    with _Bar("generating households") as bar:
+        return make_suite(settings.env, bar.report)
+
+
+class _Bar:
+    """A progress bar that appears with the first report of (done, total)."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._counter: Any = None
+        self._done = 0
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def report(self, done: int, total: int) -> None:
+        from declutch.progress import Counter
+
+        if self._counter is None:
+            self._counter = Counter(self._description, total, console=console)
+            self._counter.__enter__()
+        self._counter.advance(done - self._done)
+        self._done = done
+
+    def __exit__(self, *error: Any) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(*error)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main()
