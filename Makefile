@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A requirement range pulls CUDA packages on Linux; this build is for the CPU and is installed alone.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed ## the main job: an agent learns household tasks, in minutes
+	$(BIN)/declutch demo --config configs/demo.yaml
+
+test: $(VENV)/.installed-dev ## linters, types, and the whole test suite
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+lint: $(VENV)/.installed-dev ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,textworld]"
+	touch $@ $(VENV)/.installed
+
+clean: ## forget the virtual environment and the caches of the tools
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
