@@ -183,7 +183,12 @@ def _put_in_place(partial: Path, directory: Path) -> None:
     _clear(replaced)
     if directory.exists():
         directory.rename(replaced)
-    partial.rename(directory)
+    try:
+        partial.rename(directory)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(directory)
+        raise
     _flush_one(directory.parent)
     _clear(replaced)
 

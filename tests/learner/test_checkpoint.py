@@ -122,6 +122,23 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_else(tmp_path):
             assert [entry.name for entry in first.parent.iterdir()] == [first.name]
 
 
+def test_a_replacement_that_cannot_be_named_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    run = Run()
+    path = run.save(tmp_path / "one", iteration=1)
+    real_rename = module.Path.rename
+
+    def rename(self, target):
+        if self.name.endswith(".partial"):
+            raise OSError(28, "No space left on device")
+        return real_rename(self, target)
+
+    monkeypatch.setattr(module.Path, "rename", rename)
+    with pytest.raises(UserError, match="No space left on device"):
+        run.save(path, iteration=2)
+    assert load_checkpoint(path).state == {"iteration": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
+
+
 @pytest.mark.parametrize("victim", ["_serialise", "_flush", "_put_in_place"])
 def test_a_killed_save_is_no_checkpoint_and_does_not_stop_the_next(tmp_path, monkeypatch, victim):
     class Killed(BaseException):
