@@ -13,6 +13,7 @@ from string import Template
 from typing import Any
 
 from declutch.errors import UserError
+from declutch.report.compare import compare
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
 from declutch.report.read import RunData, read_run
@@ -56,6 +57,7 @@ def build_report(run_dir: Path) -> Path:
 
 def render_page(data: RunData, episodes: Episodes) -> str:
     """The whole page; everything that comes from the run is escaped or inert."""
+    comparison = compare(data)
     script = "\n".join(_asset(name) for name in SCRIPTS)
     return Template(_asset("page.html")).substitute(
         title=escape(f"{data.name} · declutch"),
@@ -63,13 +65,15 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         style=_asset("report.css"),
         header=header_section(data),
         notes=notes_section([*data.notes, *episodes.notes]),
-        cards=score_cards(data),
-        comparison=comparison_section(data),
-        behaviour=behaviour_section(data),
+        cards=score_cards(data, comparison),
+        comparison=comparison_section(comparison),
+        behaviour=behaviour_section(comparison),
         phases=phases_section(data),
         episode_count=escape(_episode_count(episodes)),
         config=config_section(data),
-        data=inert_json({"charts": chart_data(data), "episodes": _episode_index(episodes)}),
+        data=inert_json(
+            {"charts": chart_data(data, comparison), "episodes": _episode_index(episodes)}
+        ),
         chunks="\n".join(
             f'<script type="text/plain" id="chunk-{chunk.iteration}">{chunk.encoded}</script>'
             for chunk in episodes.chunks

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from declutch.report.compare import Comparison
 from declutch.report.read import Metrics, RunData
-from declutch.results import EvalResult
 from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
 
 DIGITS = 5
@@ -14,7 +14,7 @@ PHASES = ("play", "label", "judge", "update", "eval", "save")
 CHARTED = ("agent/", "judge/", "labels/", "update/", "time/")
 
 
-def chart_data(data: RunData) -> dict[str, Any]:
+def chart_data(data: RunData, comparison: Comparison) -> dict[str, Any]:
     """Columns of the metrics, evaluations per level, and the points of the comparison.
 
     Returns:
@@ -25,7 +25,7 @@ def chart_data(data: RunData) -> dict[str, Any]:
         "iterations": [row["iteration"] for row in data.metrics],
         "metrics": metric_columns(data.metrics),
         "evaluations": evaluation_points(data),
-        "comparison": comparison_points(data),
+        "comparison": comparison_points(comparison),
     }
 
 
@@ -46,20 +46,14 @@ def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
     return {level: points[level] for level in order if level in points}
 
 
-def comparison_points(data: RunData) -> list[dict[str, Any]]:
+def comparison_points(comparison: Comparison) -> list[dict[str, Any]]:
     """Per level the points of cold start, control and the trained policy, where there are any."""
-    policies: list[tuple[str, EvalResult | None]] = [
-        ("cold start", data.before),
-        ("more SFT", data.control),
-        ("after RL", data.after.result if data.after else None),
-    ]
     levels: dict[str, list[dict[str, Any]]] = {}
-    for name, result in policies:
-        if result is None:
-            continue
-        for row in summarise(result, by_kind=False):
-            point = {"policy": name, "point": _point(row)}
-            levels.setdefault(row.level, []).append(point)
+    for policy in comparison.policies:
+        for (level, kind), row in policy.rows.items():
+            if not kind:
+                point = {"policy": policy.name, "point": _point(row)}
+                levels.setdefault(level, []).append(point)
     mean_last = sorted(levels, key=lambda level: level == MEAN_LEVEL)
     return [{"level": level, "points": levels[level]} for level in mean_last]
 

@@ -8,12 +8,12 @@ from html import escape
 from typing import Any
 
 from declutch.behaviour import Shares
-from declutch.errors import UserError
+from declutch.report.compare import COLD_START, CONTROL, TRAINED, Comparison, Key, Policy
 from declutch.report.curves import mean_phases
 from declutch.report.read import RunData
 from declutch.results import EvalResult
 from declutch.stats import Estimate
-from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, paired, summarise
+from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, summarise
 from declutch.tables import describe_header, format_interval, format_percent
 
 DASH = "–"
@@ -27,7 +27,8 @@ LEVEL_MEANINGS = {
 }
 PHASE_NAMES = {"eval": "evaluate"}
 
-Key = tuple[str, str]
+NOT_EVALUATED = '<p class="empty">Nothing has been evaluated yet.</p>'
+SHORT = {TRAINED: "RL"}
 
 
 def header_section(data: RunData) -> str:
@@ -74,75 +75,65 @@ def notes_section(notes: Sequence[str]) -> str:
     return f'<aside class="notes"><strong>Not complete</strong><ul>{items}</ul></aside>'
 
 
-def score_cards(data: RunData) -> str:
+def score_cards(data: RunData, comparison: Comparison) -> str:
     """One card per level: success now, where it came from, and the paired difference."""
-    before, after = data.before, data.after.result if data.after else None
-    shown = after or before
+    start, trained = comparison.policy(COLD_START), comparison.policy(TRAINED)
+    shown = trained or start
     if shown is None:
-        return '<p class="empty">Nothing has been evaluated yet.</p>'
-    start = {row.level: row for row in summarise(before, by_kind=False)} if before else {}
-    pairs = _paired_rows(before, after)
+        return NOT_EVALUATED
+    pairs = comparison.differences.get((COLD_START, TRAINED), {})
+    before = start.rows if start and trained else {}
     cards = [
-        _card(row, start.get(row.level) if after else None, pairs.get((row.level, "")))
-        for row in _ordered(summarise(shown, by_kind=False))
-        if row.level in (*MAIN_LEVELS, MEAN_LEVEL)
+        _card(shown.rows[key], before.get(key), pairs.get(key))
+        for key in _ordered(shown.rows)
+        if key[0] in (*MAIN_LEVELS, MEAN_LEVEL) and not key[1]
     ]
-    when = f"after {data.after.iteration} iterations" if data.after else "cold start"
+    when = f"after {data.after.iteration} iterations" if data.after else "of the cold start"
     return (
-        f'<p class="caption">Success {escape(when)} · {escape(describe_header([shown]))}</p>'
+        f'<p class="caption">Success {escape(when)} · {escape(describe_header([shown.result]))}</p>'
         f'<div class="cards">{"".join(cards)}</div>'
     )
 
 
-def comparison_section(data: RunData) -> str:
+def comparison_section(comparison: Comparison) -> str:
     """Cold start, control and trained policy per level and task type, with paired differences."""
-    after = data.after.result if data.after else None
-    columns = [
-        (name, result)
-        for name, result in (
-            ("cold start", data.before),
-            ("more SFT", data.control),
-            ("after RL", after),
+    policies = comparison.policies
+    if not policies:
+        return ""
+    wanted = [(COLD_START, TRAINED), (CONTROL, TRAINED)]
+    if comparison.policy(TRAINED) is None:
+        wanted = [(COLD_START, CONTROL)]
+    pairs = [pair for pair in wanted if pair in comparison.differences]
+    headings = ["level and task type", "games", *(f"{policy.name}, %" for policy in policies)]
+    headings += [f"{SHORT.get(second, second)} − {first}" for first, second in pairs]
+    keys = _ordered({key: None for policy in policies for key in policy.rows})
+    body = [
+        _comparison_row(
+            key,
+            [policy.rows.get(key) for policy in policies],
+            [comparison.differences[pair].get(key) for pair in pairs],
         )
-        if result is not None
+        for key in keys
     ]
-    if not columns:
-        return '<p class="empty">Nothing has been evaluated yet.</p>'
-    tables = [({(r.level, r.kind): r for r in summarise(result)}) for _, result in columns]
-    differences = _differences(data.before, data.control, after)
-    keys = list(dict.fromkeys(key for table in tables for key in table))
-    keys.sort(key=lambda key: _level_rank(key[0]))
-    headings = ["level and task type", "games", *(name for name, _ in columns)]
-    headings += [heading for heading, _ in differences]
-    body = [_comparison_row(key, tables, differences) for key in keys]
-    errors = sum(row.num_env_errors for table in tables for (_, kind), row in table.items() if kind)
-    note = ""
-    if errors:
-        note = (
-            f'<p class="caption warn">{errors} plays of these evaluations ended in an '
-            "environment error; they are left out of every number above.</p>"
-        )
-    return _problems(data.before, data.control, after) + _table(headings, body) + note
+    warnings = [*comparison.problems, *_env_errors(policies)]
+    lines = "".join(f'<p class="caption warn">{escape(line)}</p>' for line in warnings)
+    return _table(headings, body) + lines
 
 
-def behaviour_section(data: RunData) -> str:
+def behaviour_section(comparison: Comparison) -> str:
     """What the actions were, before and after, in all plays and by outcome."""
-    after = data.after.result if data.after else None
-    named = (("cold start", data.before), ("more SFT", data.control), ("after RL", after))
-    results = [(name, result) for name, result in named if result is not None]
-    if not results:
-        return '<p class="empty">Nothing has been evaluated yet.</p>'
+    if not comparison.policies:
+        return NOT_EVALUATED
     headings = ["level and policy", "plays", "steps", "timed out", "repeated", "looped"]
     headings += ["invalid", "inadmissible", "tokens per response"]
-    rows: dict[str, list[str]] = {}
-    for name, result in results:
-        for row in summarise(result, by_kind=False):
-            if row.level != MEAN_LEVEL:
-                rows.setdefault(row.level, []).extend(_behaviour_rows(name, row))
     body = []
-    for level in sorted(rows, key=_level_rank):
+    for level, kind in _ordered({key: None for p in comparison.policies for key in p.rows}):
+        if kind or level == MEAN_LEVEL:
+            continue
         body.append(f'<tr class="level"><th colspan="{len(headings)}">{escape(level)}</th></tr>')
-        body.extend(rows[level])
+        for policy in comparison.policies:
+            if (level, "") in policy.rows:
+                body.extend(_behaviour_rows(policy.name, policy.rows[level, ""]))
     return _table(headings, body)
 
 
@@ -232,53 +223,27 @@ def _card(row: Row, start: Row | None, pair: PairedRow | None) -> str:
     )
 
 
-def _paired_rows(before: EvalResult | None, after: EvalResult | None) -> dict[Key, PairedRow]:
-    if before is None or after is None:
-        return {}
-    try:
-        return {(row.level, row.kind): row for row in paired(before, after)}
-    except UserError:
-        return {}
-
-
-def _problems(*results: EvalResult | None) -> str:
-    """Why a difference is not shown, where the evaluations cannot be compared."""
-    first, control, last = results
-    notes = []
-    for one, two in ((first, last), (first, control), (control, last)):
-        if one is None or two is None:
-            continue
-        try:
-            paired(one, two)
-        except UserError as error:
-            notes.append(f'<p class="caption warn">No paired difference: {escape(str(error))}.</p>')
-    return "".join(notes)
-
-
-def _differences(
-    before: EvalResult | None, control: EvalResult | None, after: EvalResult | None
-) -> list[tuple[str, dict[Key, PairedRow]]]:
-    found = [
-        ("RL − cold start", _paired_rows(before, after)),
-        ("RL − more SFT", _paired_rows(control, after)),
-        ("more SFT − cold start", _paired_rows(before, control) if after is None else {}),
+def _env_errors(policies: Sequence[Policy]) -> list[str]:
+    rows = [row for policy in policies for row in policy.rows.values()]
+    count = sum(row.num_env_errors for row in rows if not row.kind and row.level != MEAN_LEVEL)
+    if not count:
+        return []
+    return [
+        f"{count} plays of these evaluations ended in an environment error; they are left out of "
+        "every number above."
     ]
-    return [(name, rows) for name, rows in found if rows]
 
 
 def _comparison_row(
-    key: Key,
-    tables: Sequence[Mapping[Key, Row]],
-    differences: Sequence[tuple[str, Mapping[Key, PairedRow]]],
+    key: Key, rows: Sequence[Row | None], differences: Sequence[PairedRow | None]
 ) -> str:
     level, kind = key
-    rows = [table.get(key) for table in tables]
     games = max((row.success.n for row in rows if row), default=0)
     cells = [f'<td class="num">{games}</td>']
     cells += [_estimate_cell(row.success if row else None) for row in rows]
-    cells += [_difference_cell(table.get(key)) for _, table in differences]
+    cells += [_difference_cell(row) for row in differences]
     if kind:
-        return f'<tr class="kind"><th>{escape(kind)}</th>{"".join(cells)}</tr>'
+        return f'<tr class="kind"><th>{_breakable(kind)}</th>{"".join(cells)}</tr>'
     meaning = f" <small>{escape(LEVEL_MEANINGS.get(level, ''))}</small>"
     return f'<tr class="level"><th>{escape(level)}{meaning}</th>{"".join(cells)}</tr>'
 
@@ -331,7 +296,9 @@ def _result_html(result: EvalResult) -> str:
     headings = ["level and task type", "games", "success", "timed out"]
     body = []
     for row in summarise(result):
-        name = f'<tr class="{"kind" if row.kind else "level"}"><th>{escape(row.kind or row.level)}'
+        name = (
+            f'<tr class="{"kind" if row.kind else "level"}"><th>{_breakable(row.kind or row.level)}'
+        )
         count = f'</th><td class="num">{row.success.n}</td>'
         timed_out = f'<td class="num">{format_percent(row.timed_out)}%</td></tr>'
         body.append(name + count + _estimate_cell(row.success) + timed_out)
@@ -357,6 +324,11 @@ def _folded_html(title: str, body: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{body}</details>"
 
 
+def _breakable(name: str) -> str:
+    """`name` escaped, and free to break after an underscore on narrow screens."""
+    return escape(name).replace("_", "_<wbr>")
+
+
 def _signed(share: float) -> str:
     # A minus sign as wide as the plus sign, so that columns of differences line up.
     return f"{100 * share:+.1f}".replace("-", "−")
@@ -368,8 +340,9 @@ def _direction(difference: Estimate) -> str:
     return "up" if difference.mean > 0 else "down"
 
 
-def _ordered(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: _level_rank(row.level))
+def _ordered(keys: Mapping[Key, Any]) -> list[Key]:
+    """By level, kinds below their level and in their own order."""
+    return sorted(keys, key=lambda key: _level_rank(key[0]))
 
 
 def _level_rank(level: str) -> tuple[int, str]:
