@@ -251,7 +251,6 @@ def ensure_households(
         seed: seed of scenes and games.
         counts: games in each split; None for the defaults.
         progress: as for `generate_households`.
-        progress: as for `generate_households`.
     Returns:
         a folder that `AlfworldSuite(folder, name="households")` plays.
     Raises:

@@ -76,6 +76,14 @@ def test_a_game_does_not_depend_on_how_many_are_asked_for() -> None:
     assert list(generate_games(1, "train", 3)) == list(generate_games(1, "train", 7))[:3]
 
 
+def test_a_change_of_the_games_needs_a_new_version() -> None:
+    # Caches are told apart by the version: raise it together with this digest, never alone.
+    games = [game for split in SPLITS for game in generate_games(0, split, 6)]
+    content = json.dumps([(game.name, game.content) for game in games])
+    found = (households.GENERATOR_VERSION, hashlib.sha256(content.encode()).hexdigest())
+    assert found == (2, "7dce0e8206c35245116e46ed21fd35dab904905150507faae2be054473da125c")
+
+
 def test_layout_is_the_official_one(data_dir: Path) -> None:
     pattern = re.compile(
         r"json_2\.1\.1/(train|valid_seen|valid_unseen)/"
