@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
@@ -13,6 +14,9 @@ from declutch.behaviour import Shares
 from declutch.results import EvalResult
 from declutch.stats import Estimate, McNemar
 from declutch.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
+
+if TYPE_CHECKING:
+    from declutch.demos import ExpertRow
 
 DASH = "-"
 
@@ -65,6 +69,27 @@ def paired_table(
     for row in rows:
         _add_section(table, row.kind)
         table.add_row(*_paired_cells(row), style="" if row.kind else "bold")
+    return table
+
+
+def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
+    """How often and how fast the expert solves the games of a split, per task type."""
+    table = _make_table(f"expert on {split}", "task type")
+    headings = ("games", "won in 30\nsteps %", "won in 50\nsteps %", "median\nsteps")
+    for heading in (*headings, "walkthrough's\nmedian"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        if row.kind == "all":
+            table.add_section()
+        shares = (row.num_won_30, row.num_won_50)
+        table.add_row(
+            row.kind,
+            str(row.num_games),
+            *(format_percent(won / row.num_games if row.num_games else math.nan) for won in shares),
+            _format_mean(row.median_steps),
+            _format_mean(row.median_walkthrough),
+            style="bold" if row.kind == "all" else "",
+        )
     return table
 
 

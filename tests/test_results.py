@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from declutch.behaviour import ActionCounts
+from declutch.demos import ExpertRow
 from declutch.errors import UserError
 from declutch.records import Episode, Outcome, Role, TaskId
 from declutch.results import (
@@ -25,7 +26,7 @@ from declutch.results import (
 )
 from declutch.stats import bootstrap_mean, mcnemar, mean_of_independent, wilson
 from declutch.summary import paired, summarise
-from declutch.tables import behaviour_table, paired_table, result_table
+from declutch.tables import behaviour_table, expert_rows_table, paired_table, result_table
 
 COUNTS = ActionCounts(steps=10, repeated=2, looped=4, repeated_or_looped=5, response_tokens=90)
 
@@ -250,6 +251,13 @@ def test_tables_fit_eighty_columns():
         text = render(table, width=80)
         assert "…" not in text
         assert "pick_clean_then_place_in_recep" in text or "not won" in text
+
+
+def test_expert_table():
+    rows = [ExpertRow("heat", 8, 6, 8, 9.5, 7.0), ExpertRow("all", 8, 6, 8, 9.5, math.nan)]
+    lines = [line.split() for line in render(expert_rows_table("train", rows)).splitlines()]
+    assert ["heat", "8", "75.0", "100.0", "9.5", "7.0"] in lines
+    assert ["all", "8", "75.0", "100.0", "9.5", "-"] in lines
 
 
 def test_table_of_nothing_is_dashes():
