@@ -250,7 +250,7 @@ def check_gpu(config: Config, gpus: Sequence[str], *, has_driver: bool) -> Findi
 def findings_table(findings: Sequence[Finding]) -> Table:
     """The findings, remedies below what they are for."""
     marks = {Status.OK: ("✓", "green"), Status.WARN: ("!", "yellow"), Status.PROBLEM: ("✗", "red")}
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.add_column("")
     table.add_column("checked", no_wrap=True)
     table.add_column("found", overflow="fold")

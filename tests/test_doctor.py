@@ -226,8 +226,15 @@ def test_diagnosis_covers_everything_and_is_shown(cache_dir: Path):
     assert has_problem(findings)
     assert not has_problem([f for f in findings if f.status is not Status.PROBLEM])
     text = render(findings_table(findings))
-    assert "✗   model" in text
+    assert "✗ model" in text
     assert "→ correct model.path" in text
+
+
+def test_counts_fit_eighty_columns(cache_dir: Path):
+    finding = check_households(config_with(cache_dir))
+    assert "pick_heat_then_place_in_recep       2           2             2" in render(
+        findings_table([finding]), width=80
+    )
 
 
 def test_games_table_counts_every_split(cache_dir: Path):
