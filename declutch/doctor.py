@@ -331,13 +331,13 @@ def _format_counts(counts: Counts) -> str:
     """Task types down, splits across, right-aligned."""
     kinds = dict.fromkeys(kind for split in counts.values() for kind in split)
     width = max(map(len, kinds))
-    lines = [" " * width + "".join(f"  {split}" for split in counts)]
+    lines = [" " * width + "".join(f" {split}" for split in counts)]
     lines += [
-        f"{kind:{width}}" + "".join(f"  {counts[s].get(kind, 0):>{len(s)}}" for s in counts)
+        f"{kind:{width}}" + "".join(f" {counts[s].get(kind, 0):>{len(s)}}" for s in counts)
         for kind in kinds
     ]
     lines.append(
-        f"{'all':{width}}" + "".join(f"  {sum(counts[s].values()):>{len(s)}}" for s in counts)
+        f"{'all':{width}}" + "".join(f" {sum(counts[s].values()):>{len(s)}}" for s in counts)
     )
     return "\n".join(lines)
 

@@ -232,7 +232,7 @@ def test_diagnosis_covers_everything_and_is_shown(cache_dir: Path):
 
 def test_counts_fit_eighty_columns(cache_dir: Path):
     finding = check_households(config_with(cache_dir))
-    assert "pick_heat_then_place_in_recep       2           2             2" in render(
+    assert "pick_heat_then_place_in_recep      2          2            2" in render(
         findings_table([finding]), width=80
     )
 
