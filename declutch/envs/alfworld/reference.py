@@ -66,6 +66,7 @@ class ReferenceEnv:
     def close(self) -> None:
         """Free the planner's library; the environment can be reset again."""
         if self._env is not None:
+            _unload_planner(self._env)
             self._env.close()
             self._env = None
 
@@ -101,6 +102,14 @@ def _make_env(path: Path, wrappers: tuple[Any, Any]) -> Any:
     finally:
         # The registry is global and would keep every game ever played.
         textworld.gym.utils.registry.pop(name, None)
+
+
+def _unload_planner(env: Any) -> None:
+    """Give back the copy of the planner that every game loads and that nobody else unloads."""
+    from textworld.envs.pddl.pddl import fast_downward
+
+    for each in env.batch_env.envs:
+        fast_downward.close_lib(each.unwrapped.downward_lib)
 
 
 def _follow_inventory(carried: str, text: str) -> str:
