@@ -15,10 +15,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from declutch.rollout.prefix import PrefixPlan, Segment, plan_prefixes
-from declutch.rollout.slot_cache import SlotCache
+from declutch.rollout.slot_cache import Arena, SlotCache
 
 # A shared prefix computed apart costs a part of one more forward pass and of copying.
 PREFIX_OVERHEAD_TOKENS = 32
+# What a forward pass and each of its rows (which reads its whole past) cost beside the tokens, in
+# tokens: padding unequal chunks to one width is weighed against another pass.
+PASS_OVERHEAD_TOKENS = 48
+ROW_OVERHEAD_TOKENS = 1
 
 
 class Decoder(Protocol):
@@ -36,8 +40,16 @@ class Decoder(Protocol):
         """Append one or more tokens to each row; scores of the next tokens [N, V]."""
         ...
 
+    def choose_width(self, lengths: Sequence[int]) -> int:
+        """How many of the waiting tokens a row is fed at most, for these numbers waiting."""
+        ...
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop rows: row i becomes what row rows[i] was, with rows[i] >= i."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the rows after the last use; not called after an error."""
         ...
 
 
@@ -61,13 +73,17 @@ class SlotDecoder:
         model: a model for which `can_use_slots` holds, in the mode it is to run in.
         pad_id: fills up chunks of different lengths; never attended.
         limits: see there.
+        arena: memory of the cache.
     """
 
-    def __init__(self, model: PreTrainedModel, pad_id: int, limits: PassLimits) -> None:
+    def __init__(
+        self, model: PreTrainedModel, pad_id: int, limits: PassLimits, arena: Arena
+    ) -> None:
         self._model = model
         self._pad_id = pad_id
         self._limits = limits
-        self._cache = SlotCache(0, 0)
+        self._arena = arena
+        self._cache = SlotCache(0, 0, arena)
         self._lengths: list[int] = []
 
     def prefill(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, list[int]]:
@@ -77,30 +93,34 @@ class SlotDecoder:
         # Rows are sorted by what is left to compute, so that neighbours need little padding.
         ranked = sorted(range(len(unique)), key=lambda i: plan.own[i].stop - plan.own[i].start)
         own = [plan.own[i] for i in ranked]
-        self._cache = SlotCache(len(own), max(s.stop for s in own) + self._limits.room + 1)
+        capacity = max(s.stop for s in own) + self._limits.room + 1
+        self._cache = SlotCache(len(prompts), capacity, self._arena)
         self._fill_shared(plan, own, unique)
         logits = self._fill(self._cache, own, unique)
+        # The first rows hold the unique prompts; their repetitions follow as copies.
         row_of = {unique[s.prompt]: row for row, s in enumerate(own)}
-        order = sorted(range(len(prompts)), key=lambda i: row_of[prompts[i]])
+        firsts = {row_of[prompt]: i for i, prompt in reversed(list(enumerate(prompts)))}
+        order = [firsts[row] for row in range(len(own))]
+        repeats = sorted(set(range(len(prompts))) - set(order))
+        if repeats:
+            origins = [row_of[prompts[i]] for i in repeats]
+            length = max(len(prompts[i]) for i in repeats)
+            self._cache.copy_rows(self._cache, origins, range(len(own), len(prompts)), length)
+            logits = torch.cat([logits, logits[origins]])
+        order += repeats
         self._lengths = [len(prompts[i]) for i in order]
-        if len(order) > len(own):
-            rows = [row_of[prompts[i]] for i in order]
-            expanded = SlotCache(len(rows), self._cache.capacity)
-            expanded.copy_rows(self._cache, rows, range(len(rows)), max(self._lengths))
-            self._cache = expanded
-            logits = logits[rows]
         return logits, order
 
     def _fill_shared(
         self, plan: PrefixPlan, own: list[Segment], prompts: Sequence[tuple[int, ...]]
     ) -> None:
         """Compute the shared segments level by level and copy them to where they are needed."""
-        above, row_of = SlotCache(0, 0), dict[int, int]()
+        above, row_of = SlotCache(0, 0, self._arena), dict[int, int]()
         for level in range(1 + max((s.level for s in plan.shared), default=-1)):
             indices = [i for i, s in enumerate(plan.shared) if s.level == level]
             indices.sort(key=lambda i: plan.shared[i].stop - plan.shared[i].start)
             segments = [plan.shared[i] for i in indices]
-            cache = SlotCache(len(segments), max(s.stop for s in segments) + 1)
+            cache = SlotCache(len(segments), max(s.stop for s in segments) + 1, self._arena)
             if level > 0:
                 parents = [row_of[s.parent] for s in segments]
                 length = max(s.start for s in segments)
@@ -112,7 +132,9 @@ class SlotDecoder:
                 parents = [row_of[own[row].parent] for row in heirs]
                 length = max(own[row].start for row in heirs)
                 self._cache.copy_rows(cache, parents, heirs, length)
+            above.release()
             above = cache
+        above.release()
 
     def _fill(
         self, cache: SlotCache, segments: list[Segment], prompts: Sequence[tuple[int, ...]]
@@ -139,8 +161,17 @@ class SlotDecoder:
         needed = max(self._lengths) + 1
         if needed > self._cache.capacity:
             capacity = max(needed, self._cache.capacity * 5 // 4)
-            self._cache = self._cache.resized(len(chunks), capacity, max(starts))
+            resized = self._cache.resized(len(chunks), capacity, max(starts))
+            self._cache.release()
+            self._cache = resized
         return self._forward(self._cache, 0, starts, chunks)
+
+    def choose_width(self, lengths: Sequence[int]) -> int:
+        def worth(width: int) -> float:
+            fed = sum(min(length, width) for length in lengths)
+            return fed / (PASS_OVERHEAD_TOKENS + (ROW_OVERHEAD_TOKENS + width) * len(lengths))
+
+        return max(range(1, max(lengths) + 1), key=worth)
 
     def keep(self, rows: Sequence[int]) -> None:
         moves = [(old, new) for new, old in enumerate(rows) if old != new]
@@ -149,6 +180,9 @@ class SlotDecoder:
             origin, target = zip(*moves, strict=True)
             self._cache.copy_rows(self._cache, origin, target, length)
         self._lengths = [self._lengths[old] for old in rows]
+
+    def close(self) -> None:
+        self._cache.release()
 
     def _forward(
         self, cache: SlotCache, first: int, starts: list[int], chunks: Sequence[Sequence[int]]
@@ -194,7 +228,8 @@ class SlotDecoder:
         return {"full_attention": full, "sliding_attention": sliding}
 
     def _as_mask(self, seen: Tensor) -> Tensor:
-        if self._model.config._attn_implementation == "sdpa":
+        # PyTorch's CPU kernel would turn a boolean mask into numbers again in every layer.
+        if self._model.config._attn_implementation == "sdpa" and seen.device.type != "cpu":
             return seen[:, None]
         lowest = torch.finfo(self._model.dtype).min
         zero = torch.zeros((), dtype=self._model.dtype, device=seen.device)
@@ -259,8 +294,14 @@ class RecomputeDecoder:
         self._rows = [(*row, *chunk) for row, chunk in zip(self._rows, chunks, strict=True)]
         return self._forward()
 
+    def choose_width(self, lengths: Sequence[int]) -> int:
+        return max(lengths)
+
     def keep(self, rows: Sequence[int]) -> None:
         self._rows = [self._rows[row] for row in rows]
+
+    def close(self) -> None:
+        self._rows = []
 
     def _forward(self) -> Tensor:
         by_length: dict[int, dict[tuple[int, ...], None]] = {}

@@ -24,12 +24,14 @@ from declutch.rollout.decoder import (
 )
 from declutch.rollout.engine import ActionMask, Request, SamplingParams
 from declutch.rollout.sampling import sample_tokens
+from declutch.rollout.slot_cache import Arena
 from declutch.rollout.trie import TrieNode, build_trie
 
 CPU_PREFILL_TOKENS = 768
 """Tokens of one forward pass over prompts: what keeps a small model's activations in the caches
 of a CPU core; a pass this long is far above a big model's overhead."""
 CUDA_PREFILL_TOKENS = 16384
+CPU_ARENA_BYTES = 256 << 20
 MAX_TRIES = 4096
 """Admissible sets remembered; groups of episodes meet the same ones again and again."""
 
@@ -97,6 +99,7 @@ class HFEngine:
         on_cpu = model.device.type == "cpu"
         chosen = CPU_PREFILL_TOKENS if on_cpu else CUDA_PREFILL_TOKENS
         self._prefill_tokens = chosen if prefill_tokens is None else prefill_tokens
+        self._arena = Arena(CPU_ARENA_BYTES if on_cpu else 0)
         self._share_prefixes = share_prefixes
         self._jump_forward = jump_forward
         self._trie = lru_cache(maxsize=MAX_TRIES)(build_trie)
@@ -153,13 +156,15 @@ class HFEngine:
             self._sample(live, logits, params, forced, generator)
             kept = _swap_out([row.is_done for row in live])
             if not kept:
+                decoder.close()
                 return
             if len(kept) < len(live):
                 decoder.keep(kept)
                 live = [live[index] for index in kept]
-            logits = decoder.feed([row.pending for row in live])
+            width = decoder.choose_width([len(row.pending) for row in live])
+            logits = decoder.feed([row.pending[:width] for row in live])
             for row in live:
-                row.pending = []
+                del row.pending[:width]
 
     def _sample(
         self,
@@ -169,7 +174,10 @@ class HFEngine:
         forced: dict[int, int],
         generator: torch.Generator,
     ) -> None:
-        """Append the next token to every row, and the forced ones that follow it."""
+        """Append a token to every row that has been fed whole, and the forced ones after it."""
+        ready = [index for index, row in enumerate(live) if not row.pending]
+        if len(ready) < len(live):
+            live, logits = [live[index] for index in ready], logits[ready]
         uniforms = torch.rand(len(live), generator=generator, dtype=torch.float64)
         allowed = [_choices(row, forced) for row in live]
         tokens, logprobs = sample_tokens(
@@ -213,7 +221,7 @@ class HFEngine:
         if not self.reuses_cache:
             return RecomputeDecoder(self._model, self._prefill_tokens)
         limits = PassLimits(self._prefill_tokens, self._share_prefixes, min(max_tokens, 64))
-        return SlotDecoder(self._model, self._pad_id, limits)
+        return SlotDecoder(self._model, self._pad_id, limits, self._arena)
 
     def _split(self, prompts: list[tuple[int, ...]], max_tokens: int) -> Iterator[list[int]]:
         """Batches of indices that respect both bounds.

@@ -10,12 +10,51 @@ Notation: R rows, C slots of capacity, n rows and q tokens of one pass, H heads,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
+
+
+class Arena:
+    """Memory that caches borrow and give back, kept from one call to the next.
+
+    Fresh memory costs a page fault per 4 KiB on a CPU, which for a small model is a fifth of a
+    whole call. Nothing is ever read from what an earlier call left, it only has to be finite:
+    after an error the memory is better not given back.
+
+    Args:
+        max_bytes: kept at most; 0 keeps nothing (PyTorch's own CUDA allocator does better).
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._free: list[Tensor] = []
+
+    def borrow(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Finite values of the shape, with the type and device of `like`."""
+        size = math.prod(shape)
+        fitting = [
+            index
+            for index, free in enumerate(self._free)
+            if free.numel() >= size and free.dtype == like.dtype and free.device == like.device
+        ]
+        if not fitting:
+            return like.new_zeros(size).view(shape)
+        best = min(fitting, key=lambda index: self._free[index].numel())
+        return self._free.pop(best)[:size].view(shape)
+
+    def give_back(self, buffers: Iterable[Tensor]) -> None:
+        """Take buffers back; what exceeds the bound is let go, the smallest first."""
+        for buffer in buffers:
+            whole = buffer.new_empty(0).set_(buffer.untyped_storage())
+            self._free.append(whole)
+        self._free.sort(key=lambda free: free.nbytes)
+        while sum(free.nbytes for free in self._free) > self._max_bytes:
+            self._free.pop(0)
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers exports it untyped
@@ -24,17 +63,20 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers exports it untyped
     Args:
         num_rows: rows.
         capacity: slots of a row: one more than its tokens will ever be, for padding.
+        arena: where its memory comes from.
     """
 
-    def __init__(self, num_rows: int, capacity: int) -> None:
+    def __init__(self, num_rows: int, capacity: int, arena: Arena) -> None:
         super().__init__(layers=[])
+        self._arena = arena
         self.num_rows = num_rows
         self.capacity = capacity
-        self._keys: dict[int, Tensor] = {}  # layer -> [R, C, H, D]
+        self._keys: dict[int, Tensor] = {}  # layer -> [R, H, C, D]
         self._values: dict[int, Tensor] = {}
         self._first_row = 0
         self._start: int | None = 0
-        self._slots: Tensor | None = None
+        self._slots: Tensor | None = None  # [n, q]
+        self._flat: dict[tuple[int, torch.device], Tensor] = {}
         self._length = 0
 
     def aim(self, first_row: int, starts: Sequence[int], counts: Sequence[int]) -> None:
@@ -47,13 +89,12 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers exports it untyped
         self._first_row = first_row
         self._length = max(start + count for start, count in zip(starts, counts, strict=True))
         self._start = starts[0] if min(starts) == max(starts) else None
+        self._flat.clear()
         self._slots = None
         if self._start is None:
-            begin = torch.tensor(starts)[:, None]
             # All padding of a row goes into the one slot above its tokens.
             above = torch.arange(max(counts)).minimum(torch.tensor(counts)[:, None])
-            rows = torch.arange(first_row, first_row + len(starts))[:, None]
-            self._slots = (rows * self.capacity + begin + above).flatten()
+            self._slots = torch.tensor(starts)[:, None] + above
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
@@ -64,42 +105,51 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers exports it untyped
         return keys, values
 
     def _store(self, layers: dict[int, Tensor], index: int, states: Tensor) -> Tensor:
-        states = states.transpose(1, 2)  # [n, q, H, D]
-        num, length, heads, size = states.shape
+        num, heads, length, size = states.shape
         if index not in layers:
-            layers[index] = states.new_zeros(self.num_rows, self.capacity, heads, size)
-        buffer = layers[index]
-        rows = buffer[self._first_row : self._first_row + num]
+            shape = (self.num_rows, heads, self.capacity, size)
+            layers[index] = self._arena.borrow(shape, states)
+        rows = layers[index][self._first_row : self._first_row + num]
         if self._start is not None:
-            rows[:, self._start : self._start + length] = states
+            rows[:, :, self._start : self._start + length] = states
         else:
+            flat = rows.view(num * heads * self.capacity, size)
+            flat.index_copy_(0, self._flat_slots(heads, states), states.reshape(-1, size))
+        return rows[:, :, : self._length]
+
+    def _flat_slots(self, heads: int, states: Tensor) -> Tensor:
+        """Rows of a [n * H * C, D] view that the aimed slots are, in the order [n, H, q]."""
+        key = (heads, states.device)
+        if key not in self._flat:
             assert self._slots is not None
-            flat = buffer.view(self.num_rows * self.capacity, heads * size)
-            slots = self._slots.to(states.device)
-            flat.index_copy_(0, slots, states.reshape(num * length, heads * size))
-        return rows[:, : self._length].transpose(1, 2)
+            num = len(self._slots)
+            first = torch.arange(num * heads).view(num, heads, 1) * self.capacity
+            self._flat[key] = (first + self._slots[:, None]).flatten().to(states.device)
+        return self._flat[key]
 
     def copy_rows(
         self, source: SlotCache, from_rows: Sequence[int], to_rows: Sequence[int], length: int
     ) -> None:
         """Copy the first `length` slots of rows of `source`, which may be this cache."""
+        origin, target = torch.tensor(from_rows), torch.tensor(to_rows)
         for mine, theirs in ((self._keys, source._keys), (self._values, source._values)):
             for index, buffer in theirs.items():
                 if index not in mine:
-                    shape = (self.num_rows, self.capacity, *buffer.shape[2:])
-                    mine[index] = buffer.new_zeros(shape)
-                origin = torch.tensor(from_rows, device=buffer.device)
-                target = torch.tensor(to_rows, device=buffer.device)
-                mine[index][target, :length] = buffer[origin, :length]
+                    shape = (self.num_rows, buffer.shape[1], self.capacity, buffer.shape[3])
+                    mine[index] = self._arena.borrow(shape, buffer)
+                rows = buffer[:, :, :length].index_select(0, origin.to(buffer.device))
+                mine[index][:, :, :length].index_copy_(0, target.to(buffer.device), rows)
 
     def resized(self, num_rows: int, capacity: int, length: int) -> SlotCache:
         """A copy of the first `num_rows` rows and `length` slots with another capacity."""
-        new = SlotCache(num_rows, capacity)
-        for mine, theirs in ((new._keys, self._keys), (new._values, self._values)):
-            for index, buffer in theirs.items():
-                mine[index] = buffer.new_zeros((num_rows, capacity, *buffer.shape[2:]))
-                mine[index][:, :length] = buffer[:num_rows, :length]
+        new = SlotCache(num_rows, capacity, self._arena)
+        new.copy_rows(self, range(num_rows), range(num_rows), length)
         return new
+
+    def release(self) -> None:
+        """Give the memory back to the arena; the cache is empty afterwards."""
+        self._arena.give_back([*self._keys.values(), *self._values.values()])
+        self._keys, self._values = {}, {}
 
     @property
     def attended(self) -> int:

@@ -1,0 +1,185 @@
+"""Sampled actions per second: HFEngine against `model.generate` and against itself without sharing.
+
+The workload is the one of a laptop run: a Qwen2 of 0.8 M parameters, 16 household tasks x 8
+episodes, compact prompts, actions masked to the admissible commands. The model is trained for a
+moment on the expert's play first, so that its responses have the usual length. All three sample
+the same prompts in the same process, one after the other.
+
+    OMP_NUM_THREADS=1 python benchmarks/rollout.py --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from declutch.agent.prompt import View, build_view, render_agent
+from declutch.cold_start import Example, train_sft
+from declutch.config import AgentConfig, SFTConfig, TinyConfig
+from declutch.envs.alfworld.expert import Expert
+from declutch.envs.alfworld.households import HouseholdCounts, generate_households
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.rollout.engine import Request, SamplingParams
+from declutch.rollout.hf_engine import HFEngine
+from declutch.rollout.speaker import Agent, Codec
+from declutch.tiny import init_tiny
+
+NUM_TASKS, GROUP_SIZE = 16, 8
+STEPS = (0, 2, 4, 8, 12)
+PERTURB = 0.3
+HISTORY_LENGTH = 6
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What an agent sees at one step, and what the expert answers."""
+
+    step: int
+    view: View
+    response: str
+
+
+def play(suite: AlfworldSuite) -> list[Moment]:
+    """16 tasks x 8 episodes of the expert, perturbed so that episodes of a group differ."""
+    moments = []
+    for task in suite.tasks("train")[:NUM_TASKS]:
+        for member in range(GROUP_SIZE):
+            rng = Random(f"{task.name}/{member}")
+            env, expert = suite.make_env(), Expert()
+            seen = env.reset(task)
+            expert.reset(seen)
+            observations, actions = [seen.text], list[str]()
+            for step in range(max(STEPS) + 1):
+                view = build_view(observations, actions, seen.inventory, seen.admissible)
+                choice = expert.act()
+                response = f"<think>{choice.short_thought}</think><action>{choice.action}</action>"
+                moments.append(Moment(step, view, response))
+                action = choice.action
+                if rng.random() < PERTURB:
+                    action = rng.choice(seen.admissible)
+                transition = env.step(action)
+                if transition.is_done or transition.is_won:
+                    break
+                seen = transition.observation
+                expert.update(action, seen)
+                observations.append(seen.text)
+                actions.append(action)
+            env.close()
+    return moments
+
+
+def prepare(folder: Path) -> tuple[PreTrainedModel, Codec, list[list[Request]]]:
+    """A tiny model that answers in the format, and the prompts of each measured step."""
+    generate_households(folder, 0, HouseholdCounts(train=NUM_TASKS, valid_seen=1, valid_unseen=1))
+    moments = play(AlfworldSuite(folder, "households"))
+    texts = [render_agent(m.view, "compact", HISTORY_LENGTH) + m.response for m in moments]
+    commands = [" ".join(m.view.admissible) for m in moments]
+    model, tokenizer = init_tiny(folder / "model", [*texts, *commands], TinyConfig(), seed=0)
+    codec = Codec(tokenizer, "compact")
+    examples = []
+    for moment in moments:
+        prompt = codec.encode_prompt(render_agent(moment.view, "compact", HISTORY_LENGTH))
+        response = codec.encode_prompt(moment.response.removeprefix("<think>"))
+        examples.append(Example(prompt, response))
+    sft = SFTConfig(epochs=2, lr=2e-3, batch_tokens=2048)
+    train_sft(model, examples, sft, tokenizer.pad_token_id, torch.Generator().manual_seed(0))
+    agent = Agent(codec, AgentConfig())
+    batches = [[agent.request(m.view) for m in moments if m.step == step] for step in STEPS]
+    return model.eval(), codec, batches
+
+
+@torch.inference_mode()
+def plain_generate(
+    model: PreTrainedModel, requests: Sequence[Request], params: SamplingParams, pad_id: int
+) -> int:
+    """The usual way: one left-padded batch, no mask. Returns response tokens."""
+    prompts = [r.prompt_ids.flip(0) for r in requests]
+    ids = pad_sequence(prompts, batch_first=True, padding_value=pad_id).flip(1)
+    out = model.generate(
+        ids,
+        attention_mask=(ids != pad_id).long(),
+        do_sample=True,
+        temperature=params.temperature,
+        top_k=0,
+        max_new_tokens=params.max_tokens,
+        eos_token_id=list(params.stop_ids),
+        pad_token_id=pad_id,
+    )
+    return int((out[:, ids.shape[1] :] != pad_id).sum())
+
+
+def time_rounds(sample: Callable[[int], int], rounds: int) -> tuple[float, int]:
+    """Median seconds of a round after a warm-up, and response tokens of the last round."""
+    sample(0)
+    seconds, tokens = [], 0
+    for index in range(1, rounds + 1):
+        started = time.perf_counter()
+        tokens = sample(index)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds), tokens
+
+
+def measure(
+    model: PreTrainedModel, codec: Codec, batches: list[list[Request]], rounds: int
+) -> list[tuple[str, float, int]]:
+    """(name, seconds per round, response tokens) of every way to sample the batches."""
+    params = Agent(codec, AgentConfig()).sampling(1.0)
+    pad_id = codec.tokenizer.pad_token_id
+
+    def run_engine(engine: HFEngine, seed: int) -> int:
+        generator = torch.Generator().manual_seed(seed)
+        results = [engine.generate(batch, params, generator) for batch in batches]
+        return sum(c.token_ids.numel() for batch in results for c in batch)
+
+    def run_plain(seed: int) -> int:
+        torch.manual_seed(seed)
+        return sum(plain_generate(model, batch, params, pad_id) for batch in batches)
+
+    variants = {
+        "HFEngine": HFEngine(model, pad_id),
+        "without prefix sharing": HFEngine(model, pad_id, share_prefixes=False),
+        "without jump-forward": HFEngine(model, pad_id, jump_forward=False),
+        "without both": HFEngine(model, pad_id, share_prefixes=False, jump_forward=False),
+    }
+    ways: dict[str, Callable[[int], int]] = {"model.generate (no mask)": run_plain}
+    for name, engine in variants.items():
+        ways[name] = lambda seed, engine=engine: run_engine(engine, seed)  # type: ignore[misc]
+    return [(name, *time_rounds(way, rounds)) for name, way in ways.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        model, codec, batches = prepare(Path(folder))
+    requests = [request for batch in batches for request in batch]
+    lengths = [request.prompt_ids.numel() for request in requests]
+    print(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary "
+        f"{model.config.vocab_size}, {options.threads} thread(s); {len(requests)} prompts in "
+        f"batches of {', '.join(str(len(b)) for b in batches)} (steps {STEPS}), "
+        f"{statistics.mean(lengths):.1f} tokens on average"
+    )
+    rows = measure(model, codec, batches, options.rounds)
+    base = rows[0][1]
+    print(f"{'':28}{'actions/s':>10}{'x generate':>12}{'tokens/response':>17}")
+    for name, seconds, tokens in rows:
+        rate = len(requests) / seconds
+        print(f"{name:28}{rate:10.0f}{base / seconds:12.2f}{tokens / len(requests):17.1f}")
+
+
+if __name__ == "__main__":
+    main()
