@@ -173,16 +173,16 @@ def from_json(text: str) -> EvalResult:
         games = tuple(_game(dict(zip(data["columns"], row, strict=True))) for row in data["games"])
         temperature = data["temperature"]
         return EvalResult(
-            policy=data["policy"],
+            policy=str(data["policy"]),
             temperature=math.nan if temperature is None else float(temperature),
-            protocol=data["protocol"],
+            protocol=str(data["protocol"]),
             manifests=dict(data["manifests"]),
             games=games,
-            suite=data["suite"],
+            suite=str(data["suite"]),
             max_steps=data["max_steps"],
             seconds=data["seconds"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"a field is missing or has the wrong type: {error}") from None
 
 
@@ -193,9 +193,9 @@ def _columns() -> list[str]:
 
 def _game(play: Mapping[str, Any]) -> GameResult:
     return GameResult(
-        level=play["level"],
-        name=play["name"],
-        kind=play["kind"],
+        level=str(play["level"]),
+        name=str(play["name"]),
+        kind=str(play["kind"]),
         seed=int(play["seed"]),
         outcome=Outcome(play["outcome"]),
         score=float(play["score"]),

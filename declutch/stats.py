@@ -172,16 +172,25 @@ def paired_difference(
 ) -> Estimate:
     """Mean of `after - before` on the same games, with a cluster bootstrap interval.
 
+    Where every game's difference is the same whole number (no game changed its outcome, say), a
+    bootstrap would claim to know the difference exactly; there the share of games that may differ
+    from that is bounded by Wilson instead.
+
     Args:
         before, after: f[G] or f[R, G], column g being the same game in both and row r a pair of
-            runs; a cell counts where both were played.
+            runs; a cell counts where both were played. Success shares in [0, 1].
     """
     first, second = _as_matrix(before), _as_matrix(after)
     if first.shape != second.shape:
         raise ValueError(f"paired data differ in shape: {first.shape} and {second.shape}")
-    return bootstrap_mean(
+    estimate = bootstrap_mean(
         second - first, num_resamples=num_resamples, seed=seed, confidence=confidence
     )
+    if estimate.n and estimate.low == estimate.high and estimate.mean in (-1.0, 0.0, 1.0):
+        most = wilson(0, estimate.n, confidence).high
+        low, high = max(-1.0, estimate.mean - most), min(1.0, estimate.mean + most)
+        return Estimate(estimate.mean, low, high, estimate.n)
+    return estimate
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:

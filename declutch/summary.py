@@ -253,13 +253,17 @@ def _paired_mean_row(
     first: Sequence[EvalResult], second: Sequence[EvalResult], rows: Sequence[PairedRow]
 ) -> PairedRow:
     parts = [row for row in rows if row.level in MAIN_LEVELS and not row.kind]
-    pairs = [_pair(first, second, row.level, "") for row in parts]
+    if len(first) == 1:
+        difference = mean_of_independent([row.difference for row in parts])
+    else:
+        pairs = [_pair(first, second, row.level, "") for row in parts]
+        difference = bootstrap_mean_of_strata([pair.after - pair.before for pair in pairs])
     return PairedRow(
         level=MEAN_LEVEL,
         kind="",
         before=math.fsum(row.before for row in parts) / len(parts),
         after=math.fsum(row.after for row in parts) / len(parts),
-        difference=bootstrap_mean_of_strata([pair.after - pair.before for pair in pairs]),
+        difference=difference,
         test=None,
     )
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declutch.behaviour import (
@@ -51,6 +51,7 @@ def looped_literally(actions: list[str]) -> list[bool]:
     return marks
 
 
+@settings(deadline=None)
 @given(actions_of_few)
 def test_loops_agree_with_the_literal_definition(actions: list[str]):
     assert mark_looped(actions) == looped_literally(actions)
@@ -84,6 +85,7 @@ def test_unreadable_actions_neither_repeat_nor_loop():
     assert not any(mark_looped(["", "a", "", "a"]))
 
 
+@settings(deadline=None)
 @given(actions_of_few)
 def test_marks_do_not_depend_on_the_names(actions: list[str]):
     renamed = [{"a": "x", "b": "y", "c": "z", "": ""}[action] for action in actions]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from declutch.behaviour import ActionCounts
@@ -91,6 +94,27 @@ def test_bad_files_are_named(tmp_path: Path):
         load_result(tmp_path / "absent.json")
     with pytest.raises(UserError, match="cannot write"):
         save_result(random_result(0), path / "inside-a-file.json")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_damaged_field_is_a_value_error_or_harmless(data):
+    content = json.loads(to_json(random_result(0, num_games=2)))
+    holder = data.draw(st.sampled_from([content, content["games"], content["games"][0]]))
+    key = data.draw(st.sampled_from(sorted(holder) if holder is content else range(len(holder))))
+    holder[key] = data.draw(json_values)
+    try:
+        result = from_json(json.dumps(content))
+    except ValueError:
+        return
+    render(result_table(result))
 
 
 def test_game_result_of_an_episode():

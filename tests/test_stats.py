@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declutch.stats import (
@@ -37,6 +37,7 @@ def test_wilson_matches_printed_values():
     assert (estimate.low, estimate.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_matches_the_formula(pair: tuple[int, int]):
     estimate = wilson(*pair)
@@ -165,6 +166,20 @@ def test_paired_difference_by_hand():
     assert not difference.excludes_zero
     with pytest.raises(ValueError, match="differ in shape"):
         paired_difference([1, 0], [1])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "low", "high"),
+    [(0, 0, -1, 1), (1, 1, -1, 1), (0, 1, 0, 1), (1, 0, -1, 0)],
+)
+def test_equal_differences_are_not_certain(before: int, after: int, low: int, high: int):
+    """20 games, no exception seen: Wilson lets up to 16.1% of games be exceptions."""
+    most = wilson(0, 20).high
+    assert most == pytest.approx(0.161125, abs=1e-6)
+    difference = paired_difference(np.full((2, 20), before), np.full((2, 20), after))
+    assert difference.mean == after - before
+    assert difference.low == pytest.approx(max(low, after - before - most))
+    assert difference.high == pytest.approx(min(high, after - before + most))
 
 
 def test_mcnemar_by_hand():

@@ -39,10 +39,13 @@ def build_report(run_dir: Path) -> Path:
     Returns:
         The page's path.
     Raises:
-        UserError: no run folder, or the page cannot be written.
+        UserError: no run folder, or something in it cannot be read or written.
     """
-    data = read_run(run_dir)
-    episodes = pack_episodes(data.episode_files, BUDGET_CHARACTERS)
+    try:
+        data = read_run(run_dir)
+        episodes = pack_episodes(data.episode_files, BUDGET_CHARACTERS)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     page = render_page(data, episodes)
     path = run_dir / PAGE_NAME
     temporary = path.with_name(f".{PAGE_NAME}.{os.getpid()}.tmp")

@@ -72,7 +72,7 @@ def notes_section(notes: Sequence[str]) -> str:
     if not notes:
         return ""
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f'<aside class="notes"><strong>Not complete</strong><ul>{items}</ul></aside>'
+    return f'<aside class="notes"><strong>What this page lacks</strong><ul>{items}</ul></aside>'
 
 
 def score_cards(data: RunData, comparison: Comparison) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declutch.report.episodes import encode, pack_episodes, spread_order
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60))
 def test_spread_order_is_a_permutation_from_the_ends(count: int):
     order = spread_order(count)
