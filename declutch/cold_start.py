@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -21,6 +22,10 @@ from declutch.judge.critiques import critique_text
 from declutch.rollout.speaker import Codec
 
 T = TypeVar("T")
+
+FLOOR = 0.1
+"""Share of the learning rate that a schedule ends with."""
+OPEN_ENDED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class SFTProgress:
     """Where the cold start stands.
 
     Attributes:
-        step, num_steps: optimizer steps done and planned.
+        step, num_steps: optimizer steps done and planned (0 when open-ended).
         epoch: passes over the data begun.
         loss: mean negative log-likelihood per response token of this step, in nats.
         tokens: tokens processed so far.
@@ -120,33 +125,40 @@ def train_sft(
     pad_id: int,
     generator: torch.Generator,
     on_step: Callable[[SFTProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> SFTProgress:
     """Train `model` in place on all examples, `config.epochs` times.
 
-    The learning rate warms up linearly, then falls to a tenth along a cosine. With
-    `config.max_seconds` the schedule follows the time instead, and the training ends with it.
+    The learning rate warms up linearly, then falls to a tenth along a cosine.
 
+    Args:
+        should_stop: makes the training open-ended instead: it goes on until this says so, see
+            `_OpenEnded`; `config.epochs` is not used.
     Returns:
         The last step's progress.
     """
-    plan = [_batches(examples, config.batch_tokens, generator) for _ in range(config.epochs)]
-    num_steps = sum(len(epoch) for epoch in plan)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0)
+    passes = _passes(examples, config.batch_tokens, generator)
+    rate: Callable[[int], float | None]
+    num_steps = 0
+    if should_stop is None:
+        plan = list(islice(passes, config.epochs))
+        num_steps = sum(len(batches) for batches in plan)
+        rate, passes = _Cosine(num_steps, config.warmup_share), iter(plan)
+    else:
+        rate = _OpenEnded(should_stop)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0, fused=True)
     started = time.perf_counter()
     progress = SFTProgress(0, num_steps, 0, math.nan, 0, 0.0)
     model.train()
-    for step, (epoch, batch) in enumerate(_flatten(plan), start=1):
-        elapsed = time.perf_counter() - started
-        if config.max_seconds is not None and elapsed >= config.max_seconds:
+    for step, (epoch, batch) in enumerate(_flatten(passes), start=1):
+        factor = rate(step)
+        if factor is None:
             break
-        share = step / num_steps
-        if config.max_seconds is not None:
-            share = max(share, elapsed / config.max_seconds)
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * _schedule(share, config.warmup_share)
+            group["lr"] = config.lr * factor
         loss = _loss(model, batch, pad_id)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
         optimizer.step()
         progress = SFTProgress(
@@ -161,6 +173,44 @@ def train_sft(
             on_step(progress)
     model.eval()
     return progress
+
+
+@dataclass(frozen=True)
+class _Cosine:
+    """Share of the learning rate at each of `num_steps` steps: linear rise, then a cosine."""
+
+    num_steps: int
+    warmup: float
+
+    def __call__(self, step: int) -> float | None:
+        share = step / self.num_steps
+        if share < self.warmup:
+            return share / self.warmup
+        rest = (share - self.warmup) / (1.0 - self.warmup)
+        return FLOOR + (1.0 - FLOOR) / 2 * (1.0 + math.cos(math.pi * rest))
+
+
+class _OpenEnded:
+    """A constant share until told to stop, then a linear fall over another tenth of the steps.
+
+    The model has been trained before: the share is what a cosine has in its middle, and the fall
+    takes the noise of that rate out again.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._stopped_at: int | None = None
+
+    def __call__(self, step: int) -> float | None:
+        if self._stopped_at is None:
+            if not self._should_stop():
+                return OPEN_ENDED_SHARE
+            self._stopped_at = step
+        length = max(1, self._stopped_at // 10)
+        left = 1.0 - (step - self._stopped_at) / length
+        if left <= 0:
+            return None
+        return OPEN_ENDED_SHARE * (FLOOR + (1.0 - FLOOR) * left)
 
 
 def _loss(model: PreTrainedModel, batch: Sequence[Example], pad_id: int) -> Tensor:
@@ -179,13 +229,6 @@ def _loss(model: PreTrainedModel, batch: Sequence[Example], pad_id: int) -> Tens
     wanted = targets[:, 1:] != -100
     logits = model.get_output_embeddings()(hidden[:, :-1][wanted.to(device)]).float()
     return F.cross_entropy(logits, targets[:, 1:][wanted].to(device))
-
-
-def _schedule(share: float, warmup: float) -> float:
-    if share < warmup:
-        return share / warmup
-    rest = (min(share, 1.0) - warmup) / max(1.0 - warmup, 1e-9)
-    return 0.1 + 0.45 * (1.0 + math.cos(math.pi * rest))
 
 
 def _batches(
@@ -210,8 +253,16 @@ def _batches(
     return [batches[i] for i in shuffled]
 
 
-def _flatten(plan: list[list[list[Example]]]) -> Iterator[tuple[int, list[Example]]]:
-    for epoch, batches in enumerate(plan):
+def _passes(
+    examples: Sequence[Example], batch_tokens: int, generator: torch.Generator
+) -> Iterator[list[list[Example]]]:
+    """Passes over the data without end, each in an order of its own."""
+    while True:
+        yield _batches(examples, batch_tokens, generator)
+
+
+def _flatten(passes: Iterator[list[list[Example]]]) -> Iterator[tuple[int, list[Example]]]:
+    for epoch, batches in enumerate(passes):
         for batch in batches:
             yield epoch, batch
 

@@ -175,8 +175,6 @@ class SFTConfig(Section):
     judge_samples: int = Field(default=100, ge=0)
     """Labelled steps added as judge examples, balanced between good and bad."""
     grad_clip: float = Field(default=1.0, gt=0)
-    max_seconds: float | None = Field(default=None, gt=0)
-    """Stop after this long (the control of equal time); null trains all epochs."""
 
 
 class TinyConfig(Section):

@@ -13,9 +13,9 @@ from declutch.demos import DemosHeader, read_demos, write_demos
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
 from declutch.errors import UserError
+from declutch.learner.checkpoint import save_model
 from declutch.policy import load_model, pad_token_id
 from declutch.rollout.speaker import Codec
-from declutch.run_folder import write_atomically
 from declutch.streams import stream
 from declutch.tiny import init_tiny, vocabulary_texts
 
@@ -100,9 +100,12 @@ def run_sft(
     demos_path: Path,
     out: Path,
     on_step: Callable[[SFTProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> ColdStart:
     """Train `config.model.path` on demonstrations and judge samples; write the model to `out`.
 
+    Args:
+        should_stop: as for `train_sft`: makes the training open-ended.
     Raises:
         UserError: demonstrations that break their protocol, a model that cannot be loaded.
     """
@@ -126,6 +129,7 @@ def run_sft(
         pad_token_id(tokenizer),
         stream(config.seed, "sft"),
         on_step,
+        should_stop,
     )
     facts = ColdStart(
         protocol=header.protocol,
@@ -138,10 +142,8 @@ def run_sft(
         seconds=progress.seconds,
         loss=progress.loss,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    write_atomically(out / COLD_START_FILE, json.dumps(vars(facts), indent=1) + "\n")
+    facts_text = json.dumps(vars(facts), indent=1) + "\n"
+    save_model(out, model, tokenizer, {COLD_START_FILE: facts_text.encode()})
     return facts
 
 

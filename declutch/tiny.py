@@ -20,6 +20,7 @@ from declutch.config import TinyConfig
 from declutch.cold_start import demo_view
 from declutch.demos import DemoEpisode
 from declutch.judge.critiques import critique_vocabulary
+from declutch.learner.checkpoint import save_model
 from declutch.rollout.speaker import TAGS
 
 MAX_NUMBER = 60
@@ -68,9 +69,7 @@ def init_tiny(
     model = Qwen2ForCausalLM(_qwen2(config, tokenizer))
     generator = torch.Generator().manual_seed(seed)
     _initialise(model, generator)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out_dir)
-    tokenizer.save_pretrained(out_dir)
+    save_model(out_dir, model, tokenizer, {})
     return model, tokenizer
 
 

@@ -113,18 +113,34 @@ def _template(name: str) -> str:
     return (resources.files("declutch.agent") / "templates" / f"{name}.txt").read_text("utf-8")
 
 
+def build_view(
+    observations: Sequence[str],
+    actions: Sequence[str],
+    inventory: str,
+    admissible: tuple[str, ...],
+    guidelines: tuple[str, ...] = (),
+) -> View:
+    """The view after `actions`, from the n + 1 observations they led through, the latest last."""
+    return View(
+        intro=observations[0],
+        observation=observations[-1],
+        informative=last_informative(observations),
+        inventory=inventory,
+        admissible=admissible,
+        history=tuple(zip(observations[:-1], actions, strict=True)),
+        guidelines=guidelines,
+    )
+
+
 def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -> View:
     """What the agent knew at one step of a recorded episode."""
-    steps = episode.steps
-    seen = [step.observation for step in steps[: position + 1]]
-    return View(
-        intro=seen[0],
-        observation=seen[-1],
-        informative=last_informative(seen),
-        inventory=steps[position].inventory,
-        admissible=steps[position].admissible,
-        history=tuple((s.observation, s.action.text) for s in steps[:position]),
-        guidelines=guidelines,
+    step = episode.steps[position]
+    return build_view(
+        [s.observation for s in episode.steps[: position + 1]],
+        [s.action.text for s in episode.steps[:position]],
+        step.inventory,
+        step.admissible,
+        guidelines,
     )
 
 

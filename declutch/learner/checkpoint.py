@@ -103,20 +103,32 @@ def save_checkpoint(
     Raises:
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
+    return save_model(
+        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, state, generators)}
+    )
+
+
+def save_model(directory: Path, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> Path:
+    """Write a Hugging Face model folder with some files beside it, whole or not at all.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
     partial = _hidden(directory, "partial")
     try:
         _clear(partial)
         partial.mkdir(parents=True)
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        (partial / TRAINER_FILE).write_bytes(_serialise(optimizer, state, generators))
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
         _flush(partial)
         _put_in_place(partial, directory)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(
-            f"cannot write the checkpoint {directory}: {_reason(error)}; free some space or choose "
-            "another run folder, then resume"
+            f"cannot write the model folder {directory}: {_reason(error)}; free some space or "
+            "choose another folder, then go on from the last checkpoint"
         ) from error
     return directory
 

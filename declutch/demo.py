@@ -1,0 +1,180 @@
+"""The demo: every stage of the main job on generated households, one after another.
+
+The cold start has an honest control: the same supervised training goes on, on another core, for
+as long as the reinforcement learning takes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.rule import Rule
+
+from declutch.config import Config, dump_config, parse_config
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.errors import UserError
+from declutch.evaluate import evaluate, model_player
+from declutch.learner.checkpoint import latest_checkpoint
+from declutch.policy import load_policy
+from declutch.progress import Counter, TrainView
+from declutch.report.build import build_report
+from declutch.results import EvalResult, load_result
+from declutch.run_folder import RunFolder, write_atomically
+from declutch.stages import Progress, make_demos, make_tiny, read_cold_start, run_sft
+from declutch.suites import make_suite
+from declutch.tables import paired_table, result_table
+from declutch.train import train
+
+CONTROL = "control"
+T = TypeVar("T")
+
+
+def run_demo(config: Config, out: Path, console: Console) -> None:
+    """Cold start, reinforcement learning, evaluation, report; finished stages are not repeated.
+
+    Args:
+        config: what is to be done; the stages set `model.path` and `threads`.
+        out: receives the models, the demonstrations and the run.
+    Raises:
+        UserError: `out` holds a demo of another configuration.
+    """
+    began = time.perf_counter()
+    _claim(config, out)
+    suite = _stage(console, "households", lambda report: make_suite(config.env, report))
+    tiny, demos, cold = out / "tiny", out / "demos.jsonl", out / "cold_start"
+    if not tiny.exists():
+        _stage(console, "a fresh model", lambda report: make_tiny(config, suite, tiny, report))
+    if not demos.exists():
+        _stage(console, "demonstrations", lambda report: make_demos(config, suite, demos, report))
+    if not cold.exists():
+        first = _change(config, model={"path": str(tiny)})
+        _stage(console, "cold start", lambda report: _sft(first, demos, cold, report))
+    trained = _change(config, threads=1, model={"path": str(cold)})
+    run = RunFolder(out / "run")
+    if latest_checkpoint(run.path) is None or not (out / CONTROL).exists():
+        with _more_sft(trained, demos, out / CONTROL):
+            _reinforce(trained, run, suite, console)
+    result = _evaluate_control(trained, out / CONTROL, suite, console)
+    run.write_evaluation(CONTROL, result)
+    _show(run, trained, result, console)
+    console.print(f"report: {build_report(run.path)}", soft_wrap=True)
+    console.print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
+
+
+def _claim(config: Config, out: Path) -> None:
+    """Make sure that what lies in `out` was made with this configuration."""
+    path, text = out / "demo.yaml", dump_config(config)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"{out} holds a demo of another configuration ({path}); give another folder, or delete "
+            "this one"
+        )
+    write_atomically(path, text)
+
+
+def _stage(console: Console, name: str, work: Callable[[Progress], T]) -> T:
+    """Run one stage under a heading, with a bar as soon as it reports how far it is."""
+    console.print(Rule(name, align="left"))
+    counter: Counter | None = None
+    reported = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal counter, reported
+        if counter is None:
+            counter = Counter(name, total, console=console)
+            counter.__enter__()
+        counter.advance(done - reported)
+        reported = done
+
+    try:
+        return work(report)
+    finally:
+        if counter is not None:
+            counter.__exit__(None, None, None)
+
+
+def _sft(config: Config, demos: Path, out: Path, report: Progress) -> None:
+    run_sft(config, demos, out, lambda p: report(p.step, p.num_steps))
+
+
+def _reinforce(config: Config, run: RunFolder, suite: AlfworldSuite, console: Console) -> None:
+    facts = read_cold_start(config.model.path)
+    run.write_config(config)
+    run.write_facts("cold_start.json", vars(facts))
+    console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
+    with TrainView(config.train.iterations, "demo", console=console) as view:
+        train(config, run, suite, view, facts.protocol)
+
+
+@contextmanager
+def _more_sft(config: Config, demos: Path, out: Path) -> Iterator[None]:
+    """Continue the supervised training in a process of its own for as long as the block runs."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    process = context.Process(target=_run_control, args=(config, demos, out, stop))
+    process.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        stop.set()
+        process.join()
+    if process.exitcode:
+        raise UserError(f"the control's process ended with status {process.exitcode}")
+
+
+def _run_control(config: Config, demos: Path, out: Path, stop: Event) -> None:
+    run_sft(config, demos, out, should_stop=stop.is_set)
+
+
+def _evaluate_control(
+    config: Config, model: Path, suite: AlfworldSuite, console: Console
+) -> EvalResult:
+    console.print(Rule("control: more supervised training of the same time", align="left"))
+    settings = config.eval
+    total = sum(len(suite.tasks(level)) for level in settings.levels) * len(settings.seeds)
+    with Counter("evaluating", total, console=console) as counter:
+        player = model_player(
+            load_policy(model, config),
+            suite,
+            config.env.max_steps,
+            settings.temperature,
+            lambda _: counter.advance(),
+        )
+        return evaluate(
+            player,
+            suite,
+            settings,
+            config.env.max_steps,
+            "more SFT",
+            settings.temperature,
+            read_cold_start(model).protocol,
+        )
+
+
+def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
+    evaluations = run.path / "evals"
+    before = load_result(evaluations / "iteration_0000.json")
+    after = load_result(evaluations / f"iteration_{config.train.iterations:04d}.json")
+    console.print(Rule("success after the cold start, and after GRPO + GCD"))
+    console.print(result_table(before))
+    console.print(result_table(after))
+    console.print(paired_table(before, after))
+    console.print(Rule("control: the same time spent on more supervised training"))
+    console.print(paired_table(before, control))
+
+
+def _change(config: Config, **changes: Any) -> Config:
+    data = config.model_dump(mode="json")
+    for key, value in changes.items():
+        data[key] = {**data[key], **value} if isinstance(value, dict) else value
+    return parse_config(data, "the demo's configuration")
