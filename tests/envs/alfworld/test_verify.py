@@ -56,7 +56,7 @@ def reference(monkeypatch):
 
 def test_equal_engines_do_not_differ(paths, reference):
     heard = []
-    report = verify_games(paths, seed=3, num_steps=30, on_progress=heard.append)
+    report = verify_games(paths, seed=3, num_steps=30, workers=0, on_progress=heard.append)
     assert report.difference is None
     assert report.num_games == 6
     assert report.games == {"train/pick_and_place_simple": 6}
@@ -72,8 +72,11 @@ def test_equal_engines_do_not_differ(paths, reference):
 
 
 def test_a_seed_fixes_every_walk(paths, reference):
-    assert verify_games(paths, seed=3) == verify_games(paths, seed=3)
-    assert verify_games(paths, seed=3).executed != verify_games(paths, seed=4).executed
+    assert verify_games(paths, seed=3, workers=0) == verify_games(paths, seed=3, workers=0)
+    assert (
+        verify_games(paths, seed=3, workers=0).executed
+        != verify_games(paths, seed=4, workers=0).executed
+    )
 
 
 def spoil_text(step, transition):
@@ -104,7 +107,7 @@ def spoil_inventory(step, transition):
 )
 def test_the_first_difference_stops_and_is_shown(paths, reference, spoil, what):
     reference.spoil = staticmethod(spoil)
-    report = verify_games(paths, seed=3)
+    report = verify_games(paths, seed=3, workers=0)
     difference = report.difference
     assert report.num_games == 1
     assert difference is not None
@@ -120,14 +123,14 @@ def test_a_different_start_is_shown(paths, reference, monkeypatch):
     monkeypatch.setattr(
         reference, "reset", lambda self, task: replace(original(self, task), text="Hello.")
     )
-    difference = verify_games(paths, seed=0).difference
+    difference = verify_games(paths, seed=0, workers=0).difference
     assert difference is not None
     assert (difference.step, difference.reference) == (-1, "'Hello.'")
 
 
 def test_a_walkthrough_that_does_not_win_is_a_difference(paths, reference, write_kitchen):
     paths[0].write_bytes(write_kitchen(walkthrough=["look"]).read_bytes())
-    difference = verify_games(paths[:1], seed=0).difference
+    difference = verify_games(paths[:1], seed=0, workers=0).difference
     assert difference is not None
     assert difference.walk == "walkthrough"
 
