@@ -226,6 +226,7 @@ def _resampled_means(
     """f[B]: mean of each resample of `matrix` [R, G]; `runs` [B, R] says how often a run counts."""
     num_runs, num_games = matrix.shape
     is_played = ~np.isnan(matrix)
+    is_full = bool(is_played.all())
     filled = np.where(is_played, matrix, 0.0)
     chunk = max(1, CELLS_PER_CHUNK // (num_runs * num_games))
     means = []
@@ -233,6 +234,7 @@ def _resampled_means(
         weight = runs[start : start + chunk].T  # [R, b]
         games = rng.integers(0, num_games, size=(weight.shape[1], num_games))
         total = (filled[:, games].sum(axis=2) * weight).sum(axis=0)
-        count = (is_played[:, games].sum(axis=2) * weight).sum(axis=0)
+        played = num_games if is_full else is_played[:, games].sum(axis=2)
+        count = (played * weight).sum(axis=0)
         means.append(np.divide(total, count, out=np.full(len(games), np.nan), where=count > 0))
     return np.concatenate(means)
