@@ -1,0 +1,102 @@
+"""The parser: strict about the format, and nothing a model can emit crashes it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.agent.parse import parse_response, parse_verdict
+
+ADMISSIBLE = ("go to desk 1", "look")
+
+PIECES = st.sampled_from(
+    ["<think>", "</think>", "<action>", "</action>", "<answer>", "</answer>", "<advise>"]
+    + ["</advise>", "\\boxed{0}", "\\boxed{1}", "\\boxed{", "}", "look", "go to desk 1", "\n", " "]
+    + ["</", "<", "\x00", "é", "𝔘"]
+)
+TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=14).map("".join))
+
+
+def test_well_formed_and_admissible() -> None:
+    action = parse_response("<think>a b</think>\n<action> go  to desk 1 </action>\n", ADMISSIBLE)
+    assert (action.text, action.thought, action.tag) == ("go to desk 1", "a b", "think")
+    assert action.is_valid
+    assert action.is_admissible
+
+
+def test_validity_and_admissibility_are_two_things() -> None:
+    wrong_action = parse_response("<think>a</think><action>fly</action>", ADMISSIBLE)
+    assert (wrong_action.is_valid, wrong_action.is_admissible) == (True, False)
+    wrong_form = parse_response("so: <action>look</action>", ADMISSIBLE)
+    assert (wrong_form.text, wrong_form.is_valid, wrong_form.is_admissible) == ("look", False, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "look",
+        "<think>a</think>",
+        "<action>look</action><think>a</think>",
+        "<think>a</think><action>look</action> done",
+        "<think>a</think><action>look</action><action>look</action>",
+        "<think>a<think>b</think><action>look</action>",
+        "<think>a</think><action><action>look</action>",
+        "<think>a</think><action>  </action>",
+        "<think>a</think><action>look",
+        "<THINK>a</THINK><ACTION>look</ACTION>",
+    ],
+)
+def test_bad_forms_are_invalid(text: str) -> None:
+    assert not parse_response(text, ADMISSIBLE).is_valid
+
+
+def test_two_actions_are_none() -> None:
+    text = "<think>a</think><action>look</action><action>go to desk 1</action>"
+    assert parse_response(text, ADMISSIBLE).text == ""
+
+
+@given(TEXTS)
+def test_any_text_is_read(text: str) -> None:
+    action = parse_response(text, ADMISSIBLE)
+    assert action.is_admissible == (action.text in ADMISSIBLE)
+    assert not action.is_valid or action.text
+    verdict = parse_verdict(text)
+    assert verdict.value in (None, 0, 1)
+    assert not verdict.is_valid or verdict.value is not None
+
+
+@given(st.text(alphabet=st.characters(blacklist_characters="<>"), max_size=50))
+def test_any_thought_is_allowed(thought: str) -> None:
+    action = parse_response(f"<think>{thought}</think><action>look</action>", ADMISSIBLE)
+    assert action.is_valid
+    assert action.thought == thought.strip()
+
+
+def test_verdicts() -> None:
+    good = "<think>t</think><answer>\\boxed{1}</answer><advise>go on</advise>"
+    verdict = parse_verdict(good)
+    assert (verdict.value, verdict.advice, verdict.is_valid) == (1, "go on", True)
+    bad = (
+        "<think>t</think><answer> \\boxed{ 0 } </answer><action>look</action><advise>a</advise>"
+    )
+    verdict = parse_verdict(bad)
+    assert (verdict.value, verdict.better_action, verdict.is_valid) == (0, "look", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>t</think><answer>1</answer><advise>a</advise>",
+        "<think>t</think><answer>\\boxed{2}</answer><advise>a</advise>",
+        "<think>t</think><answer>\\boxed{0} or \\boxed{1}</answer><advise>a</advise>",
+        "<answer>\\boxed{0}</answer><answer>\\boxed{0}</answer>",
+        "\\boxed{1}",
+    ],
+)
+def test_unreadable_verdicts(text: str) -> None:
+    assert parse_verdict(text).value is None
+
+
+def test_a_verdict_is_read_from_a_bad_form_but_the_form_is_bad() -> None:
+    verdict = parse_verdict("well <answer>\\boxed{1}</answer>")
+    assert (verdict.value, verdict.is_valid) == (1, False)

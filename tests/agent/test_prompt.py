@@ -1,0 +1,98 @@
+"""Prompts, byte for byte, and what enters them."""
+
+from pathlib import Path
+
+import pytest
+
+from declutch.agent.compact import compress_action, compress_observation, compress_room, task_of
+from declutch.agent.prompt import View, build_view, render_agent, render_judge
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+INTRO = (
+    "-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room. Looking quickly "
+    "around you, you see a desk 1, a drawer 2, a drawer 1, and a shelf 1.\n\nYour task is to: put "
+    "a clean mug in desk."
+)
+CLOSED = "You arrive at drawer 1. The drawer 1 is closed."
+OPEN = "You open the drawer 1. The drawer 1 is open. In it, you see a mug 2, and a pen 1."
+NOTHING = "Nothing happens."
+
+
+def example(*, fails: bool = False, guidelines: tuple[str, ...] = ()) -> View:
+    observations = [INTRO, CLOSED, OPEN]
+    actions = ["go to drawer 1", "open drawer 1"]
+    if fails:
+        observations.append(NOTHING)
+        actions.append("take cup 1 from drawer 1")
+    return build_view(
+        observations, actions, "", ("close drawer 1", "take mug 2 from drawer 1"), guidelines
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "fails", "guidelines"),
+    [
+        ("full_agent", "full", False, ()),
+        ("full_agent_guided", "full", True, ("Look in new places first.",)),
+        ("compact_agent", "compact", False, ()),
+        ("compact_agent_failed", "compact", True, ()),
+    ],
+)
+def test_agent_prompt_is_golden(
+    name: str, form: str, fails: bool, guidelines: tuple[str, ...]
+) -> None:
+    text = render_agent(example(fails=fails, guidelines=guidelines), form, 6)
+    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", ["full", "compact"])
+def test_judge_prompt_is_golden(form: str) -> None:
+    problem = render_agent(example(), form, 6)
+    response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
+    text = render_judge(problem, response, form)
+    assert text == (GOLDEN / f"{form}_judge.txt").read_text(encoding="utf-8")
+
+
+def test_history_is_cut_to_the_last_steps() -> None:
+    assert "go drawer 1" not in render_agent(example(), "compact", 1)
+    assert "open drawer 1" in render_agent(example(), "compact", 1)
+    assert "did nothing" in render_agent(example(), "compact", 0)
+    assert 'did "go to drawer 1"' not in render_agent(example(), "full", 1)
+
+
+def test_nothing_happens_keeps_the_last_informative_observation() -> None:
+    view = example(fails=True)
+    assert view.observation == NOTHING
+    assert view.informative == OPEN
+
+
+def test_braces_in_an_observation_are_text() -> None:
+    view = build_view([INTRO, "a {weird} {0} text"], ["look"], "", ("look",))
+    assert "{weird} {0}" in render_agent(view, "full", 6)
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        (CLOSED, "at drawer 1 : closed"),
+        (OPEN, "open drawer 1 : mug 2 pen 1"),
+        ("You arrive at shelf 1. On the shelf 1, you see nothing.", "at shelf 1 : nothing"),
+        ("You pick up the mug 2 from the drawer 1.", "take mug 2 from drawer 1"),
+        ("You move the mug 2 to the desk 1.", "move mug 2 to desk 1"),
+        ("You clean the mug 2 using the sinkbasin 1.", "clean mug 2 with sinkbasin 1"),
+        ("You turn on the desklamp 1.", "use desklamp 1"),
+        ("You close the drawer 1.", "close drawer 1"),
+        (INTRO, "start"),
+        ("You are carrying: a mug 2.", "you are carrying a mug 2"),
+    ],
+)
+def test_compress_observation(text: str, short: str) -> None:
+    assert compress_observation(text) == short
+
+
+def test_compress_room_task_and_action() -> None:
+    assert compress_room(INTRO) == "desk 1 drawer 2 shelf 1"
+    assert task_of(INTRO) == "put a clean mug in desk"
+    assert compress_action("take pen 1 from desk 1") == "take pen 1"
+    assert compress_action("go to desk 1") == "go desk 1"
+    assert compress_action("inventory") == "inventory"

@@ -1,0 +1,82 @@
+"""Configuration: one clear message for whatever is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.config import Config, dump_config, load_config, parse_config
+from declutch.errors import UserError
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("optimizer: {lr: 1.0e-3}\ngcd: {enabled: true}\n")
+    config = load_config(path, ["optimizer.lr=2e-4", "eval.levels=[L0]"])
+    assert (config.optimizer.lr, config.gcd.enabled, config.eval.levels) == (2e-4, True, ("L0",))
+
+
+def test_a_dumped_configuration_reads_back_equal() -> None:
+    config = load_config(None, ["seed=3", "gcd.enabled=true", "env.data_dir=/x"])
+    assert parse_config(yaml.safe_load(dump_config(config)), "x") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("gcd.wieght=1", ["gcd.wieght", "did you mean 'weight'"]),
+        ("trian.iterations=1", ["trian", "did you mean 'train'"]),
+        ("optimizer.lr=fast", ["optimizer.lr", "'fast'"]),
+        ("train.group_size=1", ["train.group_size", "greater than or equal to 2"]),
+        ("eval.levels=[L9]", ["eval.levels", "L9", "did you mean"]),
+        ("train=3", ["train=3"]),
+        ("train.iterations.x=3", ["train.iterations"]),
+        ("nonsense", ["nonsense", "section.key=value"]),
+        ("tiny.num_heads=3", ["tiny.hidden_size=128", "tiny.num_heads=3"]),
+        ("env.suite=sokoban", ["env.suite", "sokoban", "alfworld"]),
+    ],
+)
+def test_bad_settings_name_key_and_value(override: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        load_config(None, [override])
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_missing_or_broken_file_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+    for text in ("a: [", "- 1", "\x00"):
+        path = tmp_path / "bad.yaml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"bad\.yaml"):
+            load_config(path)
+
+
+KEYS = st.sampled_from(
+    [f"{name}.{key}" for name, field in Config.model_fields.items()
+     for key in getattr(field.annotation, "model_fields", {"": None})]
+) | st.text(max_size=12)
+
+
+@given(KEYS, st.text(max_size=20))
+def test_any_override_is_accepted_or_refused_in_one_line(key: str, value: str) -> None:
+    try:
+        config = load_config(None, [f"{key}={value}"])
+    except UserError as error:
+        assert str(error).strip()
+    else:
+        assert isinstance(config, Config)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+                    lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner)))
+def test_any_data_is_accepted_or_refused(data: object) -> None:
+    try:
+        parse_config(data, "x")  # type: ignore[arg-type]
+    except UserError as error:
+        assert "x: " in str(error)
