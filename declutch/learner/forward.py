@@ -6,13 +6,20 @@ Notation: B x L batch, N response tokens, V vocabulary.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from declutch.learner.pack import PROMPT_SEGMENT
+from declutch.learner.pack import SHARED_SEGMENT
 from declutch.records import TokenBatch
+
+BREAK_EVEN_PER_HIDDEN = 2.0
+"""Operations alone give 6: a layer multiplies a token with 12 D^2 weights, and adds up 2 L D
+products of queries with keys and of weights with values. Measured on a CPU, attention is three
+times slower an operation."""
 
 
 def token_logprobs(
@@ -45,37 +52,38 @@ def token_logprobs(
     return blank.index_put(place, logprobs), blank.index_put(place, entropy)
 
 
-def can_share_prompts(model: Any) -> bool:
-    """Whether the model takes an attention mask of any form and positions that it is told.
+def sharing_break_even(model: Any) -> float | None:
+    """Row length at which attention costs as much as everything else, as `pack` wants it.
 
-    Models without attention, with a sliding window, or with a kernel that knows causal masks only
-    cannot compute several responses after one prompt.
+    None for models that cannot compute several samples after one beginning: they do not take an
+    attention mask of any form and positions they are told, or have a sliding window.
     """
     config = model.config.get_text_config()
     accepted = inspect.signature(model.forward).parameters
-    return (
+    can_share = (
         {"attention_mask", "position_ids"} <= set(accepted)
         and getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
         and getattr(config, "sliding_window", None) is None
     )
+    return BREAK_EVEN_PER_HIDDEN * config.hidden_size if can_share else None
 
 
 def _predictor(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
     """i64[N], the column that predicts each response token: the one before it in its response,
-    or the prompt's last."""
+    or the last that its row's samples share."""
     segment = batch.segment_ids
-    prompt_end = (segment == PROMPT_SEGMENT).sum(dim=1) - 1
+    shared_end = (segment == SHARED_SEGMENT).sum(dim=1) - 1
     is_first = segment[row, column] != segment[row, column - 1]
-    return torch.where(is_first, prompt_end[row], column - 1)
+    return torch.where(is_first, shared_end[row], column - 1)
 
 
 def _attention_mask(segment: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, 1, L, L], added to the scores: a token sees the prompt and its own response so far.
+    """[B, 1, L, L], added to the scores: a token sees its own sample so far and what is shared.
 
-    Padding sees the prompt and padding, so that its softmax stays finite; nothing sees it.
+    Padding sees what is shared and padding, so that its softmax stays finite; nothing sees it.
     """
     query, key = segment[:, None, :, None], segment[:, None, None, :]
-    is_seen = ((query == key) | (key == PROMPT_SEGMENT)).tril()
+    is_seen = ((query == key) | (key == SHARED_SEGMENT)).tril()
     return torch.zeros(is_seen.shape, dtype=dtype).masked_fill(~is_seen, torch.finfo(dtype).min)
 
 
@@ -93,29 +101,57 @@ def _disallowed(batch: TokenBatch, logits: Tensor) -> Tensor:
 def _read_out(
     model: Any, batch: TokenBatch, row: Tensor, column: Tensor, device: torch.device
 ) -> Tensor:
-    """Logits [N, V] at the N given places.
-
-    The read-out layer is handed those places only; whatever the architecture does to its output
-    (scaling, soft-capping) then happens in the model's own code.
-    """
+    """Logits [N, V] at the N given places."""
     # What follows the last place predicts nothing that is asked for.
     width = int(column.max()) + 1 if column.numel() else 1
     place = (row.to(device), column.to(device))
-
-    def keep_places(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][place][None], *args[1:])
-
     inputs = {"input_ids": batch.input_ids[:, :width].to(device)}
-    if bool((batch.segment_ids > PROMPT_SEGMENT + 1).any()):
+    if bool((batch.segment_ids > SHARED_SEGMENT + 1).any()):
         mask = _attention_mask(batch.segment_ids[:, :width], model.dtype)
         inputs["attention_mask"] = mask.to(device)
         inputs["position_ids"] = batch.position_ids[:, :width].to(device)
-    head = model.get_output_embeddings()
-    handle = None if head is None else head.register_forward_pre_hook(keep_places)
-    try:
+    with _computing_only(model, place):
         logits: Tensor = model(**inputs, use_cache=False).logits
-    finally:
-        if handle is not None:
-            handle.remove()
     is_full = logits.shape[:2] == inputs["input_ids"].shape
     return logits[place] if is_full else logits[0]
+
+
+@contextmanager
+def _computing_only(model: Any, place: tuple[Tensor, Tensor]) -> Iterator[None]:
+    """Inside the block the model's logits are [1, N, V], of N places of the batch only.
+
+    After the last attention tokens do not meet again: the last feed-forward network, where it is
+    found under the usual names, and the read-out are handed those places alone. What the
+    architecture does to the logits (scaling, soft-capping) stays in its own code.
+    """
+
+    # A place that predicts the first token of several samples is there several times; put back
+    # more than once, its gradient would be too.
+    distinct = torch.stack(place).unique(dim=1).unbind()
+
+    def read_out_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][place][None], *args[1:])
+
+    def feed_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        shape.append(args[0].shape)
+        return (args[0][distinct][None], *args[1:])
+
+    def put_back(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        # The hidden state that the network's output is added to still has all B x L tokens.
+        return out.new_zeros(shape[0]).index_put(distinct, out[0])
+
+    shape: list[torch.Size] = []
+    handles = []
+    layers = getattr(model.base_model, "layers", None)
+    last = getattr(layers[-1], "mlp", None) if isinstance(layers, nn.ModuleList) else None
+    if last is not None:
+        handles.append(last.register_forward_pre_hook(feed_at))
+        handles.append(last.register_forward_hook(put_back))
+    head = model.get_output_embeddings()
+    if head is not None:
+        handles.append(head.register_forward_pre_hook(read_out_at))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from declutch.learner.forward import can_share_prompts, token_logprobs
+from declutch.learner.forward import sharing_break_even, token_logprobs
 from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
 from declutch.learner.samples import build_samples
@@ -35,8 +35,8 @@ def probe(
     samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
     found: dict[int, Tensor] = {}
     with evaluation_mode(model), torch.no_grad():
-        share_prompts = can_share_prompts(model)
-        for batch in pack(samples, token_budget, pad_id, vocabulary_size(model), share_prompts):
+        break_even = sharing_break_even(model)
+        for batch in pack(samples, token_budget, pad_id, vocabulary_size(model), break_even):
             logprobs = token_logprobs(model, batch, temperature)[0].cpu()[batch.response_mask]
             step_ids = batch.step_id[batch.response_mask]
             step_ids, sizes = torch.unique_consecutive(step_ids, return_counts=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from declutch.config import GCDConfig, LossConfig, OptimizerConfig
 from declutch.errors import UserError
-from declutch.learner.forward import can_share_prompts, token_logprobs
+from declutch.learner.forward import sharing_break_even, token_logprobs
 from declutch.learner.loss import loss_normalizer, policy_loss
 from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
@@ -42,7 +42,7 @@ class PassSettings:
         token_budget: tokens of one pass, padding included.
         pad_id: any token of the vocabulary.
         skip_idle: leave samples out that cannot move the policy; changes nothing but rounding.
-        share_prompts: compute a prompt once for several responses; likewise.
+        break_even: as in `pack`; None computes each sample by itself.
     """
 
     loss: LossConfig
@@ -50,7 +50,7 @@ class PassSettings:
     token_budget: int
     pad_id: int
     skip_idle: bool = True
-    share_prompts: bool = True
+    break_even: float | None = None
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -95,15 +95,16 @@ def update(
         temperature: what the responses were sampled at.
         max_response_tokens: the agent's limit; "seq-mean-token-sum-norm" divides by it.
         skip_idle: as in `PassSettings`; clip share, KL and entropy are over the rest.
-        share_prompts: as in `PassSettings`, where the model can.
+        share_prompts: compute what prompts have in common once, where the model can; changes
+            nothing but rounding.
     Raises:
         UserError: the gradient is not finite; the weights are still those of the step before.
         ValueError: no agent samples, or a KL is asked for and a sample has no reference.
     """
     _check(agent, judge, loss)
-    share_prompts = share_prompts and can_share_prompts(model)
+    break_even = sharing_break_even(model) if share_prompts else None
     settings = PassSettings(
-        loss, temperature, opt.micro_batch_tokens, pad_id, skip_idle, share_prompts
+        loss, temperature, opt.micro_batch_tokens, pad_id, skip_idle, break_even
     )
     steps = []
     with evaluation_mode(model):
@@ -182,7 +183,7 @@ def _differentiate(
         settings.token_budget,
         settings.pad_id,
         vocabulary_size(model),
-        settings.share_prompts,
+        settings.break_even,
     )
     for batch in batches:
         logprobs, entropy = token_logprobs(model, batch, settings.temperature)

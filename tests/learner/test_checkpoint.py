@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_else(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
             try:
                 with pytest.raises(
-                    UserError, match=r"cannot write the checkpoint .*iteration-0000"
+                    UserError, match=r"cannot write the model folder .*iteration-0000"
                 ):
                     run.save(target, iteration=9)
             finally:

@@ -7,7 +7,7 @@ import torch
 from builders import make_samples, make_step
 from tiny_models import tiny_model
 
-from declutch.learner.forward import can_share_prompts, token_logprobs
+from declutch.learner.forward import sharing_break_even, token_logprobs
 from declutch.learner.pack import pack
 from declutch.learner.probe import probe
 from declutch.records import Step
@@ -16,10 +16,10 @@ V = 24
 ARCHITECTURES = ("qwen2", "llama", "gemma2", "cohere", "granite", "gpt2")
 
 
-def by_sample(model, samples, temperature=1.0, budget=60, share=False):
+def by_sample(model, samples, temperature=1.0, budget=60, break_even=None):
     """step_id -> ([T] log-probabilities, [T] entropies), through packed batches."""
     found = {}
-    for batch in pack(samples, budget, 0, V, share):
+    for batch in pack(samples, budget, 0, V, break_even):
         logprobs, entropy = token_logprobs(model, batch, temperature)
         assert (logprobs[~batch.response_mask] == 0).all()
         assert (entropy[~batch.response_mask] == 0).all()
@@ -50,12 +50,12 @@ def test_equals_a_full_forward_pass_of_each_sample(name, masked):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_sharing_a_prompt_changes_nothing(name, attention):
     model = tiny_model(name, V, attn_implementation=attention).double()
-    assert can_share_prompts(model)
+    assert sharing_break_even(model) == 32.0
     samples = make_samples(12, V, seed=4, copies=4)
     results = []
-    for share in (False, True):
+    for break_even in (None, 1e9):
         model.zero_grad()
-        found = by_sample(model, samples, share=share)
+        found = by_sample(model, samples, break_even=break_even)
         total = sum((1 + step_id) * logprobs.sum() for step_id, (logprobs, _) in found.items())
         total.backward()
         gradient = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -65,7 +65,7 @@ def test_sharing_a_prompt_changes_nothing(name, attention):
 
 
 def test_models_that_cannot_share_are_known():
-    assert not can_share_prompts(tiny_model("gemma2", V))  # a sliding window
+    assert sharing_break_even(tiny_model("gemma2", V)) is None  # a sliding window
 
 
 def test_the_read_out_sees_only_what_predicts_a_response():

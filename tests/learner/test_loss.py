@@ -128,9 +128,9 @@ def off_policy(samples):
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("break_even", [None, 1e9])
 @pytest.mark.parametrize("budget", [1, 40, 10_000])
-def test_micro_batches_add_up_to_the_minibatch_loss_of_loops(aggregation, share, budget):
+def test_micro_batches_add_up_to_the_minibatch_loss_of_loops(aggregation, break_even, budget):
     torch.manual_seed(0)
     model = tiny_model("qwen2", V)
     samples = off_policy(make_samples(10, V, seed=7, copies=2))
@@ -138,7 +138,7 @@ def test_micro_batches_add_up_to_the_minibatch_loss_of_loops(aggregation, share,
     num_tokens = sum(len(sample.response_ids) for sample in samples)
     normalizer = loss_normalizer(num_tokens, len(samples), config, MAX_TOKENS)
     total, clipped, capped = 0.0, 0, 0
-    for batch in pack(samples, budget, 0, V, share):
+    for batch in pack(samples, budget, 0, V, break_even):
         logprobs, _ = token_logprobs(model, batch, 0.9)
         loss, stats = policy_loss(logprobs, batch, config, normalizer)
         total, clipped, capped = (
@@ -163,7 +163,7 @@ def test_gradient_equals_finite_differences(aggregation):
 
     def evaluate():
         parts = []
-        for batch in pack(samples, 60, 0, V, share_prompts=True):
+        for batch in pack(samples, 60, 0, V, break_even=1e9):
             logprobs, _ = token_logprobs(model, batch, 0.9)
             parts.append(policy_loss(logprobs, batch, config, normalizer)[0])
         return sum(parts)

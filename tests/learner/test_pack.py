@@ -12,6 +12,7 @@ from declutch.records import Role
 
 V = 23
 PAD = 22
+SHARING = st.sampled_from([None, 10.0, 1e6])
 
 
 def unpack(batches):
@@ -26,15 +27,19 @@ def unpack(batches):
                 allowed[place] = set(mask.nonzero()[:, 0].tolist())
         for row in range(len(batch.input_ids)):
             segments = batch.segment_ids[row]
-            prompt = batch.input_ids[row][segments == 0].tolist()
+            shared = (segments == 0).nonzero()[:, 0].tolist()
             for segment in range(1, int(segments.max()) + 1):
-                columns = (segments == segment).nonzero()[:, 0].tolist()
+                own = (segments == segment).nonzero()[:, 0].tolist()
+                columns = [column for column in own if batch.response_mask[row, column]]
+                prompt = [*shared, *[column for column in own if column not in columns]]
+                assert prompt + columns == sorted(prompt + columns)
                 step_id = int(batch.step_id[row, columns[0]])
+                assert set(batch.step_id[row, own].tolist()) == {step_id}
                 assert step_id not in found
                 found[step_id] = {
-                    "prompt": prompt,
+                    "prompt": batch.input_ids[row, prompt].tolist(),
                     "response": batch.input_ids[row, columns].tolist(),
-                    "positions": batch.position_ids[row, columns].tolist(),
+                    "positions": batch.position_ids[row, prompt + columns].tolist(),
                     "advantage": batch.advantage[row, columns].tolist(),
                     "sample": batch.sample_logprobs[row, columns].tolist(),
                     "old": batch.old_logprobs[row, columns].tolist(),
@@ -42,7 +47,6 @@ def unpack(batches):
                     "role": set(batch.role[row, columns].tolist()),
                     "allowed": [allowed.get((row, column)) for column in columns],
                 }
-                assert batch.response_mask[row, columns].all()
     return found
 
 
@@ -53,7 +57,7 @@ def expected(sample):
     return {
         "prompt": sample.prompt_ids.tolist(),
         "response": sample.response_ids.tolist(),
-        "positions": list(range(start, start + length)),
+        "positions": list(range(start + length)),
         "advantage": sample.advantage.tolist(),
         "sample": sample.sample_logprobs.tolist(),
         "old": sample.old_logprobs.tolist(),
@@ -68,7 +72,7 @@ def expected(sample):
     st.integers(0, 10**6),
     st.integers(1, 120),
     st.sampled_from([1, 3, 5]),
-    st.booleans(),
+    SHARING,
     st.booleans(),
 )
 def test_every_token_is_there_once_with_what_belongs_to_it(
@@ -81,7 +85,7 @@ def test_every_token_is_there_once_with_what_belongs_to_it(
     assert num_response == sum(len(sample.response_ids) for sample in samples)
 
 
-@given(st.integers(1, 12), st.integers(0, 10**6), st.integers(1, 120), st.booleans())
+@given(st.integers(1, 12), st.integers(0, 10**6), st.integers(1, 120), SHARING)
 def test_padding_is_on_the_right_and_weighs_nothing(count, seed, budget, share):
     for batch in pack(make_samples(count, V - 1, seed, copies=3), budget, PAD, V, share):
         is_token = batch.segment_ids >= 0
@@ -96,7 +100,7 @@ def test_padding_is_on_the_right_and_weighs_nothing(count, seed, budget, share):
             assert (field[outside] == 0).all()
 
 
-@given(st.integers(1, 12), st.integers(0, 10**6), st.integers(1, 120), st.booleans())
+@given(st.integers(1, 12), st.integers(0, 10**6), st.integers(1, 120), SHARING)
 def test_budget_holds_but_for_single_long_samples(count, seed, budget, share):
     samples = make_samples(count, V - 1, seed, copies=3)
     for batch in pack(samples, budget, PAD, V, share):
@@ -111,15 +115,35 @@ def test_lengths_are_sorted_so_that_padding_is_small():
     assert sum(batch.input_ids.numel() for batch in batches) < 1.05 * num_tokens
 
 
-def test_a_shared_prompt_is_there_once_until_its_responses_outgrow_it():
-    # Attention grows with the square of the row: 20 prompt tokens take 5 responses of 4 tokens.
-    prompt = tuple(range(20))
-    steps = [make_step(prompt=prompt, response=(1, 2, 3, index)) for index in range(8)]
-    samples = build_samples(steps, torch.zeros(8), Role.AGENT)
-    (batch,) = pack(samples, 1000, PAD, V, share_prompts=True)
-    assert (batch.segment_ids == 0).sum(dim=1).tolist() == [20, 20]
-    assert batch.response_mask.sum(dim=1).tolist() == [20, 12]
-    assert batch.position_ids[0].tolist() == [*range(20), *[20, 21, 22, 23] * 5]
+def rows_of(prompts, break_even, response=(1, 2, 3), budget=1000):
+    """(shared tokens, step ids) of each row."""
+    steps = [make_step(prompt=prompt, response=response) for prompt in prompts]
+    samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
+    return [
+        (int((batch.segment_ids[row] == 0).sum()), batch.step_id[row][mask].unique().tolist())
+        for batch in pack(samples, budget, PAD, V, break_even)
+        for row, mask in enumerate(batch.response_mask)
+    ]
+
+
+def test_what_prompts_have_in_common_is_there_once():
+    # Ids 0 and 2 share four tokens, 1 and 3 two; nothing is common to all four.
+    prompts = [(5, 5, 5, 5, 1), (6, 6, 2), (5, 5, 5, 5, 3), (6, 6)]
+    assert rows_of(prompts, 1e9) == [(4, [0, 2]), (2, [1, 3])]
+    assert rows_of(prompts, None) == [(5, [0]), (5, [2]), (3, [1]), (2, [3])]
+    assert rows_of(prompts, 1e9, budget=11) == [(5, [0]), (5, [2]), (2, [1, 3])]
+
+
+def test_a_row_grows_only_while_that_saves_work():
+    # Twelve shared tokens, three of each response: joining a row of L tokens saves 12 tokens and
+    # costs ((L + 3)^2 - L^2 - 15^2) / 36 = (6 L - 216) / 36 in attention: worth it below L = 108.
+    many = [tuple(range(12))] * 40
+    lengths = [12 + 3 * len(ids) for _, ids in rows_of(many, 36.0)]
+    assert lengths == [108, 36]
+
+
+def test_unlike_prompts_share_nothing():
+    assert rows_of([(1, 2), (2, 1)], 1e9) == [(2, [0]), (2, [1])]
 
 
 def test_a_forbidden_sampled_token_is_refused():

@@ -39,7 +39,7 @@ def make_episode(group, rewards, outcome=Outcome.FAILED, steps=None):
 
 
 def make_samples(count, vocab_size, seed=0, role=Role.AGENT, masked=True, reference=True, copies=1):
-    """Random samples; `copies` of them in a row share a prompt.
+    """Random samples; the prompts of `copies` of them in a row begin alike, some are equal.
 
     Old log-probabilities are near a uniform policy's, so that ratios fall inside and outside of
     the clip range.
@@ -55,7 +55,9 @@ def make_samples(count, vocab_size, seed=0, role=Role.AGENT, masked=True, refere
     samples = []
     for index in range(count):
         if index % copies == 0:
-            prompt = ints(0, vocab_size, int(ints(3, 20, 1)))
+            stem = ints(0, vocab_size, int(ints(3, 20, 1)))
+        own = max(0, int(ints(-3, 5, 1))) if copies > 1 else 0
+        prompt = torch.cat([stem, ints(0, vocab_size, own)])
         response = ints(0, vocab_size, int(ints(1, 7, 1)))
         allowed = tuple(
             tuple({int(token), *ints(0, vocab_size, 4).tolist()}) if place % 3 else None
