@@ -92,6 +92,8 @@ def collect(
                     finish(started, Outcome.ENV_ERROR)
                 else:
                     live.append(started)
+            if not live:
+                continue
             requests = [speaker.request(e.view(params.guidelines)) for e in live]
             completions = engine.generate(
                 requests, speaker.sampling(params.temperature), generator

@@ -1,0 +1,113 @@
+"""Labels from the rule and the oracle, and the choice of the steps to ask about."""
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.judge.labels import label_stats, oracle_labels, rule_labels
+from declutch.judge.questions import select_steps
+from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
+
+NOTHING = "Nothing happens."
+
+
+def make_step(
+    observation: str, inventory: str = "", *, oracle: int | None = None, is_valid: bool = True
+) -> Step:
+    empty = empty_float()
+    return Step(
+        observation=observation,
+        inventory=inventory,
+        admissible=(),
+        action=Action("a", "", "", is_valid, True),
+        prompt_ids=empty.long(),
+        response_ids=empty.long(),
+        sample_logprobs=empty,
+        reward=0.0,
+        oracle_label=oracle,
+    )
+
+
+def make_episode(steps: list[Step], *, won: bool = False, group: int = 0) -> Episode:
+    outcome = Outcome.WON if won else Outcome.TIMED_OUT
+    task = TaskId("s", "train", group, f"t{group}")
+    return Episode(task, group, Role.AGENT, tuple(steps), outcome, float(won))
+
+
+def test_rule_marks_what_led_back_and_what_won() -> None:
+    episode = make_episode([make_step(o) for o in "abacd"], won=True)
+    # The first "a" comes back at the third step; "b" led back to it but never returns itself.
+    assert rule_labels(episode) == (0, None, None, None, 1)
+
+
+def test_rule_without_success_marks_no_good_step() -> None:
+    assert rule_labels(make_episode([make_step(o) for o in "abc"])) == (None, None, None)
+
+
+def test_a_step_that_does_nothing_is_bad_and_its_recovery_is_not() -> None:
+    steps = [make_step("a"), make_step(NOTHING), make_step("b"), make_step(NOTHING), make_step("c")]
+    episode = make_episode(steps, won=True)
+    assert rule_labels(episode) == (0, None, 0, None, 1)
+    # The plain comparison condemns the recovery from the first slip instead of the slips.
+    assert rule_labels(episode, "raw") == (None, 0, None, None, 1)
+
+
+def test_the_same_place_with_something_in_hand_is_another_state() -> None:
+    episode = make_episode([make_step("a"), make_step("b"), make_step("a", "mug 1")])
+    assert rule_labels(episode) == (None, None, None)
+    assert rule_labels(episode, "raw") == (0, None, None)
+
+
+def test_an_invalid_format_is_bad_whatever_the_oracle_said() -> None:
+    steps = [make_step("a", oracle=1), make_step("b", oracle=1, is_valid=False), make_step("c")]
+    assert oracle_labels(make_episode(steps)) == (1, 0, None)
+
+
+def test_label_stats_by_hand() -> None:
+    stats = label_stats([(0, 1, None, 0)], [(0, 1, 1, 1)])
+    assert (stats.rule_good, stats.rule_bad) == (0.25, 0.5)
+    assert (stats.oracle_good, stats.oracle_bad) == (0.75, 0.25)
+    assert (stats.rule_precision_good, stats.rule_precision_bad) == (1.0, 0.5)
+    assert label_stats([(None,)], [(0,)]).rule_precision_good is None
+
+
+LABELS = st.lists(
+    st.tuples(st.integers(0, 3), st.lists(st.sampled_from([0, 1, None]), min_size=1, max_size=9)),
+    max_size=8,
+)
+
+
+@given(LABELS, st.integers(1, 12), st.integers(0, 5))
+def test_selection_is_balanced_labelled_and_without_repeats(
+    data: list[tuple[int, list[int | None]]], count: int, seed: int
+) -> None:
+    episodes = [make_episode([make_step("x")] * len(marks), group=g) for g, marks in data]
+    labels = [tuple(marks) for _, marks in data]
+    chosen = select_steps(episodes, labels, count, torch.Generator().manual_seed(seed))
+    assert len(set(chosen)) == len(chosen) <= count
+    assert all(labels[e][p] == value for e, p, value in chosen)
+    classes = Counter(value for *_, value in chosen)
+    assert abs(classes[0] - classes[1]) <= 1
+    available = Counter(mark for marks in labels for mark in marks)
+    assert len(chosen) == min(count, 2 * min(available[0], available[1]))
+
+
+def test_tasks_take_turns() -> None:
+    # One long failure of task 0 must not crowd out task 1.
+    episodes = [make_episode([make_step("x")] * 20, group=g) for g in (0, 1)]
+    labels = [(0,) * 10 + (1,) * 10] * 2
+    chosen = select_steps(episodes, labels, 8, torch.Generator().manual_seed(0))
+    assert Counter(e for e, _, _ in chosen) == {0: 4, 1: 4}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_selection_is_a_function_of_the_stream(seed: int) -> None:
+    episodes = [make_episode([make_step("x")] * 6, group=g) for g in range(4)]
+    labels = [(0, 1, 0, 1, None, 0)] * 4
+    runs = [
+        select_steps(episodes, labels, 6, torch.Generator().manual_seed(seed)) for _ in range(2)
+    ]
+    assert runs[0] == runs[1]

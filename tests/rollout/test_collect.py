@@ -1,0 +1,139 @@
+"""Collecting episodes: groups, finished episodes, errors, and the record of what was sampled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from declutch.agent.prompt import View
+from declutch.envs.text_env import Observation, Transition
+from declutch.records import Action, Completion, Outcome, TaskId
+from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.rollout.engine import Request, SamplingParams
+
+
+@dataclass
+class CountDown:
+    """Won after as many steps as the task's index; a task of index 99 breaks at its second step."""
+
+    opened: list["CountDown"]
+    left: int = 0
+    task: TaskId | None = None
+    closed: bool = False
+
+    def reset(self, task: TaskId) -> Observation:
+        if task.name == "no start":
+            raise OSError("gone")
+        self.left, self.task = task.index, task
+        return Observation(f"left {self.left}", ("go",))
+
+    def label_action(self, action: str) -> int | None:
+        return 1
+
+    def step(self, action: str) -> Transition:
+        self.left -= 1
+        if self.left == 97:
+            raise RuntimeError("broken")
+        is_won = self.left == 0
+        return Transition(
+            Observation(f"left {self.left}", ("go",)), float(is_won), is_won, is_won, float(is_won)
+        )
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class CountingEngine:
+    """Answers every request with the length of its prompt; remembers how many it was asked."""
+
+    batches: list[int] = field(default_factory=list)
+
+    def generate(
+        self, requests: Sequence[Request], params: SamplingParams, generator: torch.Generator
+    ) -> list[Completion]:
+        self.batches.append(len(requests))
+        return [
+            Completion(torch.tensor([int(r.prompt_ids.numel())]), torch.tensor([-0.5]))
+            for r in requests
+        ]
+
+
+class Echo:
+    """Prompts with as many tokens as there were steps, plus one."""
+
+    def request(self, view: View) -> Request:
+        return Request(torch.zeros(len(view.history) + 1, dtype=torch.long))
+
+    def sampling(self, temperature: float) -> SamplingParams:
+        return SamplingParams(temperature, 1, ())
+
+    def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        return Action("go", "", "", True, True)
+
+
+def play(lengths: list[int], max_steps: int = 5, max_live: int = 100, names: str = "") -> tuple:
+    envs: list[CountDown] = []
+
+    def make_env() -> CountDown:
+        envs.append(CountDown(envs))
+        return envs[-1]
+
+    engine = CountingEngine()
+    plays = [
+        Play(TaskId("s", "train", n, names or f"t{n}"), group) for group, n in enumerate(lengths)
+    ]
+    params = CollectParams(max_steps=max_steps, temperature=1.0, success_reward=10.0)
+    episodes = collect(
+        plays, make_env, Echo(), engine, params, torch.Generator(), max_live=max_live
+    )
+    return episodes, engine, envs
+
+
+def test_finished_episodes_cost_nothing_more() -> None:
+    episodes, engine, envs = play([1, 3, 2])
+    assert engine.batches == [3, 2, 1]
+    assert [len(e.steps) for e in episodes] == [1, 3, 2]
+    assert [e.task.index for e in episodes] == [1, 3, 2]
+    assert all(e.outcome is Outcome.WON and e.score == 1.0 for e in episodes)
+    assert all(env.closed for env in envs)
+
+
+def test_reward_is_paid_at_the_winning_step_only() -> None:
+    episodes, *_ = play([3])
+    assert [step.reward for step in episodes[0].steps] == [0.0, 0.0, 10.0]
+
+
+def test_out_of_steps_is_timed_out_and_not_won() -> None:
+    episodes, *_ = play([9], max_steps=4)
+    assert episodes[0].outcome is Outcome.TIMED_OUT
+    assert not episodes[0].is_won
+    assert len(episodes[0].steps) == 4
+
+
+def test_an_environment_that_breaks_ends_its_own_episode_alone() -> None:
+    episodes, *_ = play([2, 99, 2])
+    assert [e.outcome for e in episodes] == [Outcome.WON, Outcome.ENV_ERROR, Outcome.WON]
+    assert "broken" in episodes[1].error
+
+
+def test_an_environment_that_cannot_start_is_an_error_too() -> None:
+    episodes, engine, _ = play([2, 2], names="no start")
+    assert [e.outcome for e in episodes] == [Outcome.ENV_ERROR] * 2
+    assert "gone" in episodes[0].error
+    assert engine.batches == []
+
+
+def test_few_live_environments_play_many_episodes() -> None:
+    episodes, engine, envs = play([2, 1, 3, 1, 2], max_live=2)
+    assert len(envs) == 2
+    assert max(engine.batches) == 2
+    assert [len(e.steps) for e in episodes] == [2, 1, 3, 1, 2]
+
+
+def test_what_was_sampled_is_what_is_recorded() -> None:
+    episodes, *_ = play([3])
+    assert [step.prompt_ids.numel() for step in episodes[0].steps] == [1, 2, 3]
+    assert [step.response_ids.tolist() for step in episodes[0].steps] == [[1], [2], [3]]
+    assert [step.observation for step in episodes[0].steps] == ["left 3", "left 2", "left 1"]
+    assert episodes[0].final_observation == "left 0"
