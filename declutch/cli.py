@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,8 @@ app = typer.Typer(
 games_app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games.")
 app.add_typer(games_app, name="games")
 
+LIST_OPTIONS = ("--levels", "--seeds", "--split")
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -40,7 +43,7 @@ Overrides = Annotated[
 def main() -> None:
     """Run the command line; a `UserError` is one line and exit status 2."""
     try:
-        app()
+        app(args=spread_lists(sys.argv[1:]))
     except UserError as error:
         errors.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
@@ -143,13 +146,13 @@ def eval_command(
     overrides: Overrides = None,
     config: ConfigOption = None,
     levels: Annotated[
-        list[str] | None, typer.Option("--levels", help="L0 L1 L2 L0-train L2-seen; repeatable.")
+        list[str] | None, typer.Option("--levels", help="One or more of L0 L1 L2 L0-train L2-seen.")
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature; 0.4 unless configured.")
     ] = None,
     seeds: Annotated[
-        list[int] | None, typer.Option("--seeds", help="Evaluation seeds; repeatable.")
+        list[int] | None, typer.Option("--seeds", help="One or more evaluation seeds.")
     ] = None,
     max_games: Annotated[
         int | None, typer.Option(help="First n games of a level's fixed shuffled order.")
@@ -164,7 +167,7 @@ def eval_command(
     from declutch.progress import Counter
     from declutch.results import load_result, save_result
     from declutch.stages import read_cold_start
-    from declutch.tables import paired_table, result_table
+    from declutch.tables import behaviour_table, paired_table, result_table
 
     settings = _load(config, overrides)
     changes: dict[str, Any] = {
@@ -209,6 +212,7 @@ def eval_command(
             "" if is_scripted else read_cold_start(policy).protocol,
         )
     console.print(result_table(result))
+    console.print(behaviour_table(result))
     if before is not None:
         console.print(paired_table(before, result))
     if out is not None:
@@ -290,7 +294,7 @@ def games_expert_command(
     overrides: Overrides = None,
     config: ConfigOption = None,
     split: Annotated[
-        list[str] | None, typer.Option("--split", help="Splits to play; repeatable.")
+        list[str] | None, typer.Option("--split", help="One or more splits.")
     ] = None,
 ) -> None:
     """Let the expert play every game: share won, length against the walkthrough's, per type."""
@@ -319,6 +323,24 @@ def games_verify_command(
     settings = _load(config, overrides)
     if not run_verify(settings, reference, num_games, seed, data, num_steps, workers, console):
         raise typer.Exit(1)
+
+
+def spread_lists(arguments: list[str]) -> list[str]:
+    """Let an option that may be repeated take several values: `--levels L0 L1` as two options.
+
+    Values end at the next option and at a KEY=VALUE setting.
+    """
+    result: list[str] = []
+    option: str | None = None
+    for argument in arguments:
+        if argument.startswith("-") or "=" in argument:
+            option = argument if argument in LIST_OPTIONS else None
+            result.append(argument)
+        elif option is not None and result[-1] != option:
+            result += [option, argument]
+        else:
+            result.append(argument)
+    return result
 
 
 def _load(config: Path | None, overrides: list[str] | None) -> Config:
