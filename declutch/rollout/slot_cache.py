@@ -57,7 +57,7 @@ class Arena:
             self._free.pop(0)
 
 
-class SlotCache(Cache):  # type: ignore[misc]  # transformers exports it untyped
+class SlotCache(Cache):
     """Keys and values of `num_rows` sequences.
 
     Args:
