@@ -1,0 +1,80 @@
+"""The command line: help for everything, and one clear error for whatever goes wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from declutch.cli import app, main, spread_lists
+
+COMMANDS = ("init-tiny", "demos", "sft", "train", "eval", "report", "doctor", "play", "demo", "games")
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["declutch", *arguments])
+    with pytest.raises(SystemExit) as status:
+        main()
+    output = capsys.readouterr()
+    return int(status.value.code or 0), " ".join((output.out + output.err).split())
+
+
+def test_help_lists_every_command() -> None:
+    text = CliRunner().invoke(app, ["--help"]).output
+    for command in COMMANDS:
+        assert command in text
+        shown = CliRunner().invoke(app, [command, "--help"])
+        assert shown.exit_code == 0
+        assert "Usage" in shown.output
+
+
+def test_it_starts_without_loading_the_model_libraries() -> None:
+    code = "import sys, declutch.cli; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("eval", "expert", "env.suite=alfworld", "env.data_dir=/nowhere"), ["/nowhere", "alfworld-download"]),
+        (("eval", "expert", "gcd.wieght=1"), ["gcd.wieght", "did you mean 'weight'"]),
+        (("eval", "expert", "--config", "/none.yaml"), ["/none.yaml"]),
+        (("report", "/none"), ["/none"]),
+        (("train", "/proc/none"), ["/proc/none"]),
+    ],
+)
+def test_errors_are_one_message_and_status_2(
+    arguments: tuple[str, ...],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, text = run(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert "Traceback" not in text
+    for word in words:
+        assert word in text
+
+
+def test_an_empty_split_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "json_2.1.1" / "valid_seen").mkdir(parents=True)
+    status, text = run(
+        monkeypatch, capsys, "eval", "expert", "env.suite=alfworld", f"env.data_dir={tmp_path}",
+        "--levels", "L0",
+    )
+    assert status == 2
+    assert "no game" in text
+
+
+def test_list_options_take_several_values() -> None:
+    spread = spread_lists(["eval", "x", "--levels", "L0", "L1", "--seeds", "0", "1", "a.b=1", "c"])
+    assert spread == (
+        ["eval", "x", "--levels", "L0", "--levels", "L1", "--seeds", "0", "--seeds", "1"]
+        + ["a.b=1", "c"]
+    )
