@@ -293,9 +293,7 @@ def games_generate_command(overrides: Overrides = None, config: ConfigOption = N
 def games_expert_command(
     overrides: Overrides = None,
     config: ConfigOption = None,
-    split: Annotated[
-        list[str] | None, typer.Option("--split", help="One or more splits.")
-    ] = None,
+    split: Annotated[list[str] | None, typer.Option("--split", help="One or more splits.")] = None,
 ) -> None:
     """Let the expert play every game: share won, length against the walkthrough's, per type."""
     from declutch.demos import expert_table

@@ -158,7 +158,7 @@ def train_sft(
             group["lr"] = config.lr * factor
         loss = _loss(model, batch, pad_id)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
         optimizer.step()
         progress = SFTProgress(

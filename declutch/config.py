@@ -37,7 +37,7 @@ class HouseholdsConfig(Section):
 
 class EnvConfig(Section):
     suite: Literal["alfworld", "households"] = "households"
-    """"households" generates its games (nothing to download); "alfworld" reads the official ones."""
+    """"households" generates its games, nothing to download; "alfworld" reads the official ones."""
     data_dir: Path | None = None
     """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
     cache_dir: Path = Path("~/.cache/declutch")
@@ -240,9 +240,7 @@ def load_config(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) 
     return parse_config(data, source="the command line" if path is None else str(path))
 
 
-def apply_overrides(
-    data: dict[str, Any], overrides: list[str] | tuple[str, ...]
-) -> dict[str, Any]:
+def apply_overrides(data: dict[str, Any], overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
     """A copy of plain configuration data with "section.key=value" items put in."""
     result = copy.deepcopy(data)
     for item in overrides:
@@ -326,7 +324,9 @@ def _keys_of_section(path: list[str]) -> list[str]:
     for part in path:
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+        model = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None
+        )
         if model is None:
             return []
     return list(model.model_fields)

@@ -65,7 +65,9 @@ def _show(episode: Episode, console: Console) -> None:
         mark = "" if step.action.is_admissible else " [red](not possible here)[/]"
         console.print(f"{thought}[bold cyan]{number} > {escape(step.action.text)}[/]{mark}")
     console.print(escape(episode.final_observation), highlight=False)
-    console.print(f"[bold]{episode.outcome.value.replace('_', ' ')}[/] in {len(episode.steps)} steps")
+    console.print(
+        f"[bold]{episode.outcome.value.replace('_', ' ')}[/] in {len(episode.steps)} steps"
+    )
 
 
 def _play_by_hand(env: TextEnv, task: TaskId, max_steps: int, console: Console) -> None:

@@ -72,8 +72,8 @@ def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise UserError(
-            f"no model can be loaded from {str(path)!r} ({reason}); give a folder with config.json, "
-            "model.safetensors and tokenizer files, or a hub name"
+            f"no model can be loaded from {str(path)!r} ({reason}); give a folder with "
+            "config.json, model.safetensors and tokenizer files, or a hub name"
         ) from None
     return model.to(pick_device(config.model.device)).eval(), tokenizer
 

@@ -7,7 +7,7 @@ Records hold data only; nothing here knows how the data was made or what it is f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ class Role(IntEnum):
     JUDGE = 1
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """How an episode ended. Only WON is a success; ENV_ERROR is counted and never trained on."""
 
     WON = "won"

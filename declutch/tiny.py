@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from declutch.agent.prompt import render_agent
-from declutch.config import TinyConfig
 from declutch.cold_start import demo_view
+from declutch.config import TinyConfig
 from declutch.demos import DemoEpisode
 from declutch.judge.critiques import critique_vocabulary
 from declutch.learner.checkpoint import save_model

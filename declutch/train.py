@@ -118,9 +118,7 @@ class _Loop:
             episodes = self.play()
         judged = JudgeRound.empty()
         if config.gcd.enabled:
-            judged = play_judge(
-                episodes, self.policy, config, number, self.phase
-            )
+            judged = play_judge(episodes, self.policy, config, number, self.phase)
         with self.phase("update"):
             table, steps = build_table(episodes)
             if not steps:
@@ -138,7 +136,7 @@ class _Loop:
             self.run.write_episodes(
                 self.iteration, episodes, table, advantage, judged, self.policy.codec, config
             )
-        if config.eval.every and self.iteration % config.eval.every == 0 or self.is_last:
+        if (config.eval.every and self.iteration % config.eval.every == 0) or self.is_last:
             metrics |= self.evaluate(protocol)
         if self.is_due(config.train.save_every):
             with self.phase("save"):

@@ -9,7 +9,18 @@ from typer.testing import CliRunner
 
 from declutch.cli import app, main, spread_lists
 
-COMMANDS = ("init-tiny", "demos", "sft", "train", "eval", "report", "doctor", "play", "demo", "games")
+COMMANDS = (
+    "init-tiny",
+    "demos",
+    "sft",
+    "train",
+    "eval",
+    "report",
+    "doctor",
+    "play",
+    "demo",
+    "games",
+)
 
 
 def run(
@@ -33,14 +44,19 @@ def test_help_lists_every_command() -> None:
 
 def test_it_starts_without_loading_the_model_libraries() -> None:
     code = "import sys, declutch.cli; print('torch' in sys.modules, 'transformers' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("eval", "expert", "env.suite=alfworld", "env.data_dir=/nowhere"), ["/nowhere", "alfworld-download"]),
+        (
+            ("eval", "expert", "env.suite=alfworld", "env.data_dir=/nowhere"),
+            ["/nowhere", "alfworld-download"],
+        ),
         (("eval", "expert", "gcd.wieght=1"), ["gcd.wieght", "did you mean 'weight'"]),
         (("eval", "expert", "--config", "/none.yaml"), ["/none.yaml"]),
         (("report", "/none"), ["/none"]),
@@ -65,8 +81,14 @@ def test_an_empty_split_says_where_it_looked(
 ) -> None:
     (tmp_path / "json_2.1.1" / "valid_seen").mkdir(parents=True)
     status, text = run(
-        monkeypatch, capsys, "eval", "expert", "env.suite=alfworld", f"env.data_dir={tmp_path}",
-        "--levels", "L0",
+        monkeypatch,
+        capsys,
+        "eval",
+        "expert",
+        "env.suite=alfworld",
+        f"env.data_dir={tmp_path}",
+        "--levels",
+        "L0",
     )
     assert status == 2
     assert "no game" in text
@@ -75,6 +97,18 @@ def test_an_empty_split_says_where_it_looked(
 def test_list_options_take_several_values() -> None:
     spread = spread_lists(["eval", "x", "--levels", "L0", "L1", "--seeds", "0", "1", "a.b=1", "c"])
     assert spread == (
-        ["eval", "x", "--levels", "L0", "--levels", "L1", "--seeds", "0", "--seeds", "1"]
-        + ["a.b=1", "c"]
+        [
+            "eval",
+            "x",
+            "--levels",
+            "L0",
+            "--levels",
+            "L1",
+            "--seeds",
+            "0",
+            "--seeds",
+            "1",
+            "a.b=1",
+            "c",
+        ]
     )

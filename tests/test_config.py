@@ -58,8 +58,11 @@ def test_a_missing_or_broken_file_is_one_message(tmp_path: Path) -> None:
 
 
 KEYS = st.sampled_from(
-    [f"{name}.{key}" for name, field in Config.model_fields.items()
-     for key in getattr(field.annotation, "model_fields", {"": None})]
+    [
+        f"{name}.{key}"
+        for name, field in Config.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", {"": None})
+    ]
 ) | st.text(max_size=12)
 
 
@@ -73,8 +76,12 @@ def test_any_override_is_accepted_or_refused_in_one_line(key: str, value: str) -
         assert isinstance(config, Config)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-                    lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner),
+    )
+)
 def test_any_data_is_accepted_or_refused(data: object) -> None:
     try:
         parse_config(data, "x")  # type: ignore[arg-type]

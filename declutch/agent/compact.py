@@ -17,7 +17,9 @@ _OPEN = re.compile(r"You open the ([a-z]+ \d+)\. (.*)", re.DOTALL)
 _CLOSE = re.compile(r"You close the ([a-z]+ \d+)\.")
 _TAKE = re.compile(r"You pick up the ([a-z]+ \d+) from the ([a-z]+ \d+)\.")
 _MOVE = re.compile(r"You move the ([a-z]+ \d+) to the ([a-z]+ \d+)\.")
-_CHANGE = re.compile(r"You (clean|heat|cool|slice) the ([a-z]+ \d+) (?:using|with) the ([a-z]+ \d+)\.")
+_CHANGE = re.compile(
+    r"You (clean|heat|cool|slice) the ([a-z]+ \d+) (?:using|with) the ([a-z]+ \d+)\."
+)
 _TURN = re.compile(r"You turn on the ([a-z]+ \d+)\.")
 _SEE = re.compile(r"you see (.*)", re.DOTALL)
 _WORDS = re.compile(r"[a-z]+|\d+")
@@ -78,7 +80,7 @@ def _contents(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def compress_action(action: str) -> str:
-    """An action of the past: "go to desk 1" is "go desk 1", "take pen 1 from desk 1" is "take pen 1"."""
+    """An action of the past: "go to desk 1" is "go desk 1", and "take pen 1 from desk 1" "take pen 1"."""
     words = action.split()
     if words[:2] == ["go", "to"]:
         return " ".join(["go", *words[2:]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 from typing import Literal
 
@@ -108,7 +108,7 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _template(name: str) -> str:
     return (resources.files("declutch.agent") / "templates" / f"{name}.txt").read_text("utf-8")
 

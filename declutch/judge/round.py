@@ -1,4 +1,4 @@
-"""One iteration's judging: label the steps just played, ask about some of them, play the answers."""
+"""One iteration's judging: label the steps just played, ask about some, play the answers."""
 
 from __future__ import annotations
 

@@ -95,9 +95,7 @@ def collect(
             if not live:
                 continue
             requests = [speaker.request(e.view(params.guidelines)) for e in live]
-            completions = engine.generate(
-                requests, speaker.sampling(params.temperature), generator
-            )
+            completions = engine.generate(requests, speaker.sampling(params.temperature), generator)
             still = []
             for episode, request, completion in zip(live, requests, completions, strict=True):
                 outcome = episode.advance(request.prompt_ids, completion, speaker, params)

@@ -116,8 +116,8 @@ class Agent:
         if config.constrain_actions and tags is None:
             raise UserError(
                 "agent.constrain_actions=true needs <think> and <action> tags that are single "
-                "tokens of the model's tokenizer; set agent.constrain_actions=false, or use a model "
-                "made by `declutch init-tiny`"
+                "tokens of the model's tokenizer; set agent.constrain_actions=false, or use a "
+                "model made by `declutch init-tiny`"
             )
         self._tags = tags or {}
 

@@ -8,11 +8,11 @@ from declutch.agent.parse import parse_response, parse_verdict
 
 ADMISSIBLE = ("go to desk 1", "look")
 
-PIECES = st.sampled_from(
-    ["<think>", "</think>", "<action>", "</action>", "<answer>", "</answer>", "<advise>"]
-    + ["</advise>", "\\boxed{0}", "\\boxed{1}", "\\boxed{", "}", "look", "go to desk 1", "\n", " "]
-    + ["</", "<", "\x00", "é", "𝔘"]
-)
+TAGS = [
+    f"<{slash}{name}>" for name in ("think", "action", "answer", "advise") for slash in ("", "/")
+]
+OTHERS = ["\\boxed{0}", "\\boxed{1}", "\\boxed{", "}", "look", "go to desk 1", "\n", " ", "</", "<"]
+PIECES = st.sampled_from([*TAGS, *OTHERS, "\x00", "é", "𝔘"])
 TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=14).map("".join))
 
 
@@ -76,9 +76,7 @@ def test_verdicts() -> None:
     good = "<think>t</think><answer>\\boxed{1}</answer><advise>go on</advise>"
     verdict = parse_verdict(good)
     assert (verdict.value, verdict.advice, verdict.is_valid) == (1, "go on", True)
-    bad = (
-        "<think>t</think><answer> \\boxed{ 0 } </answer><action>look</action><advise>a</advise>"
-    )
+    bad = "<think>t</think><answer> \\boxed{ 0 } </answer><action>look</action><advise>a</advise>"
     verdict = parse_verdict(bad)
     assert (verdict.value, verdict.better_action, verdict.is_valid) == (0, "look", True)
 
