@@ -142,6 +142,10 @@ def test_a_row_grows_only_while_that_saves_work():
     assert lengths == [108, 36]
 
 
+def test_neighbours_that_agree_further_do_not_stretch_what_all_share():
+    assert rows_of([(5, 1), (5, 2, 3), (5, 2, 3, 4)], 1e9) == [(1, [0, 1, 2])]
+
+
 def test_unlike_prompts_share_nothing():
     assert rows_of([(1, 2), (2, 1)], 1e9) == [(2, [0]), (2, [1])]
 

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import learner_oracle as oracle
 import pytest
 import torch
 from builders import make_samples
@@ -101,6 +102,34 @@ def test_gradient_is_the_agents_plus_weight_times_the_judges():
         assert stats.cosine == pytest.approx(product / norms[0] / norms[1], rel=1e-3)
         squared = norms[0] ** 2 + 2 * scale * product + (scale * norms[1]) ** 2
         assert stats.grad_norm == pytest.approx(math.sqrt(squared), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "aggregation", ["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"]
+)
+def test_a_step_follows_the_gradient_of_the_whole_mini_batch(aggregation):
+    # Idle samples are not computed but count in the normaliser.
+    agent = [
+        replace(sample, advantage=torch.zeros_like(sample.advantage)) if index % 3 == 0 else sample
+        for index, sample in enumerate(agent_samples(12, copies=3))
+    ]
+    loss = LossConfig(kl_coef=0.0, aggregation=aggregation)
+    one_step = OPT.model_copy(update={"num_mini_batches": 1, "grad_clip": 1e9})
+    model, expected = tiny_model("qwen2", V), tiny_model("qwen2", V)
+    descent = torch.optim.SGD(model.parameters(), lr=1.0)
+    stats = update(model, descent, agent, [], loss, one_step, GCDConfig(), 0.7, randomness(), 0, 24)
+    total = oracle.minibatch_loss(expected, agent, loss, 0.7, 24)
+    total.backward()
+    assert stats.agent.loss == pytest.approx(float(total.detach()), abs=1e-5)
+    for moved, start in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(moved, start - start.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_whatever_the_judge_does_at_weight_zero_the_agent_does_not_see():
+    broken = [replace(s, advantage=s.advantage * math.nan) for s in judge_samples()]
+    plain, _ = train(agent_samples())
+    judged, _ = train(agent_samples(), broken, gcd=GCDConfig(weight=0.0))
+    assert same_bits(plain, judged)
 
 
 @pytest.mark.parametrize("option", ["skip_idle", "share_prompts"])
@@ -226,8 +255,6 @@ def test_statistics_of_an_update():
 
 
 def test_mismatch_is_between_the_sampling_engine_and_the_untouched_policy():
-    import learner_oracle as oracle
-
     model = tiny_model("qwen2", V)
     agent, gaps = [], []
     for index, sample in enumerate(agent_samples(9)):
