@@ -65,6 +65,7 @@ class Judge:
             max_tokens=self.max_tokens,
             stop_ids=self.codec.stop_ids("</advise>"),
             forced_after=self._forced,
+            has_ended=self.codec.end_test("</advise>"),
         )
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:

@@ -71,7 +71,8 @@ class Response:
         self.logprobs.append(logprob)
         self.allowed.append(choices)
         self.pending.append(token)
-        if token in rules.params.stop_ids:
+        has_ended = rules.params.has_ended
+        if token in rules.params.stop_ids or (has_ended is not None and has_ended(self.tokens)):
             self.is_stopped = True
         elif len(self.tokens) >= rules.params.max_tokens:
             self.is_truncated = True

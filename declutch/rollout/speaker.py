@@ -6,6 +6,7 @@ judge are two speakers of the same model, so that one `collect` plays both.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -95,8 +96,20 @@ class Codec:
         return None if None in ids.values() else {k: v for k, v in ids.items() if v is not None}
 
     def stop_ids(self, closing_tag: str) -> tuple[int, ...]:
+        """What ends a response: the tag where it is one token, and the end of text."""
         ids = [self.token_id(closing_tag), self.tokenizer.eos_token_id]
         return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+    def end_test(self, closing_tag: str) -> Callable[[Sequence[int]], bool] | None:
+        """Whether tokens end with a tag that is several tokens; None where it is one."""
+        if self.token_id(closing_tag) is not None:
+            return None
+
+        def has_ended(tokens: Sequence[int]) -> bool:
+            # A tag is never longer in tokens than in characters.
+            return closing_tag in self.tokenizer.decode(list(tokens[-len(closing_tag) :]))
+
+        return has_ended
 
     def _encode_line(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
@@ -141,6 +154,7 @@ class Agent:
             max_tokens=self.config.max_response_tokens,
             stop_ids=self.codec.stop_ids("</action>"),
             forced_after=forced,
+            has_ended=self.codec.end_test("</action>"),
         )
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
