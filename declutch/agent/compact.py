@@ -80,7 +80,7 @@ def _contents(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def compress_action(action: str) -> str:
-    """An action of the past: "go desk 1" for "go to desk 1", "take pen 1" for "take pen 1 from ..."."""
+    """An action of the past: "go desk 1" for "go to desk 1", "take pen 1" without its place."""
     words = action.split()
     if words[:2] == ["go", "to"]:
         return " ".join(["go", *words[2:]])

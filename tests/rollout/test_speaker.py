@@ -68,5 +68,5 @@ def test_free_responses_are_read_and_the_stop_is_set() -> None:
 
 
 def test_masking_needs_whole_tags() -> None:
-    with pytest.raises(UserError, match="agent.constrain_actions"):
+    with pytest.raises(UserError, match="constrain_actions"):
         Agent(Codec(byte_tokenizer(), "full"), AgentConfig())
