@@ -23,6 +23,7 @@ from declutch.judge.critiques import critique_vocabulary
 from declutch.learner.checkpoint import save_model
 from declutch.rollout.speaker import TAGS
 
+EMBEDDING_STD = 0.05
 MAX_NUMBER = 60
 """Numbers up to this are words whether or not a text shows them."""
 
@@ -92,14 +93,21 @@ def _qwen2(config: TinyConfig, tokenizer: Any) -> Qwen2Config:
 
 @torch.no_grad()
 def _initialise(model: Qwen2ForCausalLM, generator: torch.Generator) -> None:
-    # From a generator of our own, so that the model does not depend on what ran before.
+    # From a generator of our own, so that the model does not depend on what ran before; and at a
+    # scale that suits the width, since the usual 0.02 leaves a narrow model silent for long.
+    num_residual = 2 * model.config.num_hidden_layers
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             parameter.zero_()
         elif parameter.dim() == 1:
             parameter.fill_(1.0)
+        elif "embed_tokens" in name:
+            parameter.normal_(0.0, EMBEDDING_STD, generator=generator)
         else:
-            parameter.normal_(0.0, 0.02, generator=generator)
+            scale = parameter.shape[1] ** -0.5
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                scale /= num_residual**0.5
+            parameter.normal_(0.0, scale, generator=generator)
 
 
 def _with_numbers(texts: Iterable[str]) -> Iterator[str]:
