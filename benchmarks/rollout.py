@@ -2,8 +2,9 @@
 
 The workload is the one of a laptop run: a Qwen2 of 0.8 M parameters, 16 household tasks x 8
 episodes, compact prompts, actions masked to the admissible commands. The model is trained for a
-moment on the expert's play first, so that its responses have the usual length. All three sample
-the same prompts in the same process, one after the other.
+moment on the expert's play first, so that its responses have the usual length. All ways sample the
+same prompts in the same process, taking turns. On a machine that does other work as well, read the
+column per CPU second.
 
     OMP_NUM_THREADS=1 python benchmarks/rollout.py --threads 1
 """
@@ -118,21 +119,38 @@ def plain_generate(
     return int((out[:, ids.shape[1] :] != pad_id).sum())
 
 
-def time_rounds(sample: Callable[[int], int], rounds: int) -> tuple[float, int]:
-    """Median seconds of a round after a warm-up, and response tokens of the last round."""
-    sample(0)
-    seconds, tokens = [], 0
-    for index in range(1, rounds + 1):
-        started = time.perf_counter()
-        tokens = sample(index)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds), tokens
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds of a round and its response tokens."""
+
+    wall: float
+    cpu: float
+    tokens: int
+
+
+def take_turns(ways: dict[str, Callable[[int], int]], rounds: int) -> dict[str, Timing]:
+    """Time every way `rounds` times after a warm-up, in turns."""
+    samples: dict[str, list[Timing]] = {name: [] for name in ways}
+    for index in range(rounds + 1):
+        for name, way in ways.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            tokens = way(index)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            samples[name].append(Timing(wall, cpu, tokens))
+    return {
+        name: Timing(
+            statistics.median(t.wall for t in timings[1:]),
+            statistics.median(t.cpu for t in timings[1:]),
+            timings[-1].tokens,
+        )
+        for name, timings in samples.items()
+    }
 
 
 def measure(
     model: PreTrainedModel, codec: Codec, batches: list[list[Request]], rounds: int
-) -> list[tuple[str, float, int]]:
-    """(name, seconds per round, response tokens) of every way to sample the batches."""
+) -> dict[str, Timing]:
+    """Every way to sample the batches."""
     params = Agent(codec, AgentConfig()).sampling(1.0)
     pad_id = codec.tokenizer.pad_token_id
 
@@ -154,7 +172,7 @@ def measure(
     ways: dict[str, Callable[[int], int]] = {"model.generate (no mask)": run_plain}
     for name, engine in variants.items():
         ways[name] = lambda seed, engine=engine: run_engine(engine, seed)  # type: ignore[misc]
-    return [(name, *time_rounds(way, rounds)) for name, way in ways.items()]
+    return take_turns(ways, rounds)
 
 
 def main() -> None:
@@ -173,12 +191,15 @@ def main() -> None:
         f"batches of {', '.join(str(len(b)) for b in batches)} (steps {STEPS}), "
         f"{statistics.mean(lengths):.1f} tokens on average"
     )
-    rows = measure(model, codec, batches, options.rounds)
-    base = rows[0][1]
-    print(f"{'':28}{'actions/s':>10}{'x generate':>12}{'tokens/response':>17}")
-    for name, seconds, tokens in rows:
-        rate = len(requests) / seconds
-        print(f"{name:28}{rate:10.0f}{base / seconds:12.2f}{tokens / len(requests):17.1f}")
+    timings = measure(model, codec, batches, options.rounds)
+    plain = timings["model.generate (no mask)"]
+    print(f"{'':26}{'actions/s':>10}{'ratio':>7}{'per CPU s':>11}{'ratio':>7}{'tokens each':>13}")
+    for name, timing in timings.items():
+        print(
+            f"{name:26}{len(requests) / timing.wall:10.0f}{plain.wall / timing.wall:7.2f}"
+            f"{len(requests) / timing.cpu:11.0f}{plain.cpu / timing.cpu:7.2f}"
+            f"{timing.tokens / len(requests):13.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def can_use_slots(model: PreTrainedModel) -> bool:
     types = getattr(config, "layer_types", None) or ()
     return (
         bool(getattr(model, "_can_compile_fullgraph", False))
-        and model.config._attn_implementation in ("sdpa", "eager")
+        and _follows_the_mask(model)
         and set(types) <= {"full_attention", "sliding_attention"}
         and getattr(config, "attention_chunk_size", None) is None
         and not getattr(config, "alibi", False)
@@ -44,6 +44,14 @@ def can_use_slots(model: PreTrainedModel) -> bool:
             for layer in DynamicCache(config=model.config).layers
         )
     )
+
+
+def _follows_the_mask(model: PreTrainedModel) -> bool:
+    """Whether attention looks where the given mask says, and only there."""
+    attention = model.config._attn_implementation
+    # Older eager code adds a causal mask of its own, by slot and not by position.
+    has_own = any(b.dim() == 4 and b.shape[-2] == b.shape[-1] > 1 for b in model.buffers())
+    return attention == "sdpa" or (attention == "eager" and not has_own)
 
 
 @dataclass(frozen=True)
