@@ -16,7 +16,7 @@ from pathlib import Path
 
 from declutch.results import EvalResult, load_result
 from declutch.stats import Estimate
-from declutch.summary import paired, summarise
+from declutch.summary import Row, paired, summarise
 
 PHASES = ("play", "label", "judge", "update", "save")
 
@@ -101,13 +101,18 @@ def curve_table(folders: dict[str, list[Path]]) -> Iterator[str]:
     yield "|---|---|" + "---|" * len(iterations)
     for runs in folders.values():
         for run in runs:
-            scores = {i: {r.level: r for r in summarise(load(run, i))} for i in evaluated(run)}
+            scores = {i: totals(load(run, i)) for i in evaluated(run)}
             for level in ("L0", "L1", "L2"):
                 cells = [
                     f"{100 * scores[i][level].success.mean:.1f}" if i in scores else ""
                     for i in iterations
                 ]
                 yield f"| {run.name} | {level} | " + " | ".join(cells) + " |"
+
+
+def totals(result: EvalResult) -> dict[str, Row]:
+    """Level -> its row over all task types."""
+    return {row.level: row for row in summarise(result) if row.kind == ""}
 
 
 def phase_table(folders: dict[str, list[Path]]) -> Iterator[str]:
