@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Examples are a function of the test, and a busy machine is no failure.
+settings.register_profile("declutch", deadline=None, derandomize=True)
+settings.load_profile("declutch")
 
 
 @pytest.fixture(scope="session", autouse=True)
