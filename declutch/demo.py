@@ -10,12 +10,16 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.rule import Rule
+from rich.table import Table
 
 from declutch.config import Config, dump_config, parse_config
 from declutch.envs.alfworld.suite import AlfworldSuite
@@ -28,8 +32,10 @@ from declutch.report.build import build_report
 from declutch.results import EvalResult, load_result
 from declutch.run_folder import RunFolder, write_atomically
 from declutch.stages import Progress, make_demos, make_tiny, read_cold_start, run_sft
+from declutch.stats import Estimate
 from declutch.suites import make_suite
-from declutch.tables import paired_table, result_table
+from declutch.summary import paired
+from declutch.tables import format_interval, format_percent, paired_table
 from declutch.train import train
 
 CONTROL = "control"
@@ -163,14 +169,48 @@ def _evaluate_control(
 
 def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
     evaluations = run.path / "evals"
-    before = load_result(evaluations / "iteration_0000.json")
-    after = load_result(evaluations / f"iteration_{config.train.iterations:04d}.json")
-    console.print(Rule("success after the cold start, and after GRPO + GCD"))
-    console.print(result_table(before))
-    console.print(result_table(after))
+    last = f"iteration_{config.train.iterations:04d}.json"
+    before = replace(load_result(evaluations / "iteration_0000.json"), policy="cold start")
+    after = replace(load_result(evaluations / last), policy="GRPO + GCD")
+    console.print(Rule("success by task type, before and after", align="left"))
     console.print(paired_table(before, after))
-    console.print(Rule("control: the same time spent on more supervised training"))
-    console.print(paired_table(before, control))
+    console.print(summary_table(before, after, control))
+    console.print(
+        "L0: rooms seen in training, trained task types. L1: unseen rooms. L2: unseen rooms and "
+        "task types never trained on.\nThe control spent the time of GRPO + GCD on more of the "
+        "supervised training.",
+        style="dim",
+    )
+
+
+def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) -> Table:
+    """Success of the three models per level, and what the two continuations changed."""
+    title = f"success, % (cold start: protocol {before.protocol})"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table.add_column("level")
+    for heading in ("n", "cold\nstart", "GRPO\n+ GCD", "difference\n[95% interval]"):
+        table.add_column(heading, justify="right")
+    for heading in ("more\nSFT", "difference\n[95% interval]"):
+        table.add_column(heading, justify="right", style="dim")
+    gains = {row.level: row for row in paired(before, after) if row.kind == ""}
+    others = {row.level: row for row in paired(before, control) if row.kind == ""}
+    for level, gain in gains.items():
+        other = others[level]
+        table.add_row(
+            level,
+            str(gain.difference.n),
+            format_percent(gain.before),
+            f"[bold]{format_percent(gain.after)}[/]",
+            _points(gain.difference),
+            format_percent(other.after),
+            _points(other.difference),
+        )
+    return table
+
+
+def _points(estimate: Estimate) -> str:
+    # A bracket opens markup in a table cell.
+    return escape(f"{100 * estimate.mean:+.1f} {format_interval(estimate, is_signed=True)}")
 
 
 def _change(config: Config, **changes: Any) -> Config:
