@@ -1,0 +1,135 @@
+"""The cold start: its examples, its schedules, and that it learns."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from declutch.cold_start import (
+    OPEN_ENDED_SHARE,
+    SFTProgress,
+    _Cosine,
+    _OpenEnded,
+    agent_examples,
+    judge_examples,
+    train_sft,
+)
+from declutch.config import HouseholdsConfig, SFTConfig, TinyConfig, parse_config
+from declutch.demos import DemoEpisode, read_demos
+from declutch.policy import load_policy, pad_token_id
+from declutch.rollout.speaker import Codec
+from declutch.stages import make_demos, make_tiny
+from declutch.streams import stream
+from declutch.suites import make_suite
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoEpisode]]:
+    folder = tmp_path_factory.mktemp("cold")
+    config = parse_config(
+        {
+            "env": {
+                "cache_dir": str(folder),
+                "households": HouseholdsConfig(train=24, valid_seen=6, valid_unseen=6).model_dump(),
+            },
+            "tiny": TinyConfig(hidden_size=32, num_layers=2, intermediate_size=64).model_dump(),
+            "sft": {"num_episodes": 20, "perturb": 0.4},
+        },
+        "test",
+    )
+    suite = make_suite(config.env)
+    make_tiny(config, suite, folder / "tiny")
+    make_demos(config, suite, folder / "demos.jsonl")
+    return folder / "tiny", read_demos(folder / "demos.jsonl")[1]
+
+
+@pytest.fixture(scope="module")
+def codec(material: tuple[Path, list[DemoEpisode]]) -> Codec:
+    config = parse_config({"model": {"path": str(material[0])}}, "test")
+    return load_policy(material[0], config).codec
+
+
+def test_the_target_is_the_experts_action_whatever_was_played(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    demos = material[1]
+    steps = [step for demo in demos for step in demo.steps]
+    examples = agent_examples(demos, codec, 6)
+    assert len(examples) == len(steps)
+    assert any(step.is_perturbed for step in steps)
+    for example, step in zip(examples, steps, strict=True):
+        text = codec.decode(example.response_ids)
+        action = codec.tokenizer.decode(codec.tokenizer.encode(step.expert_action))
+        assert text.endswith(f"<action> {action} </action>")
+        assert codec.tokenizer.unk_token_id not in example.prompt_ids.tolist()
+
+
+def test_judge_examples_are_balanced_and_labelled(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    examples = judge_examples(material[1], codec, 6, 10, stream(0, "x"))
+    verdicts = [
+        next(v for v in (0, 1) if f"\\boxed{{{v}}}" in codec.decode(e.response_ids))
+        for e in examples
+    ]
+    assert sorted(verdicts) == [0] * 5 + [1] * 5
+
+
+def test_cosine_by_hand() -> None:
+    rate = _Cosine(num_steps=10, warmup=0.2)
+    assert rate(1) == pytest.approx(0.5)
+    assert rate(2) == pytest.approx(1.0)
+    assert rate(6) == pytest.approx(0.55)
+    assert rate(10) == pytest.approx(0.1)
+
+
+def test_open_ended_falls_within_a_tenth_of_the_steps_after_the_word() -> None:
+    told = [False]
+    rate = _OpenEnded(lambda: told[0])
+    assert [rate(step) for step in range(1, 21)] == [OPEN_ENDED_SHARE] * 20
+    told[0] = True
+    rest = [rate(step) for step in range(21, 25)]
+    assert rest[0] == OPEN_ENDED_SHARE
+    assert rest[1] == pytest.approx(OPEN_ENDED_SHARE * 0.55)
+    assert rest[2:] == [None, None]
+
+
+def test_training_learns_and_repeats_itself(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    config = parse_config({"model": {"path": str(material[0])}, "threads": 1}, "test")
+    examples = agent_examples(material[1], codec, 6)
+    sft = SFTConfig(epochs=6, lr=1e-2, batch_tokens=1024)
+    runs = []
+    for _ in range(2):
+        losses: list[SFTProgress] = []
+        model = load_policy(material[0], config).model
+        pad = pad_token_id(codec.tokenizer)
+        last = train_sft(model, examples, sft, pad, stream(0, "sft"), losses.append)
+        assert last.step == last.num_steps == len(losses)
+        assert losses[-1].loss < losses[0].loss / 2
+        runs.append([replace(p, seconds=0.0) for p in losses])
+    assert runs[0] == runs[1]
+    assert losses[0].loss == pytest.approx(math.log(len(codec.tokenizer)), rel=0.3)
+
+
+def test_an_open_ended_training_ends_when_told(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    config = parse_config({"model": {"path": str(material[0])}, "threads": 1}, "test")
+    model = load_policy(material[0], config).model
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    calls = iter([False] * 12)
+    last = train_sft(
+        model,
+        agent_examples(material[1], codec, 6),
+        SFTConfig(epochs=1, lr=1e-3, batch_tokens=512),
+        pad_token_id(codec.tokenizer),
+        stream(0, "sft"),
+        should_stop=lambda: next(calls, True),
+    )
+    assert last.step == 13
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert not torch.equal(before, after)
