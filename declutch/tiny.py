@@ -50,7 +50,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedT
 def vocabulary_texts(demos: Sequence[DemoEpisode]) -> Iterator[str]:
     """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
     yield from critique_vocabulary()
-    yield "judge rule failed ; : , nothing closed start"
+    yield "judge rule goal failed ; : , nothing closed start put clean heat cool two look"
     for demo in demos:
         for position, step in enumerate(demo.steps):
             yield render_agent(demo_view(demo, position), "compact", 6)

@@ -9,6 +9,9 @@ import re
 from collections import Counter
 from functools import lru_cache
 
+from declutch.envs.alfworld.memory import parse_goal
+from declutch.errors import UserError
+
 _INTRO = re.compile(r"Looking quickly around you, you see (.*?)\.\s", re.DOTALL)
 _TASK = re.compile(r"Your task is to: (.*?)\s*$", re.DOTALL)
 _ITEM = re.compile(r"([a-z]+) (\d+)")
@@ -46,6 +49,23 @@ def task_of(intro: str) -> str:
     """The task's sentence, "" when the text states none."""
     match = _TASK.search(intro)
     return match[1].strip().rstrip(".") if match else ""
+
+
+@lru_cache(maxsize=4096)
+def compress_task(intro: str) -> str:
+    """The task as what to do, with what, and where: "clean mug desk", "look book desklamp".
+
+    The sentences of the official games say the same thing in several ways; a task in other words
+    stays as it is.
+    """
+    try:
+        goal = parse_goal(intro)
+    except UserError:
+        return (task_of(intro) or " ".join(intro.split())).lower()
+    if goal.lamp_type:
+        return f"look {goal.object_type} {goal.lamp_type}"
+    verb = "two" if goal.count == 2 else goal.process or "put"
+    return f"{verb} {goal.object_type} {goal.receptacle_type}"
 
 
 @lru_cache(maxsize=65536)

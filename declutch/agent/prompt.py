@@ -17,6 +17,7 @@ from declutch.agent.compact import (
     compress_action,
     compress_observation,
     compress_room,
+    compress_task,
     task_of,
 )
 from declutch.records import Episode
@@ -95,7 +96,7 @@ def _render_compact(view: View, recent: tuple[tuple[str, str], ...]) -> str:
         observation = f"failed ; {observation}"
     guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
     return _template("compact_agent").format(
-        task=(task_of(view.intro) or _line(view.intro)).lower(),
+        task=compress_task(view.intro),
         room=compress_room(view.intro),
         guidelines=guidelines,
         history=" , ".join(compress_action(did) for _, did in recent) or "nothing",

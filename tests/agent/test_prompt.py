@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from declutch.agent.compact import compress_action, compress_observation, compress_room, task_of
+from declutch.agent.compact import (
+    compress_action,
+    compress_observation,
+    compress_room,
+    compress_task,
+    task_of,
+)
 from declutch.agent.prompt import View, build_view, render_agent, render_judge
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -88,6 +94,21 @@ def test_braces_in_an_observation_are_text() -> None:
 )
 def test_compress_observation(text: str, short: str) -> None:
     assert compress_observation(text) == short
+
+
+@pytest.mark.parametrize(
+    ("sentence", "short"),
+    [
+        ("put some mug on desk", "put mug desk"),
+        ("clean some mug and put it in cabinet", "clean mug cabinet"),
+        ("put a hot egg in fridge", "heat egg fridge"),
+        ("put two pen in drawer", "two pen drawer"),
+        ("examine the book with the desklamp", "look book desklamp"),
+        ("Water the plants", "water the plants"),
+    ],
+)
+def test_compress_task(sentence: str, short: str) -> None:
+    assert compress_task(f"You are in a room.\n\nYour task is to: {sentence}.") == short
 
 
 def test_compress_room_task_and_action() -> None:
