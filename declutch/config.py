@@ -138,6 +138,9 @@ class TrainConfig(Section):
     group_size: int = Field(default=8, ge=2)
     split: str = "rl-train"
     """Where tasks are drawn from: the train games of the four training types."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Steps of a training episode; null takes env.max_steps, which evaluations always use. Fewer
+    make an iteration cheaper, and count a slow success as a failure."""
     success_reward: float = Field(default=1.0, gt=0)
     format_penalty: float = Field(default=0.1, ge=0)
     """Taken off the advantage of a step with an invalid format, after normalisation."""

@@ -162,7 +162,7 @@ class _Loop:
             self.policy.agent,
             self.policy.engine,
             CollectParams(
-                max_steps=config.env.max_steps,
+                max_steps=config.train.max_steps or config.env.max_steps,
                 temperature=config.rollout.temperature,
                 success_reward=config.train.success_reward,
                 ask_oracle=config.gcd.enabled,
