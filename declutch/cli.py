@@ -163,7 +163,7 @@ def eval_command(
     ] = None,
 ) -> None:
     """Play every game of a level exactly once per seed and print success with 95% intervals."""
-    from declutch.evaluate import evaluate, model_player, scripted_player
+    from declutch.evaluate import evaluate, model_player, num_games, scripted_player
     from declutch.progress import Counter
     from declutch.results import load_result, save_result
     from declutch.stages import read_cold_start
@@ -183,10 +183,7 @@ def eval_command(
     settings = parse_config(data, "the command line")
     before = load_result(compare) if compare else None
     suite = _suite(settings)
-    total = len(settings.eval.seeds) * sum(
-        min(len(suite.tasks(level)), settings.eval.max_games or 10**9)
-        for level in settings.eval.levels
-    )
+    total = num_games(settings.eval, suite)
     steps = settings.env.max_steps
     with Counter(f"evaluating {policy}", total, console=console) as counter:
         is_scripted = policy in ("expert", "random")

@@ -24,7 +24,7 @@ from rich.table import Table
 from declutch.config import Config, dump_config, parse_config
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.errors import UserError
-from declutch.evaluate import evaluate, model_player
+from declutch.evaluate import evaluate, model_player, num_games
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.policy import load_policy
 from declutch.progress import Counter, TrainView
@@ -147,7 +147,7 @@ def _evaluate_control(
 ) -> EvalResult:
     console.print(Rule("control: more supervised training of the same time", align="left"))
     settings = config.eval
-    total = sum(len(suite.tasks(level)) for level in settings.levels) * len(settings.seeds)
+    total = num_games(settings, suite)
     with Counter("evaluating", total, console=console) as counter:
         player = model_player(
             load_policy(model, config),

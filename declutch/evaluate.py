@@ -65,6 +65,14 @@ def evaluate(
     )
 
 
+def num_games(config: EvalConfig, suite: Suite) -> int:
+    """How many plays `evaluate` makes."""
+    counts = [len(suite.tasks(level)) for level in config.levels]
+    if config.max_games is not None:
+        counts = [min(count, config.max_games) for count in counts]
+    return sum(counts) * len(config.seeds)
+
+
 def model_player(
     policy: Policy,
     suite: Suite,
