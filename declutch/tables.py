@@ -75,8 +75,8 @@ def paired_table(
 def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
     """How often and how fast the expert solves the games of a split, per task type."""
     table = _make_table(f"expert on {split}", "task type")
-    headings = ("games", "won in 30\nsteps %", "won in 50\nsteps %", "median\nsteps")
-    for heading in (*headings, "walkthrough's\nmedian"):
+    headings = ("games", "% won in\n30 steps", "% won in\n50 steps", "median\nsteps")
+    for heading in (*headings, "walk-\nthrough"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         if row.kind == "all":
