@@ -210,7 +210,8 @@ def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) ->
 
 def _points(estimate: Estimate) -> str:
     # A bracket opens markup in a table cell.
-    return escape(f"{100 * estimate.mean:+.1f} {format_interval(estimate, is_signed=True)}")
+    interval = format_interval(estimate, is_signed=True).replace(" ", "")
+    return escape(f"{100 * estimate.mean:+.1f} {interval}")
 
 
 def _change(config: Config, **changes: Any) -> Config:
