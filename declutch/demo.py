@@ -1,7 +1,7 @@
 """The demo: every stage of the main job on generated households, one after another.
 
 The cold start has an honest control: the same supervised training goes on, on another core, for
-as long as the reinforcement learning takes.
+as long as the reinforcement learning takes (after an interruption, as long as the rest of it).
 """
 
 from __future__ import annotations
@@ -186,12 +186,12 @@ def _show(run: RunFolder, config: Config, control: EvalResult, console: Console)
 def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) -> Table:
     """Success of the three models per level, and what the two continuations changed."""
     title = f"success, % (cold start: protocol {before.protocol})"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("level")
     for heading in ("n", "cold\nstart", "GRPO\n+ GCD", "difference\n[95% interval]"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("more\nSFT", "difference\n[95% interval]"):
-        table.add_column(heading, justify="right", style="dim")
+        table.add_column(heading, justify="right", style="dim", no_wrap=True)
     gains = {row.level: row for row in paired(before, after) if row.kind == ""}
     others = {row.level: row for row in paired(before, control) if row.kind == ""}
     for level, gain in gains.items():
