@@ -128,7 +128,8 @@ class GCDConfig(Section):
     num_judgments: int = Field(default=8, ge=2)
     """N, judgments of each: one group."""
     gradient_ratio: float | None = Field(default=None, gt=0)
-    """Rescale the judge's gradient to this multiple of the agent's norm; null leaves it."""
+    """Rescale the judge's gradient to this multiple of the agent's norm (at most tenfold, since a
+    gradient next to nothing is noise); null leaves it."""
     max_response_tokens: int = Field(default=24, ge=2)
 
 

@@ -170,3 +170,27 @@ def test_the_last_checkpoint_is_the_last_iteration(finished: Path) -> None:
     last = latest_checkpoint(finished)
     assert last is not None
     assert last.name == f"iteration-{ITERATIONS:05d}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": {"kl_coef": 0.01, "recompute_old": True}},
+        {"gcd": {"enabled": True, "labels": "rule", "num_questions": 4, "num_judgments": 3}},
+        {"algorithm": {"std_norm": False, "group_stats": "steps"}, "gcd": {"enabled": False}},
+        {"gcd": {"enabled": True, "gradient_ratio": 0.5, "num_questions": 4, "num_judgments": 3}},
+    ],
+    ids=["kl", "rule labels", "Dr.GRPO", "gradient ratio"],
+)
+def test_other_settings_train(base: dict, tmp_path: Path, changes: dict) -> None:
+    train_section = {**base["train"], "iterations": 1}
+    data = {**base, "train": train_section, "eval": {"every": 0, "max_games": 1}, **changes}
+    run_training(parse_config(data, "test"), tmp_path / "run")
+    (row,) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert row["agent/num_samples"] > 0
+    if "loss" in changes:
+        # Two optimizer steps away from the reference at most, and the old policy is the sampler's.
+        assert 0 <= row["update/kl"] < 0.1
+        assert row["update/mismatch_max"] < 1e-3
+    if "gradient_ratio" in changes.get("gcd", {}):
+        assert 0 < row["update/judge_scale"] <= 10

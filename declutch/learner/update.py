@@ -18,6 +18,9 @@ from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, has_no_gradient
 from declutch.learner.stats import PartSums, StepStats, UpdateStats, summarise
 
+MAX_JUDGE_SCALE = 10.0
+"""`gcd.gradient_ratio` multiplies the judge's gradient with no more than this."""
+
 
 @dataclass(frozen=True)
 class Randomness:
@@ -238,7 +241,8 @@ def _judge_scale(agent_norm: float, judge_norm: float, gcd: GCDConfig) -> float:
         return 0.0
     if gcd.gradient_ratio is None:
         return gcd.weight
-    return gcd.gradient_ratio * agent_norm / judge_norm
+    # A gradient that is next to nothing is noise (equal rewards, say): it is not blown up.
+    return min(gcd.gradient_ratio * agent_norm / judge_norm, MAX_JUDGE_SCALE)
 
 
 def _cosine(agent: _Part, judge: _Part) -> float | None:
