@@ -63,7 +63,7 @@ def init_tiny_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _Bar("collecting words") as bar:
+    with _bar("collecting words") as bar:
         size = make_tiny(settings, suite, out, bar.report)
     console.print(f"{size / 1e6:.2f} M parameters written to {out}")
 
@@ -79,7 +79,7 @@ def demos_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _Bar("playing") as bar:
+    with _bar("playing") as bar:
         header = make_demos(settings, suite, out, bar.report)
     console.print(
         f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
@@ -103,9 +103,9 @@ def sft_command(
         demos = out.parent / f"{out.name}.demos.jsonl"
         if not demos.exists():
             suite = _suite(settings)
-            with _Bar("playing") as bar:
+            with _bar("playing") as bar:
                 make_demos(settings, suite, demos, bar.report)
-    with _Bar("cold start") as bar:
+    with _bar("cold start") as bar:
         facts = run_sft(settings, demos, out, lambda p: bar.report(p.step, p.num_steps))
     console.print(
         f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
@@ -379,33 +379,14 @@ def _done(run_dir: Path) -> int:
 def _suite(settings: Config) -> Any:
     from declutch.suites import make_suite
 
-    with _Bar("generating households") as bar:
+    with _bar("generating households") as bar:
         return make_suite(settings.env, bar.report)
 
 
-class _Bar:
-    """A progress bar that appears with the first report of (done, total)."""
+def _bar(description: str) -> Any:
+    from declutch.progress import ReportedProgress
 
-    def __init__(self, description: str) -> None:
-        self._description = description
-        self._counter: Any = None
-        self._done = 0
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def report(self, done: int, total: int) -> None:
-        from declutch.progress import Counter
-
-        if self._counter is None:
-            self._counter = Counter(self._description, total, console=console)
-            self._counter.__enter__()
-        self._counter.advance(done - self._done)
-        self._done = done
-
-    def __exit__(self, *error: Any) -> None:
-        if self._counter is not None:
-            self._counter.__exit__(*error)
+    return ReportedProgress(description, console=console)
 
 
 def _escape(text: str) -> str:

@@ -254,6 +254,36 @@ class Counter:
         _print_plain(self._console, line)
 
 
+class ReportedProgress:
+    """A `Counter` for work that reports (done, total) itself; it appears with the first report."""
+
+    def __init__(self, description: str, *, console: Console | None = None) -> None:
+        self._description = description
+        self._console = console
+        self._counter: Counter | None = None
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(kind, error, trace)
+
+    def report(self, done: int, total: int) -> None:
+        """`done` of `total` items are done by now."""
+        if self._counter is None:
+            self._counter = Counter(self._description, total, console=self._console)
+            self._counter.__enter__()
+        self._counter.advance(done - self._done)
+        self._done = done
+
+
 def progress(
     items: Iterable[Item],
     description: str,

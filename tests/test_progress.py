@@ -7,7 +7,15 @@ import io
 import pytest
 from rich.console import Console
 
-from declutch.progress import Counter, TrainView, format_metric, format_seconds, progress, sparkline
+from declutch.progress import (
+    Counter,
+    ReportedProgress,
+    TrainView,
+    format_metric,
+    format_seconds,
+    progress,
+    sparkline,
+)
 
 METRICS = {
     "agent/success": 0.625,
@@ -117,3 +125,14 @@ def test_metrics_are_short(value: float, unit: str, text: str):
 
 def test_seconds_are_readable():
     assert [format_seconds(s) for s in (0.4, 59, 185, 7384)] == ["0 s", "59 s", "3:05", "2:03:04"]
+
+
+def test_reported_progress_counts_what_it_is_told() -> None:
+    stream = io.StringIO()
+    with ReportedProgress("making", console=Console(file=stream)) as bar:
+        bar.report(2, 5)
+        bar.report(5, 5)
+    assert "making: 5/5" in stream.getvalue()
+    with ReportedProgress("nothing", console=Console(file=stream)):
+        pass
+    assert "nothing" not in stream.getvalue()
