@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.world import State, World
 from declutch.envs.splits import ALFWORLD_KINDS, ALFWORLD_SPLITS
 from declutch.envs.text_env import Observation, Transition
+from declutch.errors import UserError
 from declutch.records import TaskId
 
 NONSENSE_SHARE = 0.15
@@ -169,14 +171,24 @@ def _play_all(jobs: Sequence[_Job], workers: int) -> Iterator[VerifyReport]:
     if workers == 0:
         yield from map(_verify_game, jobs)
         return
+    # Pools of a few games each, because renewing the processes inside one pool (its
+    # `max_tasks_per_child`) can wait forever in Python 3.11.
+    size = workers * NUM_GAMES_PER_PROCESS
+    for start in range(0, len(jobs), size):
+        yield from _play_in_pool(jobs[start : start + size], workers)
+
+
+def _play_in_pool(jobs: Sequence[_Job], workers: int) -> Iterator[VerifyReport]:
     # Spawned, not forked: the planner's library and torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, max_tasks_per_child=NUM_GAMES_PER_PROCESS
-    )
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
         for future in as_completed([pool.submit(_verify_game, job) for job in jobs]):
             yield future.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that compared games was killed, perhaps for memory (about 300 MB each); "
+            f"try again with fewer than --workers {workers}"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,5 +1,6 @@
 """The comparison finds differences where there are some, and only there."""
 
+import multiprocessing
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.verify import VerifyReport, draw_games, verify_games
 from declutch.envs.splits import ALFWORLD_KINDS, ALFWORLD_SPLITS
+from declutch.errors import UserError
 
 
 class FakeReference(AlfworldEnv):
@@ -157,9 +159,24 @@ def test_games_are_drawn_from_all_splits_and_types(alfworld_data):
 
 @pytest.mark.textworld
 @pytest.mark.slow
-def test_real_games_play_the_same_on_both_engines(alfworld_data):
+def test_real_games_play_the_same_on_both_engines(alfworld_data, monkeypatch):
     pytest.importorskip("textworld", reason="needs the extra textworld")
     paths = draw_games(AlfworldSuite(alfworld_data), 2, seed=5)
+    monkeypatch.setattr(verify, "NUM_GAMES_PER_PROCESS", 1)  # a second process must take over
     report = verify_games(paths, seed=5, num_steps=12)
+    assert report.num_games == 2
     assert report.difference is None
     assert report.num_steps >= 24
+
+
+@pytest.mark.textworld
+def test_a_killed_process_ends_the_comparison_with_an_error(alfworld_data):
+    pytest.importorskip("textworld", reason="needs the extra textworld")
+    paths = draw_games(AlfworldSuite(alfworld_data), 6, seed=5)
+
+    def kill(_):
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(UserError, match="killed"):
+        verify_games(paths, seed=5, num_steps=1, workers=1, on_progress=kill)
