@@ -100,19 +100,25 @@ def judge_examples(
 ) -> list[Example]:
     """Judge examples, half good and half bad by the oracle, steps drawn at random.
 
-    A good one shows the expert's action, a bad one a perturbed action that the oracle condemns.
+    A good one shows the expert's action, a bad one another command that the oracle condemns.
+
+    Returns:
+        `count` examples, or as many as keep the balance.
     """
-    good = [(d, p, True) for d, p, s in _steps(demos) if s.label_expert == 1]
-    bad = [(d, p, False) for d, p, s in _steps(demos) if s.is_perturbed and s.label_played == 0]
-    chosen = _draw(good, (count + 1) // 2, generator) + _draw(bad, count // 2, generator)
+    steps = list(_steps(demos))
+    good = [(d, p, 1, s.expert_action) for d, p, s in steps if s.label_expert == 1]
+    bad = [(d, p, 0, s.other_action or "") for d, p, s in steps if s.label_other == 0]
+    half = min(count // 2, len(good), len(bad))
     examples = []
-    for demo, position, is_good in chosen:
+    for demo, position, verdict, shown in (
+        *_draw(good, half, generator),
+        *_draw(bad, half, generator),
+    ):
         step = demo.steps[position]
         problem = render_agent(demo_view(demo, position), codec.form, history_length)
-        shown = step.expert_action if is_good else step.action
         prompt = render_judge(problem, agent_text(codec.form, step, shown), codec.form)
         answer = critique_text(
-            codec.form, int(is_good), step.short_thought, step.expert_action, step.thought
+            codec.form, verdict, step.short_thought, step.expert_action, step.thought
         )
         examples.append(_example(codec, prompt, prefix_of(codec.form) + answer))
     return examples

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from declutch.errors import UserError
 from declutch.records import TaskId
 
-FORMAT = "declutch-demos/1"
+FORMAT = "declutch-demos/2"
 TRAIN_SPLIT = "train"
 STRICT, DECLARED_SHARE = "strict", "declared-share"
 PROTOCOLS = (STRICT, DECLARED_SHARE)
@@ -27,7 +27,7 @@ class DemosHeader:
     """What a file of demonstrations says of itself.
 
     Attributes:
-        format: "declutch-demos/1".
+        format: "declutch-demos/2".
         protocol: "strict" or "declared-share".
         suite, split: where the tasks come from; the split is always "train".
         seed, perturb, max_steps: how the episodes were played.
@@ -63,9 +63,10 @@ class DemoStep:
         action: what was played.
         expert_action: what the expert would have played: the supervision target.
         thought, short_thought: the expert's reasoning, in sentences and in two or three words.
-        is_perturbed: a random other command was played in the expert's place.
-        label_expert, label_played: oracle labels (1 good, 0 bad, None undecided) of both actions;
-            None where the environment has no oracle.
+        other_action: a random other command; None where the expert's is the only one.
+        is_perturbed: the other command was played in the expert's place.
+        label_expert, label_other: oracle labels (1 good, 0 bad, None undecided) of both, played or
+            not; None where the environment has no oracle.
     """
 
     observation: str
@@ -75,9 +76,10 @@ class DemoStep:
     expert_action: str
     thought: str
     short_thought: str
+    other_action: str | None
     is_perturbed: bool
     label_expert: int | None
-    label_played: int | None
+    label_other: int | None
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,6 @@ class DemoEpisode:
     won: bool
     steps: tuple[DemoStep, ...]
     final_observation: str
-
-
-def judged_actions(episode: DemoEpisode) -> Iterator[tuple[int, str, int]]:
-    """(step index, action, oracle label) of every labelled action: material for judge samples."""
-    for index, step in enumerate(episode.steps):
-        if step.label_expert is not None:
-            yield index, step.expert_action, step.label_expert
-        if step.is_perturbed and step.label_played is not None:
-            yield index, step.action, step.label_played
 
 
 def dump_header(header: DemosHeader) -> str:

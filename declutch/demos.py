@@ -26,7 +26,6 @@ from declutch.demo_files import (
     check_protocol,
     dump_episode,
     dump_header,
-    judged_actions,
     read_demos,
 )
 from declutch.envs.alfworld.expert import Expert
@@ -143,27 +142,25 @@ def play_demo(
     won = is_done = False
     while not is_done and len(steps) < max_steps:
         advice = expert.act()
-        action = advice.action
-        others = [each for each in observation.admissible if each != action]
-        is_perturbed = draw.random() < perturb and bool(others)
-        if is_perturbed:
-            action = draw.choice(others)
-        label_expert = oracle.label_action(advice.action) if oracle else None
-        label_played = oracle.label_action(action) if oracle and is_perturbed else label_expert
+        others = [each for each in observation.admissible if each != advice.action]
+        other = draw.choice(others) if others else None
+        is_perturbed = other is not None and draw.random() < perturb
         steps.append(
             DemoStep(
                 observation=observation.text,
                 inventory=observation.inventory,
                 admissible=observation.admissible,
-                action=action,
+                action=other if other is not None and is_perturbed else advice.action,
                 expert_action=advice.action,
+                other_action=other,
                 thought=advice.thought,
                 short_thought=advice.short_thought,
                 is_perturbed=is_perturbed,
-                label_expert=label_expert,
-                label_played=label_played,
+                label_expert=oracle.label_action(advice.action) if oracle else None,
+                label_other=oracle.label_action(other) if oracle and other is not None else None,
             )
         )
+        action = steps[-1].action
         transition = env.step(action)
         observation, won, is_done = transition.observation, transition.is_won, transition.is_done
         expert.update(action, observation)
@@ -301,7 +298,6 @@ __all__ = [
     "ExpertRow",
     "check_protocol",
     "expert_table",
-    "judged_actions",
     "play_demo",
     "read_demos",
     "write_demos",

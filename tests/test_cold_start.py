@@ -77,6 +77,16 @@ def test_judge_examples_are_balanced_and_labelled(
     assert sorted(verdicts) == [0] * 5 + [1] * 5
 
 
+def test_judge_examples_stay_balanced_where_bad_ones_are_few(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    episode = next(e for e in material[1] if any(s.label_other == 0 for s in e.steps))
+    num_bad = sum(step.label_other == 0 for step in episode.steps)
+    num_good = sum(step.label_expert == 1 for step in episode.steps)
+    examples = judge_examples([episode], codec, 6, 1000, stream(0, "x"))
+    assert len(examples) == 2 * min(num_bad, num_good)
+
+
 def test_cosine_by_hand() -> None:
     rate = _Cosine(num_steps=10, warmup=0.2)
     assert rate(1) == pytest.approx(0.5)

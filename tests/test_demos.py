@@ -15,7 +15,6 @@ import pytest
 from declutch.demos import (
     check_protocol,
     expert_table,
-    judged_actions,
     read_demos,
     write_demos,
 )
@@ -87,7 +86,8 @@ def test_replaying_the_actions_shows_the_same_texts_and_labels(
                 step.inventory,
             )
             assert env.label_action(step.expert_action) == step.label_expert
-            assert env.label_action(step.action) == step.label_played
+            if step.other_action is not None:
+                assert env.label_action(step.other_action) == step.label_other
             transition = env.step(step.action)
             observation, won = transition.observation, transition.is_won
         assert (observation.text, won) == (episode.final_observation, episode.won)
@@ -114,17 +114,15 @@ def test_without_perturbation_every_step_is_the_experts(
     assert header.num_won == 24
 
 
-def test_judge_samples_are_the_labelled_actions(strict_file: Path) -> None:
+def test_every_step_has_another_command_with_its_label(strict_file: Path) -> None:
     _, episodes = read_demos(strict_file)
-    samples = [sample for episode in episodes for sample in judged_actions(episode)]
     steps = [step for episode in episodes for step in episode.steps]
-    expected = sum(step.label_expert is not None for step in steps) + sum(
-        step.is_perturbed and step.label_played is not None for step in steps
-    )
-    assert len(samples) == expected
-    labels = Counter(label for _, _, label in samples)
-    assert labels[1] > 200
-    assert labels[0] > 15
+    for step in steps:
+        assert step.other_action in step.admissible
+        assert step.other_action != step.expert_action
+        assert step.action == (step.other_action if step.is_perturbed else step.expert_action)
+    assert sum(step.label_expert == 1 for step in steps) > 200
+    assert sum(step.label_other == 0 for step in steps) > 60
 
 
 @pytest.mark.parametrize(("share", "count", "expected"), [(0.05, 40, 2), (0.5, 10, 5), (0.0, 8, 0)])
@@ -197,7 +195,7 @@ def test_only_the_training_split_may_be_learned(strict_file: Path) -> None:
         (lambda text: text.rstrip("\n").rpartition("\n")[0] + "\n", "truncated or was edited"),
         (lambda text: "", "line 1"),
         (lambda text: "[]\n" + text, "line 1.*not a JSON object"),
-        (lambda text: text.replace("declutch-demos/1", "other/2", 1), "other/2"),
+        (lambda text: text.replace("declutch-demos/2", "other/2", 1), "other/2"),
         (lambda text: text.replace('"is_perturbed"', '"is_odd"', 1), "line 2.*is_odd"),
         (lambda text: text.replace('"seed"', '"sed"', 1), "line 1.*sed"),
     ],
