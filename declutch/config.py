@@ -101,6 +101,8 @@ class LossConfig(Section):
 
 class OptimizerConfig(Section):
     lr: float = Field(default=1e-6, gt=0)
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    """"linear" falls to 0 over the run's iterations."""
     weight_decay: float = Field(default=0.0, ge=0)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)

@@ -32,7 +32,7 @@ from declutch.learner.checkpoint import (
 from declutch.learner.probe import probe
 from declutch.learner.samples import Sample, build_samples
 from declutch.learner.stats import UpdateStats
-from declutch.learner.update import Randomness, build_optimizer, update
+from declutch.learner.update import Randomness, build_optimizer, set_learning_rate, update
 from declutch.metrics import Score, agent_metrics, eval_scores, judge_metrics, update_metrics
 from declutch.policy import Policy, load_policy
 from declutch.records import Episode, Outcome, Role, Step, StepTable
@@ -130,6 +130,7 @@ class _Loop:
             **agent_metrics(episodes, table, advantage),
             **judge_metrics(judged),
             **update_metrics(stats),
+            "update/learning_rate": self.optimizer.param_groups[0]["lr"],
         }
         self.iteration += 1
         if self.is_due(config.train.save_every):
@@ -177,6 +178,8 @@ class _Loop:
 
     def update(self, steps: Sequence[Step], advantage: Tensor, judged: JudgeRound) -> UpdateStats:
         config = self.config
+        iterations = config.train.iterations
+        set_learning_rate(self.optimizer, config.optimizer, self.iteration, iterations)
         judge: tuple[Sample, ...] = ()
         if judged.episodes:
             judge_table, judge_steps = build_table(judged.episodes)

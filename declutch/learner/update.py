@@ -68,6 +68,21 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     )
 
 
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, config: OptimizerConfig, iteration: int, num_iterations: int
+) -> None:
+    """Give the optimizer the learning rate of an iteration, a function of its number alone.
+
+    Args:
+        iteration: from 0 to `num_iterations` - 1.
+    """
+    rate = config.lr
+    if config.lr_schedule == "linear":
+        rate *= 1 - iteration / num_iterations
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def update(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,

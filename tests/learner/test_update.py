@@ -9,7 +9,13 @@ from tiny_models import tiny_model
 
 from declutch.config import GCDConfig, LossConfig, OptimizerConfig
 from declutch.errors import UserError
-from declutch.learner.update import Randomness, build_optimizer, plan_steps, update
+from declutch.learner.update import (
+    Randomness,
+    build_optimizer,
+    plan_steps,
+    set_learning_rate,
+    update,
+)
 from declutch.records import Role
 
 V = 24
@@ -297,3 +303,16 @@ def test_what_an_update_needs():
         train([])
     with pytest.raises(ValueError, match=r"kl_coef=0\.02 needs the reference"):
         train(agent_samples(reference=False))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", [0.4] * 4), ("linear", [0.4, 0.3, 0.2, 0.1])]
+)
+def test_learning_rate_of_every_iteration(schedule, expected):
+    config = OptimizerConfig(lr=0.4, lr_schedule=schedule)
+    optimizer = build_optimizer(tiny_model("qwen2", V), config)
+    rates = []
+    for iteration in range(4):
+        set_learning_rate(optimizer, config, iteration, 4)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx(expected)
