@@ -145,6 +145,8 @@ class TrainConfig(Section):
     """Steps of a training episode; null takes env.max_steps, which evaluations always use. Fewer
     make an iteration cheaper, and count a slow success as a failure."""
     success_reward: float = Field(default=1.0, gt=0)
+    length_penalty: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the reward that a success at the last allowed step loses, in proportion before."""
     format_penalty: float = Field(default=0.1, ge=0)
     """Taken off the advantage of a step with an invalid format, after normalisation."""
     save_every: int = Field(default=10, ge=1)

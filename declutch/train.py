@@ -166,6 +166,7 @@ class _Loop:
                 max_steps=config.train.max_steps or config.env.max_steps,
                 temperature=config.rollout.temperature,
                 success_reward=config.train.success_reward,
+                length_penalty=config.train.length_penalty,
                 ask_oracle=config.gcd.enabled,
             ),
             stream(config.seed, "play", self.iteration),

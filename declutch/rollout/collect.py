@@ -31,6 +31,8 @@ class CollectParams:
         max_steps: steps per episode at most.
         temperature: sampling temperature.
         success_reward: multiplies the environment's reward.
+        length_penalty: share of a step's reward that is lost when it is the last one allowed;
+            in proportion before, nothing at the first step.
         role: who plays.
         guidelines: suggestions shown in every prompt; () in evaluation.
         ask_oracle: record the oracle's label of every action.
@@ -39,6 +41,7 @@ class CollectParams:
     max_steps: int
     temperature: float
     success_reward: float = 1.0
+    length_penalty: float = 0.0
     role: Role = Role.AGENT
     guidelines: tuple[str, ...] = ()
     ask_oracle: bool = False
@@ -164,7 +167,8 @@ class _Live:
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
             return Outcome.ENV_ERROR
-        reward = transition.reward * params.success_reward
+        spent = len(self.steps) / max(params.max_steps - 1, 1)
+        reward = transition.reward * params.success_reward * (1 - params.length_penalty * spent)
         self.steps.append(replace(step, reward=reward, oracle_label=label))
         self.history.append((before.text, action.text))
         self.observation = transition.observation

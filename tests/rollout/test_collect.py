@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 
 from declutch.agent.prompt import View
@@ -72,7 +73,13 @@ class Echo:
         return Action("go", "", "", True, True)
 
 
-def play(lengths: list[int], max_steps: int = 5, max_live: int = 100, names: str = "") -> tuple:
+def play(
+    lengths: list[int],
+    max_steps: int = 5,
+    max_live: int = 100,
+    names: str = "",
+    length_penalty: float = 0.0,
+) -> tuple:
     envs: list[CountDown] = []
 
     def make_env() -> CountDown:
@@ -83,7 +90,7 @@ def play(lengths: list[int], max_steps: int = 5, max_live: int = 100, names: str
     plays = [
         Play(TaskId("s", "train", n, names or f"t{n}"), group) for group, n in enumerate(lengths)
     ]
-    params = CollectParams(max_steps=max_steps, temperature=1.0, success_reward=10.0)
+    params = CollectParams(max_steps, 1.0, success_reward=10.0, length_penalty=length_penalty)
     episodes = collect(
         plays, make_env, Echo(), engine, params, torch.Generator(), max_live=max_live
     )
@@ -102,6 +109,12 @@ def test_finished_episodes_cost_nothing_more() -> None:
 def test_reward_is_paid_at_the_winning_step_only() -> None:
     episodes, *_ = play([3])
     assert [step.reward for step in episodes[0].steps] == [0.0, 0.0, 10.0]
+
+
+def test_a_length_penalty_takes_more_off_a_later_success() -> None:
+    episodes, *_ = play([1, 3, 5, 9], max_steps=5, length_penalty=0.4)
+    assert [e.steps[-1].reward for e in episodes] == pytest.approx([10.0, 8.0, 6.0, 0.0])
+    assert [e.is_won for e in episodes] == [True, True, True, False]
 
 
 def test_out_of_steps_is_timed_out_and_not_won() -> None:
