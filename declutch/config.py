@@ -10,10 +10,18 @@ from __future__ import annotations
 import copy
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from declutch.errors import UserError
 
@@ -74,15 +82,50 @@ class RolloutConfig(Section):
     """Prompts decoded at once."""
 
 
-class GRPOConfig(Section):
-    type: Literal["grpo"] = "grpo"
-    std_norm: bool = True
-    """Divide by the group's standard deviation; false gives Dr.GRPO."""
+class GroupRelative(Section):
+    """What every algorithm has that compares an episode with the others of its group."""
+
     group_stats: Literal["episodes", "steps"] = "episodes"
     """What a group's mean and deviation are taken over; "steps" weighs long episodes more."""
 
 
-AlgorithmConfig = GRPOConfig
+class GRPOConfig(GroupRelative):
+    type: Literal["grpo"] = "grpo"
+    std_norm: bool = True
+    """Divide by the group's standard deviation; false gives Dr.GRPO."""
+
+
+class RLOOConfig(GroupRelative):
+    type: Literal["rloo"] = "rloo"
+
+
+class GiGPOConfig(GroupRelative):
+    type: Literal["gigpo"] = "gigpo"
+    mode: Literal["mean_norm", "mean_std_norm"] = "mean_norm"
+    """Whether both terms are divided by their standard deviation."""
+    gamma: float = Field(default=0.95, ge=0, le=1)
+    """Discount per environment step, in the step term."""
+    step_weight: float = Field(default=1.0, ge=0)
+    """Weight of the step term beside the episode term."""
+
+
+def _algorithm_type(data: Any) -> str:
+    """Which algorithm plain data or a section is of; GRPO where it does not say."""
+    return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
+
+
+ALGORITHMS: Final[dict[str, type[GroupRelative]]] = {
+    "grpo": GRPOConfig,
+    "rloo": RLOOConfig,
+    "gigpo": GiGPOConfig,
+}
+
+AlgorithmConfig = Annotated[
+    Annotated[GRPOConfig, Tag("grpo")]
+    | Annotated[RLOOConfig, Tag("rloo")]
+    | Annotated[GiGPOConfig, Tag("gigpo")],
+    Discriminator(_algorithm_type),
+]
 
 
 class LossConfig(Section):
@@ -316,9 +359,14 @@ def _explain(error: ValidationError, source: str) -> str:
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
+        options = _keys_of_section(path[:-1])
+        if path[:1] == ["algorithm"] and path[1:2] and path[1] in ALGORITHMS:
+            options = list(ALGORITHMS[path.pop(1)].model_fields)
         key = ".".join(path)
-        if problem["type"] == "extra_forbidden":
-            options = _keys_of_section(path[:-1])
+        if problem["type"] == "union_tag_invalid":
+            name = _algorithm_type(problem["input"])
+            lines.append(f"{key}.type={name!r}{_nearest(name, tuple(ALGORITHMS))}")
+        elif problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}{_nearest(path[-1], options)}")
         elif key:
             lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")

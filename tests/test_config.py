@@ -28,6 +28,8 @@ def test_a_dumped_configuration_reads_back_equal() -> None:
     [
         ("gcd.wieght=1", ["gcd.wieght", "did you mean 'weight'"]),
         ("trian.iterations=1", ["trian", "did you mean 'train'"]),
+        ("algorithm.type=gigop", ["algorithm.type='gigop'", "did you mean 'gigpo'"]),
+        ("algorithm.gamma=1", ["unknown key 'algorithm.gamma'", "group_stats"]),
         ("optimizer.lr=fast", ["optimizer.lr", "'fast'"]),
         ("train.group_size=1", ["train.group_size", "greater than or equal to 2"]),
         ("eval.levels=[L9]", ["eval.levels", "L9", "did you mean"]),

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from declutch.config import GRPOConfig
-from declutch.credit.segments import find_segments, segment_mean, segment_std, segment_sum
+from declutch.credit.segments import centre, find_segments, segment_sum
 from declutch.records import Probes, StepTable
-
-STD_EPSILON = 1e-6
 
 
 def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
@@ -28,9 +26,9 @@ def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
     episodes = find_segments(table.episode)
     returns = segment_sum(table.reward, episodes)  # [E]
     if config.group_stats == "episodes":
-        advantage = _normalise(returns, table.group[episodes.start], config.std_norm)
-        return advantage[episodes.index].float()
-    return _normalise(returns[episodes.index], table.group, config.std_norm).float()
+        groups = find_segments(table.group[episodes.start])
+        return centre(returns, groups, config.std_norm)[episodes.index].float()
+    return centre(returns[episodes.index], find_segments(table.group), config.std_norm).float()
 
 
 def format_penalty(table: StepTable, advantage: Tensor, penalty: float) -> Tensor:
@@ -39,11 +37,3 @@ def format_penalty(table: StepTable, advantage: Tensor, penalty: float) -> Tenso
     It comes after normalisation: inside it, a group of equal returns would be blown up.
     """
     return torch.where(table.is_valid, advantage, advantage - penalty)
-
-
-def _normalise(value: Tensor, group: Tensor, std_norm: bool) -> Tensor:
-    groups = find_segments(group)
-    deviation = value - segment_mean(value, groups)[groups.index]
-    if not std_norm:
-        return deviation
-    return deviation / (segment_std(value, groups)[groups.index] + STD_EPSILON)

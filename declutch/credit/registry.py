@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from torch import Tensor
 
+from declutch.credit.gigpo import gigpo
 from declutch.credit.grpo import grpo
+from declutch.credit.rloo import rloo
 from declutch.records import Probes, StepTable
 
 
@@ -24,4 +26,6 @@ class Method(NamedTuple):
     probes: tuple[str, ...] = ()
 
 
-METHODS: Final[Mapping[str, Method]] = MappingProxyType({"grpo": Method(grpo)})
+METHODS: Final[Mapping[str, Method]] = MappingProxyType(
+    {"grpo": Method(grpo), "rloo": Method(rloo), "gigpo": Method(gigpo)}
+)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+STD_EPSILON = 1e-6
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -48,17 +50,34 @@ def segment_sum(values: Tensor, segments: Segments) -> Tensor:
     return total.index_add(0, segments.index, values.double())
 
 
-def segment_mean(values: Tensor, segments: Segments) -> Tensor:
-    """Mean of each segment: [S] -> f64[N]; exact where all values of a segment are equal."""
+def segment_mean(values: Tensor, segments: Segments, weight: Tensor | None = None) -> Tensor:
+    """Mean of each segment: [S] -> f64[N]; exact where all values of a segment are equal.
+
+    Args:
+        weight: [S], positive; None weighs all entries alike.
+    """
     first = values.double()[segments.start]
     offset = values.double() - first[segments.index]
-    return first + segment_sum(offset, segments) / segments.size
+    if weight is None:
+        return first + segment_sum(offset, segments) / segments.size
+    return first + segment_sum(offset * weight, segments) / segment_sum(weight, segments)
 
 
 def segment_std(values: Tensor, segments: Segments) -> Tensor:
     """Unbiased standard deviation of each segment: [S] -> f64[N]; 0 for a singleton."""
     deviation = values.double() - segment_mean(values, segments)[segments.index]
     return (segment_sum(deviation.square(), segments) / (segments.size - 1).clamp(min=1)).sqrt()
+
+
+def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
+    """Values less their segment's mean, over its std + 1e-6 where asked for: [S] -> f64[S].
+
+    Exactly 0 in a singleton and where all values of a segment are equal.
+    """
+    deviation = values.double() - segment_mean(values, segments)[segments.index]
+    if not divide_by_std:
+        return deviation
+    return deviation / (segment_std(values, segments)[segments.index] + STD_EPSILON)
 
 
 def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tensor:

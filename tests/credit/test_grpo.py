@@ -5,7 +5,7 @@ from builders import make_action, make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import GRPOConfig
+from declutch.config import ALGORITHMS, GRPOConfig
 from declutch.credit.grpo import format_penalty, grpo
 from declutch.credit.registry import METHODS
 from declutch.credit.table import build_table
@@ -123,8 +123,8 @@ def test_empty_table():
 
 
 def test_registry_serves_every_algorithm_of_the_configuration():
-    method = METHODS[GRPOConfig().type]
-    assert method.function is grpo
-    assert method.probes == ()
+    assert set(METHODS) == set(ALGORITHMS)
+    assert all(config().type == name for name, config in ALGORITHMS.items())
+    assert METHODS["grpo"].function is grpo
     with pytest.raises(TypeError):
-        METHODS["other"] = method
+        METHODS["other"] = METHODS["grpo"]

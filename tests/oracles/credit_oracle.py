@@ -43,3 +43,41 @@ def grpo(episodes, std_norm=True, group_stats="episodes"):
             advantage = 0.0
         advantages.extend([advantage] * len(rewards))
     return advantages
+
+
+def rloo(episodes, group_stats="episodes"):
+    """One advantage per step, by loops; `episodes` as for `grpo`."""
+    advantages = []
+    for index, (group, rewards) in enumerate(episodes):
+        others = [
+            math.fsum(other)
+            for place, (name, other) in enumerate(episodes)
+            if name == group and place != index
+            for _ in range(len(other) if group_stats == "steps" else 1)
+        ]
+        own = math.fsum(rewards)
+        advantages.extend([own - statistics.fmean(others) if others else 0.0] * len(rewards))
+    return advantages
+
+
+def gigpo(episodes, gamma=0.95, step_weight=1.0, divide=False, group_stats="episodes"):
+    """One advantage per step, by loops.
+
+    Args:
+        episodes: (group, rewards of its steps, observations of its steps) in table order.
+    """
+    outer = grpo([(group, rewards) for group, rewards, _ in episodes], divide, group_stats)
+    keys, values = [], []
+    for group, rewards, observations in episodes:
+        keys.extend((group, seen) for seen in observations)
+        values.extend(discounted(rewards, gamma))
+    anchors = segment_values(values, keys)
+    advantages = []
+    for base, key, value in zip(outer, keys, values, strict=True):
+        inner = value - statistics.fmean(anchors[key])
+        if divide:
+            inner /= unbiased_std(anchors[key]) + 1e-6
+        if len(set(anchors[key])) == 1:
+            inner = 0.0
+        advantages.append(base + step_weight * inner)
+    return advantages
