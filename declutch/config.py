@@ -129,6 +129,9 @@ AlgorithmConfig = Annotated[
 
 
 class LossConfig(Section):
+    ratio: Literal["token", "sequence"] = "token"
+    """What is clipped: each token's ratio of the policies, or the geometric mean of a response's
+    (GSPO; its clip range is far narrower, 3e-4 and 4e-4 in the paper)."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
     clip_high: float = Field(default=0.2, gt=0)
     aggregation: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = (

@@ -83,7 +83,8 @@ def success_table(results: dict[str, Sequence[EvalResult]]) -> Iterator[str]:
 def difference_table(
     start: Sequence[EvalResult], results: dict[str, Sequence[EvalResult]]
 ) -> Iterator[str]:
-    pairs = [("cold start", start, name, runs) for name, runs in results.items()]
+    # All seeds start from the same model: each is compared with it.
+    pairs = [("cold start", [*start] * len(runs), name, runs) for name, runs in results.items()]
     methods = list(results)
     if len(methods) == 2 and len(results[methods[0]]) == len(results[methods[1]]):
         pairs.append((methods[0], results[methods[0]], methods[1], results[methods[1]]))

@@ -55,7 +55,8 @@ def policy_loss(
     """Part of a mini-batch's loss that comes from one of its micro-batches.
 
     Per token `-w min(r A, clip(r, 1 - low, 1 + high) A) + kl_coef (exp(d) - d - 1)` with r the
-    ratio of the policy to the old policy, d = ref - policy log-probability, and
+    ratio of the policy to the old policy, of the token or the geometric mean over its response
+    (`config.ratio`), d = ref - policy log-probability, and
     w = min(old / sample, cap) the truncated importance weight, which is 1 where the old
     log-probabilities are the sampling engine's own.
 
@@ -67,7 +68,8 @@ def policy_loss(
             micro-batches add up to the mini-batch's.
     Returns:
         The differentiable loss, a scalar, and the batch's statistics.
-    Source: Schulman et al. 2017 (arXiv:1707.06347), eq. 7; k3 from Schulman, "Approximating KL
+    Source: Schulman et al. 2017 (arXiv:1707.06347), eq. 7; the mean ratio from Zheng et al. 2025
+        (arXiv:2507.18071, GSPO), eq. 5-7; k3 from Schulman, "Approximating KL
         divergence"; truncated importance sampling from Ionides 2008.
     """
     mask = batch.response_mask
@@ -76,7 +78,7 @@ def policy_loss(
         field[mask].to(policy.device)
         for field in (batch.advantage, batch.old_logprobs, batch.sample_logprobs)
     )
-    ratio = _bounded_exp(policy - old)
+    ratio = _bounded_exp(_log_ratio(policy - old, batch, config))
     plain = -ratio * advantage
     clipped = -ratio.clamp(1 - config.clip_low, 1 + config.clip_high) * advantage
     importance = _bounded_exp(old - sample)
@@ -106,9 +108,25 @@ def _token_weight(batch: TokenBatch, config: LossConfig) -> Tensor:
     mask = batch.response_mask
     if config.aggregation != "seq-mean-token-mean":
         return torch.ones(int(mask.sum()))
+    response, size = _responses(batch)
+    return 1 / size[response].float()
+
+
+def _log_ratio(log_ratio: Tensor, batch: TokenBatch, config: LossConfig) -> Tensor:
+    """[N] -> [N]: each token's own, or its response's mean for all its tokens."""
+    if config.ratio == "token":
+        return log_ratio
+    response, size = (field.to(log_ratio.device) for field in _responses(batch))
+    total = log_ratio.new_zeros(len(size)).index_add(0, response, log_ratio)
+    return (total / size.clamp(min=1))[response]
+
+
+def _responses(batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """i64[N] number of each response token's response, and i64[M] tokens of each number."""
+    mask = batch.response_mask
     row = torch.arange(len(mask))[:, None].expand(mask.shape)
-    response = (row * mask.shape[1] + batch.segment_ids)[mask]  # [N], a number for each response
-    return 1 / response.bincount()[response].float()
+    response = (row * mask.shape[1] + batch.segment_ids)[mask]
+    return response, response.bincount()
 
 
 def _bounded_exp(log_ratio: Tensor) -> Tensor:

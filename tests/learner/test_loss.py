@@ -108,6 +108,20 @@ def test_divergence_is_never_negative_and_never_overflows(policy, reference):
     assert 0 <= float(value) + 1e-6 < math.inf
 
 
+def test_a_sequence_is_clipped_as_one_by_hand():
+    # Token ratios 1.44 and 1, their geometric mean 1.2: beyond 1.1 for good, not for bad.
+    old = torch.tensor([-2.0, -1.0])
+    for advantage, loss in [(2.0, -2 * 2.2), (-2.0, 2 * 2.4)]:
+        advantages = torch.full((2,), advantage)
+        sample = Sample(
+            0, Role.AGENT, torch.tensor([1]), torch.tensor([2, 3]), (), advantages, old, old
+        )
+        batch = pack([sample], 10, 0, V)[0]
+        logprobs = torch.tensor([[0.0, -2.0 + math.log(1.44), -1.0]])
+        config = LossConfig(ratio="sequence", kl_coef=0.0, clip_high=0.1)
+        assert float(policy_loss(logprobs, batch, config, 1.0)[0]) == pytest.approx(loss, abs=1e-5)
+
+
 def test_huge_ratios_stay_finite():
     loss, slope, _ = loss_and_slope(one_token(-1.0, old=-200.0), -0.1, NO_KL)
     assert math.isfinite(loss)
@@ -128,13 +142,16 @@ def off_policy(samples):
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("ratio", ["token", "sequence"])
 @pytest.mark.parametrize("break_even", [None, 1e9])
 @pytest.mark.parametrize("budget", [1, 40, 10_000])
-def test_micro_batches_add_up_to_the_minibatch_loss_of_loops(aggregation, break_even, budget):
+def test_micro_batches_add_up_to_the_minibatch_loss_of_loops(
+    aggregation, ratio, break_even, budget
+):
     torch.manual_seed(0)
     model = tiny_model("qwen2", V)
     samples = off_policy(make_samples(10, V, seed=7, copies=2))
-    config = LossConfig(aggregation=aggregation, kl_coef=0.05, importance_cap=1.5)
+    config = LossConfig(ratio=ratio, aggregation=aggregation, kl_coef=0.05, importance_cap=1.5)
     num_tokens = sum(len(sample.response_ids) for sample in samples)
     normalizer = loss_normalizer(num_tokens, len(samples), config, MAX_TOKENS)
     total, clipped, capped = 0.0, 0, 0
@@ -153,11 +170,12 @@ def test_micro_batches_add_up_to_the_minibatch_loss_of_loops(aggregation, break_
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_gradient_equals_finite_differences(aggregation):
+@pytest.mark.parametrize("ratio", ["token", "sequence"])
+def test_gradient_equals_finite_differences(aggregation, ratio):
     # GPT-2 keeps double precision throughout; Qwen2 normalises in single precision.
     model = tiny_model("gpt2", V).double()
     samples = make_samples(6, V, seed=8, copies=2)
-    config = LossConfig(aggregation=aggregation, kl_coef=0.05)
+    config = LossConfig(ratio=ratio, aggregation=aggregation, kl_coef=0.05)
     num_tokens = sum(len(sample.response_ids) for sample in samples)
     normalizer = loss_normalizer(num_tokens, len(samples), config, MAX_TOKENS)
 

@@ -32,9 +32,10 @@ def minibatch_loss(model, samples, config, temperature, max_response_tokens):
     for sample in samples:
         logprobs = token_logprobs(model, sample, temperature)
         per_token = []
+        mean_ratio = (logprobs - sample.old_logprobs).mean().exp()
         for place, logprob in enumerate(logprobs):
             old = sample.old_logprobs[place]
-            ratio = (logprob - old).exp()
+            ratio = mean_ratio if config.ratio == "sequence" else (logprob - old).exp()
             clipped = ratio.clamp(1 - config.clip_low, 1 + config.clip_high)
             advantage = sample.advantage[place]
             importance = (old - sample.sample_logprobs[place]).exp()
