@@ -27,6 +27,8 @@ LEVEL_MEANINGS = {
 }
 PHASE_NAMES = {"eval": "evaluate"}
 
+ALGORITHM_NAMES = {"gigpo": "GiGPO"}
+
 NOT_EVALUATED = '<p class="empty">Nothing has been evaluated yet.</p>'
 SHORT = {TRAINED: "RL"}
 
@@ -49,10 +51,15 @@ def describe_method(config: Mapping[str, Any]) -> str:
     """What was trained, in one line."""
     if not config:
         return "Settings unknown."
-    method = str(pick(config, "algorithm.type") or "?").upper()
+    algorithm = str(pick(config, "algorithm.type") or "?")
+    method = ALGORITHM_NAMES.get(algorithm, algorithm.upper())
     if pick(config, "gcd.enabled"):
+        ratio = pick(config, "gcd.gradient_ratio")
+        weight = f"weight {pick(config, 'gcd.weight')}"
+        if ratio is not None:
+            weight = f"gradient {ratio:g} × the agent's"
         method += (
-            f" + GCD · {pick(config, 'gcd.labels')} labels, weight {pick(config, 'gcd.weight')}, "
+            f" + GCD · {pick(config, 'gcd.labels')} labels, {weight}, "
             f"{pick(config, 'gcd.num_questions')} steps × {pick(config, 'gcd.num_judgments')} "
             "judgments per iteration"
         )
@@ -187,14 +194,24 @@ def _settings(data: RunData) -> list[tuple[str, str]]:
         ("cold-start protocol", ", ".join(sorted(protocols))),
         ("iterations", f"{done} of {planned}" if planned else str(done)),
         ("tasks × episodes", f"{tasks} × {group}" if tasks else ""),
-        ("learning rate", _text(pick(config, "optimizer.lr"))),
+        ("learning rate", _learning_rate(config)),
         ("KL weight", _text(pick(config, "loss.kl_coef"))),
-        ("steps per episode", _text(pick(config, "env.max_steps"))),
+        ("steps per episode", _max_steps(config)),
         ("prompt", _text(pick(config, "agent.prompt"))),
         ("actions", decoding),
         ("test temperature", _text(pick(config, "eval.temperature"))),
         ("model", _text(pick(config, "model.path"))),
     ]
+
+
+def _max_steps(config: Mapping[str, Any]) -> str:
+    tested, trained = _text(pick(config, "env.max_steps")), pick(config, "train.max_steps")
+    return tested if trained is None else f"{tested}, {trained} in training"
+
+
+def _learning_rate(config: Mapping[str, Any]) -> str:
+    rate = _text(pick(config, "optimizer.lr"))
+    return f"{rate}, falling to 0" if pick(config, "optimizer.lr_schedule") == "linear" else rate
 
 
 def _text(value: Any) -> str:

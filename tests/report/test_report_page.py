@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from declutch.config import dump_config, parse_config
 from declutch.errors import UserError
 from declutch.report import build_report
+from declutch.report.sections import describe_method
 from declutch.results import EvalResult, save_result
 from declutch.summary import paired, summarise
 
@@ -271,3 +273,27 @@ def test_page_draws_in_a_browser(run_dir: Path, tmp_path: Path, width: int):
     assert "could not unpack" not in drawn
     # Hostile text was shown, not run: no element of its markup exists.
     assert "<img" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "GRPO · suite"),
+        ({"algorithm": {"type": "gigpo"}}, "GiGPO · suite"),
+        ({"algorithm": {"type": "rloo"}, "gcd": {"enabled": True, "weight": 0.5}}, "weight 0.5,"),
+        ({"gcd": {"enabled": True, "gradient_ratio": 0.5}}, "gradient 0.5 × the agent's,"),
+    ],
+)
+def test_method_in_one_line(changes: dict, expected: str):
+    config = parse_config(changes, "test").model_dump(mode="json")
+    assert expected in describe_method(config)
+
+
+def test_training_episodes_of_other_length_and_a_falling_rate_are_shown(run_dir: Path):
+    text = dump_config(
+        parse_config({"train": {"max_steps": 20}, "optimizer": {"lr_schedule": "linear"}}, "test")
+    )
+    (run_dir / "config.yaml").write_text(text)
+    page = build_report(run_dir).read_text()
+    assert "30, 20 in training" in page
+    assert "1e-06, falling to 0" in page
