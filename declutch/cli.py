@@ -122,7 +122,7 @@ def train_command(
         bool, typer.Option("--resume", help="Continue the run in RUN_DIR from its last checkpoint.")
     ] = False,
 ) -> None:
-    """Train an agent with reinforcement learning (algorithm.type; with GCD where gcd.enabled=true)."""
+    """Train an agent with reinforcement learning: algorithm.type, GCD where gcd.enabled=true."""
     from declutch.progress import TrainView
     from declutch.run_folder import RunFolder
     from declutch.stages import read_cold_start
