@@ -63,8 +63,8 @@ def init_tiny_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _bar("collecting words") as bar:
-        size = make_tiny(settings, suite, out, bar.report)
+    with _bar("collecting words") as report:
+        size = make_tiny(settings, suite, out, report)
     console.print(f"{size / 1e6:.2f} M parameters written to {out}")
 
 
@@ -79,8 +79,8 @@ def demos_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _bar("playing") as bar:
-        header = make_demos(settings, suite, out, bar.report)
+    with _bar("playing") as report:
+        header = make_demos(settings, suite, out, report)
     console.print(
         f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
         f"written to {out}"
@@ -103,10 +103,10 @@ def sft_command(
         demos = out.parent / f"{out.name}.demos.jsonl"
         if not demos.exists():
             suite = _suite(settings)
-            with _bar("playing") as bar:
-                make_demos(settings, suite, demos, bar.report)
-    with _bar("cold start") as bar:
-        facts = run_sft(settings, demos, out, lambda p: bar.report(p.step, p.num_steps))
+            with _bar("playing") as report:
+                make_demos(settings, suite, demos, report)
+    with _bar("cold start") as report:
+        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps))
     console.print(
         f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
         f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
@@ -379,14 +379,14 @@ def _done(run_dir: Path) -> int:
 def _suite(settings: Config) -> Any:
     from declutch.suites import make_suite
 
-    with _bar("generating households") as bar:
-        return make_suite(settings.env, bar.report)
+    with _bar("generating households") as report:
+        return make_suite(settings.env, report)
 
 
 def _bar(description: str) -> Any:
-    from declutch.progress import ReportedProgress
+    from declutch.progress import reported_progress
 
-    return ReportedProgress(description, console=console)
+    return reported_progress(description, console=console)
 
 
 def _escape(text: str) -> str:

@@ -107,7 +107,11 @@ def judge_examples(
     """
     steps = list(_steps(demos))
     good = [(d, p, 1, s.expert_action) for d, p, s in steps if s.label_expert == 1]
-    bad = [(d, p, 0, s.other_action or "") for d, p, s in steps if s.label_other == 0]
+    bad = [
+        (d, p, 0, s.other_action)
+        for d, p, s in steps
+        if s.other_action is not None and s.label_other == 0
+    ]
     half = min(count // 2, len(good), len(bad))
     examples = []
     for demo, position, verdict, shown in (

@@ -27,7 +27,7 @@ from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player, num_games
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.policy import load_policy
-from declutch.progress import Counter, ReportedProgress, TrainView
+from declutch.progress import Counter, TrainView, reported_progress
 from declutch.report.build import build_report
 from declutch.results import EvalResult, load_result
 from declutch.run_folder import RunFolder, write_atomically
@@ -88,8 +88,8 @@ def _claim(config: Config, out: Path) -> None:
 def _stage(console: Console, name: str, work: Callable[[Progress], T]) -> T:
     """Run one stage under a heading, with a bar as soon as it reports how far it is."""
     console.print(Rule(name, align="left"))
-    with ReportedProgress(name, console=console) as bar:
-        return work(bar.report)
+    with reported_progress(name, console=console) as report:
+        return work(report)
 
 
 def _sft(config: Config, demos: Path, out: Path, report: Progress) -> None:

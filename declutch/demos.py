@@ -144,23 +144,24 @@ def play_demo(
         advice = expert.act()
         others = [each for each in observation.admissible if each != advice.action]
         other = draw.choice(others) if others else None
-        is_perturbed = other is not None and draw.random() < perturb
+        action = advice.action
+        if other is not None and draw.random() < perturb:
+            action = other
         steps.append(
             DemoStep(
                 observation=observation.text,
                 inventory=observation.inventory,
                 admissible=observation.admissible,
-                action=other if other is not None and is_perturbed else advice.action,
+                action=action,
                 expert_action=advice.action,
                 other_action=other,
                 thought=advice.thought,
                 short_thought=advice.short_thought,
-                is_perturbed=is_perturbed,
+                is_perturbed=action != advice.action,
                 label_expert=oracle.label_action(advice.action) if oracle else None,
                 label_other=oracle.label_action(other) if oracle and other is not None else None,
             )
         )
-        action = steps[-1].action
         transition = env.step(action)
         observation, won, is_done = transition.observation, transition.is_won, transition.is_done
         expert.update(action, observation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -254,34 +255,26 @@ class Counter:
         _print_plain(self._console, line)
 
 
-class ReportedProgress:
-    """A `Counter` for work that reports (done, total) itself; it appears with the first report."""
+@contextmanager
+def reported_progress(
+    description: str, *, console: Console | None = None
+) -> Iterator[Callable[[int, int], None]]:
+    """A `Counter` for work that calls the yielded function with (done, total).
 
-    def __init__(self, description: str, *, console: Console | None = None) -> None:
-        self._description = description
-        self._console = console
-        self._counter: Counter | None = None
-        self._done = 0
+    It appears with the first call.
+    """
+    with ExitStack() as stack:
+        counter: Counter | None = None
+        counted = 0
 
-    def __enter__(self) -> Self:
-        return self
+        def report(done: int, total: int) -> None:
+            nonlocal counter, counted
+            if counter is None:
+                counter = stack.enter_context(Counter(description, total, console=console))
+            counter.advance(done - counted)
+            counted = done
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._counter is not None:
-            self._counter.__exit__(kind, error, trace)
-
-    def report(self, done: int, total: int) -> None:
-        """`done` of `total` items are done by now."""
-        if self._counter is None:
-            self._counter = Counter(self._description, total, console=self._console)
-            self._counter.__enter__()
-        self._counter.advance(done - self._done)
-        self._done = done
+        yield report
 
 
 def progress(

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from declutch.progress import (
     Counter,
-    ReportedProgress,
     TrainView,
     format_metric,
     format_seconds,
     progress,
+    reported_progress,
     sparkline,
 )
 
@@ -129,10 +129,10 @@ def test_seconds_are_readable():
 
 def test_reported_progress_counts_what_it_is_told() -> None:
     stream = io.StringIO()
-    with ReportedProgress("making", console=Console(file=stream)) as bar:
-        bar.report(2, 5)
-        bar.report(5, 5)
+    with reported_progress("making", console=Console(file=stream)) as report:
+        report(2, 5)
+        report(5, 5)
     assert "making: 5/5" in stream.getvalue()
-    with ReportedProgress("nothing", console=Console(file=stream)):
+    with reported_progress("nothing", console=Console(file=stream)):
         pass
     assert "nothing" not in stream.getvalue()

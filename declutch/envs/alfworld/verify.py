@@ -186,8 +186,8 @@ def _play_in_pool(jobs: Sequence[_Job], workers: int) -> Iterator[VerifyReport]:
             yield future.result()
     except BrokenProcessPool:
         raise UserError(
-            "a process that compared games was killed, perhaps for memory (about 300 MB each); "
-            f"try again with fewer than --workers {workers}"
+            "a process that compared games was killed, perhaps because memory ran out; try again "
+            f"with fewer than --workers {workers}"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
