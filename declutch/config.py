@@ -109,21 +109,40 @@ class GiGPOConfig(GroupRelative):
     """Weight of the step term beside the episode term."""
 
 
+class PPOConfig(Section):
+    type: Literal["ppo"] = "ppo"
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    """Discount per token of a response."""
+    lam: float = Field(default=1.0, ge=0, le=1)
+    """Of generalised advantage estimation, per token."""
+    whiten: bool = True
+    """Give the iteration's advantages mean 0 and deviation 1."""
+    critic_lr: float = Field(default=1e-5, gt=0)
+    """Learning rate of the critic, a copy of the model with a scalar head; the other settings of
+    its optimizer are those of `optimizer`."""
+    critic_warmup: int = Field(default=0, ge=0)
+    """Iterations at the start in which only the critic learns."""
+    value_clip: float = Field(default=0.5, gt=0)
+    """How far a value may move from its old one before its loss stops pulling."""
+
+
 def _algorithm_type(data: Any) -> str:
     """Which algorithm plain data or a section is of; GRPO where it does not say."""
     return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
 
 
-ALGORITHMS: Final[dict[str, type[GroupRelative]]] = {
+ALGORITHMS: Final[dict[str, type[Section]]] = {
     "grpo": GRPOConfig,
     "rloo": RLOOConfig,
     "gigpo": GiGPOConfig,
+    "ppo": PPOConfig,
 }
 
 AlgorithmConfig = Annotated[
     Annotated[GRPOConfig, Tag("grpo")]
     | Annotated[RLOOConfig, Tag("rloo")]
-    | Annotated[GiGPOConfig, Tag("gigpo")],
+    | Annotated[GiGPOConfig, Tag("gigpo")]
+    | Annotated[PPOConfig, Tag("ppo")],
     Discriminator(_algorithm_type),
 ]
 
@@ -193,6 +212,10 @@ class TrainConfig(Section):
     success_reward: float = Field(default=1.0, gt=0)
     length_penalty: float = Field(default=0.0, ge=0, lt=1)
     """Share of the reward that a success at the last allowed step loses, in proportion before."""
+    dynamic_sampling: bool = False
+    """Replace groups whose returns are all equal, which teach nothing, by groups of new tasks."""
+    max_refills: int = Field(default=3, ge=1)
+    """Times per iteration that dynamic sampling plays new groups for those still missing."""
     format_penalty: float = Field(default=0.1, ge=0)
     """Taken off the advantage of a step with an invalid format, after normalisation."""
     save_every: int = Field(default=10, ge=1)

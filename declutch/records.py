@@ -161,17 +161,20 @@ class Probes:
 
     Attributes:
         token_ids: i64[K].
-        old_logprobs: f32[K] of the policy before the update.
-        ref_logprobs: f32[K] of the reference, or None where no KL is asked for.
         values: f32[K] of the critic, or None.
         hidden: f32[K, D] last hidden state that predicts each token, or None.
+        readout: f32[V, D], the matrix that makes logits of `hidden`, or None.
+        temperature: the logits are divided by it.
+        allowed: for each token the ids its action mask allowed, or None where it was free; ()
+            when no mask was used at all.
     """
 
     token_ids: Tensor
-    old_logprobs: Tensor
-    ref_logprobs: Tensor | None = None
     values: Tensor | None = None
     hidden: Tensor | None = None
+    readout: Tensor | None = None
+    temperature: float = 1.0
+    allowed: tuple[tuple[int, ...] | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,13 @@ def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tenso
         f64[S].
     """
     length = int(segments.size.max()) if len(segments) else 0
-    lag = torch.arange(length)[None, :] - torch.arange(length)[:, None]  # [t, k] -> k - t
-    weight = torch.where(lag >= 0, torch.tensor(gamma, dtype=torch.float64) ** lag.clamp(min=0), 0)
     time = torch.arange(len(reward)) - segments.start[segments.index]
-    by_time = torch.zeros(len(segments), length, dtype=torch.float64)
-    by_time[segments.index, time] = reward.double()
-    return (by_time @ weight.T)[segments.index, time]
+    total = torch.zeros(len(segments), length, dtype=torch.float64)
+    total[segments.index, time] = reward.double()
+    # Each pass doubles how far ahead an entry has summed, so that there are log2 of them.
+    reach = 1
+    while reach < length:
+        ahead = total[:, reach:].clone()
+        total[:, : length - reach] += gamma**reach * ahead
+        reach *= 2
+    return total[segments.index, time]

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from declutch.credit.segments import find_segments, segment_mean
 from declutch.records import Episode, Outcome, Step, StepTable
 
 
@@ -48,6 +49,26 @@ def build_table(episodes: Sequence[Episode]) -> tuple[StepTable, tuple[Step, ...
         num_tokens=_int_column(step.response_ids.numel() for step in steps),
     )
     return table, steps
+
+
+def step_of_token(table: StepTable) -> Tensor:
+    """i64[K], the row of the table that each of its K response tokens belongs to."""
+    return torch.arange(len(table)).repeat_interleave(table.num_tokens)
+
+
+def spread_to_tokens(table: StepTable, values: Tensor) -> Tensor:
+    """[S] -> [K]: each step's value for each of its tokens."""
+    return values.repeat_interleave(table.num_tokens)
+
+
+def mean_over_tokens(table: StepTable, values: Tensor) -> Tensor:
+    """[K] -> f32[S]: the mean of each step's tokens; 0 where it has none."""
+    step = step_of_token(table)
+    mean = torch.zeros(len(table))
+    if len(step):
+        tokens = find_segments(step)
+        mean[step[tokens.start]] = segment_mean(values, tokens).float()
+    return mean
 
 
 def _int_column(values: Iterable[int]) -> Tensor:

@@ -81,3 +81,13 @@ def gigpo(episodes, gamma=0.95, step_weight=1.0, divide=False, group_stats="epis
             inner = 0.0
         advantages.append(base + step_weight * inner)
     return advantages
+
+
+def gae(values, rewards, gamma, lam):
+    """Advantages of one sequence, from its end backwards."""
+    advantages, following, gained = [], 0.0, 0.0
+    for value, reward in zip(reversed(values), reversed(rewards), strict=True):
+        gained = reward + gamma * following - value + gamma * lam * gained
+        following = value
+        advantages.append(gained)
+    return advantages[::-1]
