@@ -107,6 +107,9 @@ class GiGPOConfig(GroupRelative):
     """Discount per environment step, in the step term."""
     step_weight: float = Field(default=1.0, ge=0)
     """Weight of the step term beside the episode term."""
+    similarity: float = Field(default=1.0, gt=0, le=1)
+    """Observations of a group are one state if they are this much alike (share of characters in
+    matching blocks); 1 asks for identity."""
 
 
 class PPOConfig(Section):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from declutch.config import Config, GRPOConfig, PPOConfig
+from declutch.config import Config, GiGPOConfig, GRPOConfig, PPOConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.registry import METHODS, agent_advantage
 from declutch.credit.table import build_table, mean_over_tokens
@@ -94,7 +94,9 @@ class Learner:
             UserError: diverged.
         """
         config = self.config
-        table, steps = build_table(episodes)
+        algorithm = config.algorithm
+        similarity = algorithm.similarity if isinstance(algorithm, GiGPOConfig) else 1.0
+        table, steps = build_table(episodes, similarity)
         probes = self.probes(steps)
         penalty = config.train.format_penalty
         advantage = agent_advantage(table, probes, config.algorithm, penalty)

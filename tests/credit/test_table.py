@@ -90,3 +90,23 @@ def test_ids_agree_with_the_texts_they_stand_for(plan):
             assert (table.anchor[left] == table.anchor[right]) == (same_place and same_group)
             same_action = steps[left].action.text == steps[right].action.text
             assert (table.action[left] == table.action[right]) == same_action
+
+
+SEEN = ["on the desk 1, you see a mug 1.", "on the desk 1, you see a mug 2.", "you see nothing"]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "anchors"), [(1.0, [0, 1, 2, 3]), (0.9, [0, 0, 1, 2]), (0.01, [0, 0, 0, 1])]
+)
+def test_observations_of_a_group_that_are_alike_share_an_anchor(similarity, anchors):
+    steps = [make_step(observation=text) for text in SEEN]
+    other = make_episode(1, [], steps=[make_step(observation=SEEN[1])])
+    table, _ = build_table([make_episode(0, [], steps=steps), other], similarity)
+    assert table.anchor.tolist() == anchors
+
+
+def test_likeness_is_to_the_first_of_an_anchor_not_to_its_latest():
+    # Neighbours share 9 of 10 letters, the ends 8 of 10.
+    steps = [make_step(observation=text) for text in ("abcdefghij", "abcdefghiX", "abcdefghYX")]
+    table, _ = build_table([make_episode(0, [], steps=steps)], 0.85)
+    assert table.anchor.tolist() == [0, 0, 1]
