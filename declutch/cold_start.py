@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from declutch.agent.prompt import PromptForm, View, build_view, render_agent, render_judge
+from declutch.agent.prompt import render_agent, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
 from declutch.config import SFTConfig
+from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
 from declutch.judge.critiques import critique_text
 from declutch.rollout.speaker import Codec
@@ -60,33 +61,17 @@ class SFTProgress:
     seconds: float
 
 
-def demo_view(demo: DemoEpisode, position: int) -> View:
-    """What the agent knew at one step of a demonstration."""
-    step = demo.steps[position]
-    return build_view(
-        [s.observation for s in demo.steps[: position + 1]],
-        [s.action for s in demo.steps[:position]],
-        step.inventory,
-        step.admissible,
-    )
-
-
-def agent_text(form: PromptForm, step: DemoStep, action: str) -> str:
-    """The whole response an agent would give to play `action` with the expert's reasoning."""
-    if form == "compact":
-        return f"<think>{step.short_thought}</think><action>{action}</action>"
-    return f"<think>{step.thought}</think>\n<action>{action}</action>"
-
-
 def agent_examples(
     demos: Sequence[DemoEpisode], codec: Codec, history_length: int
 ) -> list[Example]:
     """One example per step: what the expert would do there, whatever was played."""
     examples = []
     for demo in demos:
-        for position, step in enumerate(demo.steps):
-            prompt = render_agent(demo_view(demo, position), codec.form, history_length)
-            response = agent_text(codec.form, step, step.expert_action)
+        views = demo_views(demo, codec.form, codec.reasoning)
+        tags = reasoning_tags(demo, codec.reasoning)
+        for view, step, tag in zip(views, demo.steps, tags, strict=True):
+            prompt = render_agent(view, codec.form, history_length, codec.reasoning)
+            response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
 
@@ -119,8 +104,10 @@ def judge_examples(
         *_draw(bad, half, generator),
     ):
         step = demo.steps[position]
-        problem = render_agent(demo_view(demo, position), codec.form, history_length)
-        prompt = render_judge(problem, agent_text(codec.form, step, shown), codec.form)
+        view = demo_views(demo, codec.form, codec.reasoning)[position]
+        tag = reasoning_tags(demo, codec.reasoning)[position]
+        problem = render_agent(view, codec.form, history_length, codec.reasoning)
+        prompt = render_judge(problem, agent_text(codec.form, step, shown, tag), codec.form)
         answer = critique_text(
             codec.form, verdict, step.short_thought, step.expert_action, step.thought
         )

@@ -25,6 +25,8 @@ from pydantic import (
 
 from declutch.errors import UserError
 
+Reasoning = Literal["think", "meta"]
+
 
 class Section(BaseModel):
     """A group of settings: frozen, and closed to unknown keys."""
@@ -59,6 +61,9 @@ class AgentConfig(Section):
     prompt: Literal["compact", "full"] = "compact"
     """"full" has the content of the papers' prompt; "compact" is for models of a few million
     parameters."""
+    reasoning: Reasoning = "think"
+    """How the agent reasons before it acts: freely, or inside exactly one of <planning>, <explore>,
+    <reflection> and <monitor>, shown its last plan and answers, as algorithm.type=rlvmr rewards."""
     history_length: int = Field(default=6, ge=0)
     """Observation/action pairs (compact: actions) of the past that the prompt shows."""
     constrain_actions: bool = True
@@ -129,6 +134,17 @@ class PPOConfig(Section):
     """How far a value may move from its old one before its loss stops pulling."""
 
 
+class RLVMRConfig(GroupRelative):
+    type: Literal["rlvmr"] = "rlvmr"
+    form: Literal["mix", "sum"] = "mix"
+    """"mix" weighs the episode term by alpha and the step term by the rest, as the paper does;
+    "sum" adds step_weight times the step term to the episode term, as its published code does."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Share of the episode term in "mix"."""
+    step_weight: float = Field(default=1.0, ge=0)
+    """Weight of the step term in "sum"."""
+
+
 def _algorithm_type(data: Any) -> str:
     """Which algorithm plain data or a section is of; GRPO where it does not say."""
     return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
@@ -139,13 +155,15 @@ ALGORITHMS: Final[dict[str, type[Section]]] = {
     "rloo": RLOOConfig,
     "gigpo": GiGPOConfig,
     "ppo": PPOConfig,
+    "rlvmr": RLVMRConfig,
 }
 
 AlgorithmConfig = Annotated[
     Annotated[GRPOConfig, Tag("grpo")]
     | Annotated[RLOOConfig, Tag("rloo")]
     | Annotated[GiGPOConfig, Tag("gigpo")]
-    | Annotated[PPOConfig, Tag("ppo")],
+    | Annotated[PPOConfig, Tag("ppo")]
+    | Annotated[RLVMRConfig, Tag("rlvmr")],
     Discriminator(_algorithm_type),
 ]
 
@@ -294,6 +312,11 @@ class Config(Section):
             raise ValueError(
                 f"agent.max_response_tokens={self.agent.max_response_tokens} cannot hold the "
                 "reasoning of agent.prompt=full; set it to 128 or more"
+            )
+        if self.algorithm.type == "rlvmr" and self.agent.reasoning != "meta":
+            raise ValueError(
+                "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
+                f"agent.reasoning={self.agent.reasoning} has none; set agent.reasoning=meta"
             )
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
         if unknown:

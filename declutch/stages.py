@@ -91,7 +91,9 @@ def make_tiny(
         _, demos = read_demos(plays)
     finally:
         plays.unlink(missing_ok=True)
-    model, _ = init_tiny(out, vocabulary_texts(demos), config.tiny, config.seed)
+    reasoning = config.agent.reasoning
+    texts = vocabulary_texts(demos, reasoning)
+    model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -116,7 +118,7 @@ def run_sft(
             f"sft.protocol={config.sft.protocol!r}; write new demonstrations or change the setting"
         )
     model, tokenizer = load_model(config.model.path, config)
-    codec = Codec(tokenizer, config.agent.prompt)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     history = config.agent.history_length
     examples = agent_examples(demos, codec, history)
     judged = judge_examples(

@@ -13,6 +13,7 @@ from declutch.credit.gigpo import gigpo
 from declutch.credit.grpo import grpo
 from declutch.credit.ppo import ppo, value_targets
 from declutch.credit.rloo import rloo
+from declutch.credit.rlvmr import rlvmr
 from declutch.credit.table import spread_to_tokens
 from declutch.records import Probes, StepTable
 
@@ -43,6 +44,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "rloo": Method(rloo),
         "gigpo": Method(gigpo),
         "ppo": Method(ppo, ("values",), is_per_token=True, value_targets=value_targets),
+        "rlvmr": Method(rlvmr),
     }
 )
 

@@ -80,6 +80,14 @@ def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
     return deviation / (segment_std(values, segments)[segments.index] + STD_EPSILON)
 
 
+def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:
+    """As `centre`, for i64[S] ids in any order: [S] -> f64[S]."""
+    order = ids.argsort(stable=True)
+    centred = torch.empty_like(values, dtype=torch.float64)
+    centred[order] = centre(values[order], find_segments(ids[order]), divide_by_std)
+    return centred
+
+
 def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tensor:
     """What is still to come from each entry on, `sum over k >= t of gamma^(k-t) r_k`.
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from declutch.credit.segments import find_segments, segment_mean
-from declutch.records import Episode, Outcome, Step, StepTable
+from declutch.records import META_TAGS, Episode, Outcome, Step, StepTable
+
+_TAG_IDS = {tag: place for place, tag in enumerate(META_TAGS)}
 
 
 def build_table(
@@ -26,7 +28,7 @@ def build_table(
     Returns:
         The table of S steps sorted by (group, episode, position), and its S steps. `episode` is
         the index in `episodes`; `anchor` numbers the distinct pairs (group, observation),
-        `action` and `tag` the distinct texts, all in order of first appearance.
+        `action` the distinct texts, both in order of first appearance.
     """
     played = [
         (index, episode)
@@ -48,7 +50,7 @@ def build_table(
             _merge_similar([(e.group, step.observation) for _, _, e, step in rows], similarity)
         ),
         action=_number_distinct(step.action.text for step in steps),
-        tag=_number_distinct(step.action.tag for step in steps),
+        tag=_int_column(_TAG_IDS.get(step.action.tag, -1) for step in steps),
         reward=torch.tensor([step.reward for step in steps], dtype=torch.float32),
         is_valid=_bool_column(step.action.is_valid for step in steps),
         is_admissible=_bool_column(step.action.is_admissible for step in steps),

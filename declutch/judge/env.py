@@ -9,7 +9,7 @@ from declutch.agent.prompt import View
 from declutch.config import AgentConfig
 from declutch.envs.text_env import Observation, Transition
 from declutch.judge.questions import Question
-from declutch.records import Action, Completion, TaskId
+from declutch.records import Action, Completion, Role, TaskId
 from declutch.rollout.collect import Play
 from declutch.rollout.engine import Request, SamplingParams
 from declutch.rollout.speaker import Codec
@@ -69,7 +69,7 @@ class Judge:
         )
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        verdict = parse_verdict(self.codec.decode(completion.token_ids))
+        verdict = parse_verdict(self.codec.decode(completion.token_ids, Role.JUDGE))
         return Action(
             text="" if verdict.value is None else str(verdict.value),
             thought=verdict.thought,

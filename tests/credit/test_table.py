@@ -33,13 +33,20 @@ def test_columns_of_a_hand_made_iteration():
     assert table.position.tolist() == [0, 0, 1, 0]
     assert table.anchor.tolist() == [0, 1, 2, 1]  # "start" of another group is another anchor
     assert table.action.tolist() == [0, 0, 1, 2]
-    assert table.tag.tolist() == [0, 0, 1, 2]
+    assert table.tag.tolist() == [0, 0, 1, -1]
     assert table.reward.tolist() == [0.5, 0.0, 1.0, 0.0]
     assert table.is_valid.tolist() == [True, True, True, False]
     assert table.is_admissible.tolist() == [True, True, True, False]
     assert table.is_won.tolist() == [False, True, True, False]
     assert table.num_tokens.tolist() == [1, 2, 3, 1]
     assert steps == (other.steps[0], *won.steps, failed.steps[0])
+
+
+def test_tags_have_fixed_numbers_and_others_none():
+    tags = ["monitor", "think", "planning", "reflection", "", "explore"]
+    steps = [make_step(action=make_action(tag=tag)) for tag in tags]
+    table, _ = build_table([make_episode(0, [], steps=steps)])
+    assert table.tag.tolist() == [3, -1, 0, 2, -1, 1]
 
 
 def test_environment_errors_are_left_out_and_keep_their_index():
