@@ -92,7 +92,7 @@ def render_agent(
         inventory=view.inventory or "nothing",
         admissible=", ".join(view.admissible),
         plan=_line(view.plan) or "none yet",
-        answers=answers or "none yet",
+        answers=answers or " none yet",
     )
 
 
