@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from declutch.agent.prompt import build_view
 from declutch.config import AgentConfig
 from declutch.errors import UserError
+from declutch.judge.env import Judge
 from declutch.records import META_TAGS, Completion, Role
 from declutch.rollout.engine import Request, SamplingParams
 from declutch.rollout.hf_engine import HFEngine
@@ -135,6 +136,16 @@ def test_a_compact_prompt_leaves_the_way_of_reasoning_open() -> None:
     assert codec.decode(ids).startswith("<explore>")
     # The judge's answer still begins inside the thought that its prompt has opened.
     assert codec.decode(ids, Role.JUDGE).startswith("<think><explore>")
+
+
+def test_a_judge_thinks_whatever_way_the_agent_reasons() -> None:
+    codec = meta_agent().codec
+    judge = Judge(codec, AgentConfig(reasoning="meta"), 24)
+    text = "find mug</think><answer>\\boxed{1}</answer><advise>look</advise>"
+    ids = torch.tensor(codec.tokenizer.encode(text))
+    action = judge.read(Completion(ids, torch.zeros(len(ids))), ("0", "1"))
+    assert (action.text, action.thought, action.is_valid) == ("1", "find mug", True)
+    assert judge.sampling(1.0).first_ids == ()
 
 
 def test_a_model_without_the_tags_is_refused_only_where_they_are_needed() -> None:
