@@ -146,7 +146,7 @@ class Agent:
         self.config = config
         names = REASONING_TAGS[codec.reasoning]
         self._closing = tuple(f"</{name}>" for name in names)
-        # Where there is but one way to begin, the prompt says it.
+        # Where there is but one, the prompt ends with it or asks for it.
         self._opening = tuple(f"<{name}>" for name in names) if len(names) > 1 else ()
         tags = codec.single_ids((*self._opening, *self._closing, "<action>", "</action>"))
         if config.constrain_actions and tags is None:
