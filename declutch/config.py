@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -359,6 +360,29 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
         raise UserError(_explain(error, source)) from None
 
 
+def change_config(config: Config, **changes: Any) -> Config:
+    """`config` with some fields changed; a mapping changes fields of a section."""
+    data = config.model_dump(mode="json")
+    for key, value in changes.items():
+        data[key] = {**data[key], **value} if isinstance(value, dict) else value
+    return parse_config(data, "the changed configuration")
+
+
+def first_difference(
+    one: Config, other: Config, ignored: Collection[str] = ()
+) -> tuple[str, Any, Any] | None:
+    """The first dotted key whose values differ, and both values; an absent one is None.
+
+    Args:
+        ignored: dotted keys that may differ.
+    """
+    first, second = _flatten(one.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+    for key in dict.fromkeys([*first, *second]):
+        if key not in ignored and first.get(key) != second.get(key):
+            return key, first.get(key), second.get(key)
+    return None
+
+
 def dump_config(config: Config) -> str:
     """The configuration as YAML, every default spelled out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -377,6 +401,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a mapping of sections, found {type(data).__name__}")
     return data
+
+
+def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
 def _apply_override(data: dict[str, Any], item: str) -> None:

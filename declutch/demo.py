@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -21,17 +21,17 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
-from declutch.config import Config, dump_config, parse_config
+from declutch.config import Config, change_config
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player, num_games
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.policy import load_policy
-from declutch.progress import Counter, TrainView, reported_progress
+from declutch.progress import Counter, TrainView, reported_stage
 from declutch.report.build import build_report
 from declutch.results import EvalResult, load_result
-from declutch.run_folder import RunFolder, write_atomically
-from declutch.stages import Progress, make_demos, make_tiny, read_cold_start, run_sft
+from declutch.run_folder import RunFolder, claim
+from declutch.stages import make_cold_start, read_cold_start, run_sft
 from declutch.stats import Estimate
 from declutch.suites import make_suite
 from declutch.summary import paired
@@ -39,7 +39,6 @@ from declutch.tables import format_interval, format_percent, paired_table
 from declutch.train import train
 
 CONTROL = "control"
-T = TypeVar("T")
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:
@@ -52,17 +51,12 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
         UserError: `out` holds a demo of another configuration.
     """
     began = time.perf_counter()
-    _claim(config, out)
-    suite = _stage(console, "households", lambda report: make_suite(config.env, report))
-    tiny, demos, cold = out / "tiny", out / "demos.jsonl", out / "cold_start"
-    if not tiny.exists():
-        _stage(console, "a fresh model", lambda report: make_tiny(config, suite, tiny, report))
-    if not demos.exists():
-        _stage(console, "demonstrations", lambda report: make_demos(config, suite, demos, report))
-    if not cold.exists():
-        first = _change(config, model={"path": str(tiny)})
-        _stage(console, "cold start", lambda report: _sft(first, demos, cold, report))
-    trained = _change(config, threads=1, model={"path": str(cold)})
+    claim(out / "demo.yaml", config)
+    stage = partial(reported_stage, console)
+    with stage("households") as report:
+        suite = make_suite(config.env, report)
+    cold, demos = make_cold_start(config, suite, out, stage)
+    trained = change_config(config, threads=1, model={"path": str(cold)})
     run = RunFolder(out / "run")
     if latest_checkpoint(run.path) is None or not (out / CONTROL).exists():
         with _more_sft(trained, demos, out / CONTROL):
@@ -72,28 +66,6 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     _show(run, trained, result, console)
     console.print(f"report: {build_report(run.path)}", soft_wrap=True)
     console.print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
-
-
-def _claim(config: Config, out: Path) -> None:
-    """Make sure that what lies in `out` was made with this configuration."""
-    path, text = out / "demo.yaml", dump_config(config)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise UserError(
-            f"{out} holds a demo of another configuration ({path}); give another folder, or delete "
-            "this one"
-        )
-    write_atomically(path, text)
-
-
-def _stage(console: Console, name: str, work: Callable[[Progress], T]) -> T:
-    """Run one stage under a heading, with a bar as soon as it reports how far it is."""
-    console.print(Rule(name, align="left"))
-    with reported_progress(name, console=console) as report:
-        return work(report)
-
-
-def _sft(config: Config, demos: Path, out: Path, report: Progress) -> None:
-    run_sft(config, demos, out, lambda p: report(p.step, p.num_steps))
 
 
 def _reinforce(config: Config, run: RunFolder, suite: AlfworldSuite, console: Console) -> None:
@@ -198,10 +170,3 @@ def _points(estimate: Estimate) -> str:
     # A bracket opens markup in a table cell.
     interval = format_interval(estimate, is_signed=True).replace(" ", "")
     return escape(f"{100 * estimate.mean:+.1f} {interval}")
-
-
-def _change(config: Config, **changes: Any) -> Config:
-    data = config.model_dump(mode="json")
-    for key, value in changes.items():
-        data[key] = {**data[key], **value} if isinstance(value, dict) else value
-    return parse_config(data, "the demo's configuration")

@@ -18,11 +18,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -114,7 +116,7 @@ class TrainView:
         self._scores: dict[str, list[tuple[int, Score]]] = {}
         self._began = time.monotonic()
         self._start = start
-        self._bar = _make_bar(self._console)
+        self._bar = make_bar(self._console)
         self._task = self._bar.add_task("starting", total=total, completed=start)
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
 
@@ -123,7 +125,7 @@ class TrainView:
         if self._console.is_terminal:
             self._live.start(refresh=True)
         else:
-            _print_plain(self._console, f"{self._title}: {self._total} iterations")
+            print_plain(self._console, f"{self._title}: {self._total} iterations")
         return self
 
     def __exit__(
@@ -145,7 +147,7 @@ class TrainView:
         self._done += 1
         self._bar.update(self._task, completed=self._done)
         if not self._console.is_terminal:
-            _print_plain(self._console, self._plain_line())
+            print_plain(self._console, self._plain_line())
 
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
         """An evaluation is done: level -> (mean, low, high, n), shares in [0, 1]."""
@@ -156,7 +158,7 @@ class TrainView:
                 f"{level} {100 * mean:.1f}% [{100 * low:.1f}, {100 * high:.1f}] n={n}"
                 for level, (mean, low, high, n) in scores.items()
             ]
-            _print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
+            print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
 
     def _plain_line(self) -> str:
         parts = [f"[{self._done}/{self._total}]"]
@@ -214,7 +216,7 @@ class Counter:
         self._clock = clock
         self._done = 0
         self._began = self._last_line = clock()
-        self._bar = _make_bar(self._console)
+        self._bar = make_bar(self._console)
         self._task = self._bar.add_task(escape(description), total=total)
 
     def __enter__(self) -> Self:
@@ -252,7 +254,7 @@ class Counter:
         if not is_last and self._total is not None and self._done:
             left = passed / self._done * (self._total - self._done)
             line += f", {format_seconds(left)} left"
-        _print_plain(self._console, line)
+        print_plain(self._console, line)
 
 
 @contextmanager
@@ -274,6 +276,14 @@ def reported_progress(
             counter.advance(done - counted)
             counted = done
 
+        yield report
+
+
+@contextmanager
+def reported_stage(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """`reported_progress` under a heading of its own."""
+    console.print(Rule(name, align="left"))
+    with reported_progress(name, console=console) as report:
         yield report
 
 
@@ -327,12 +337,14 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _make_bar(console: Console) -> Progress:
+def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
+    """A bar per task with the time left; `columns` stand before the times."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=40),
         MofNCompleteColumn(),
+        *columns,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -389,5 +401,6 @@ def _score_table(scores: Mapping[str, Sequence[tuple[int, Score]]]) -> Table:
     return table
 
 
-def _print_plain(console: Console, line: str) -> None:
+def print_plain(console: Console, line: str) -> None:
+    """One line of text as it is."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from declutch.config import Config, dump_config, parse_config, read_yaml
+from declutch.config import Config, dump_config, first_difference, parse_config, read_yaml
 from declutch.errors import UserError
 from declutch.judge.round import JudgeRound
 from declutch.records import Episode, Role, StepTable
@@ -165,6 +165,32 @@ def describe_episodes(
             }
         )
     return rows
+
+
+def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
+    """Write `config` to `path`, or make sure that what is there says the same.
+
+    Args:
+        ignored: dotted keys that may differ.
+    Raises:
+        UserError: it says something else; the message names the first key and both values.
+    """
+    if not path.exists():
+        write_atomically(path, dump_config(config))
+    else:
+        check_claim(path, config, ignored)
+
+
+def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
+    """Make sure that the configuration in `path` says what `config` does, as `claim`."""
+    found = parse_config(read_yaml(path), str(path))
+    difference = first_difference(found, config, ignored)
+    if difference is not None:
+        key, there, here = difference
+        raise UserError(
+            f"{path} says {key}={there}, but {key}={here} is asked for: give another folder, or "
+            "delete this one"
+        )
 
 
 def write_atomically(path: Path, text: str) -> None:

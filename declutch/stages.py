@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from declutch.cold_start import SFTProgress, agent_examples, judge_examples, train_sft
-from declutch.config import Config
+from declutch.config import Config, change_config
 from declutch.demos import DemosHeader, read_demos, write_demos
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
@@ -24,6 +25,8 @@ VOCABULARY_EPISODES = 1200
 """Plays of all task types that a tiny model's words are collected from."""
 
 Progress = Callable[[int, int], None]
+Stage = Callable[[str], AbstractContextManager[Progress]]
+"""Announces a stage by name, and takes its progress."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,33 @@ def run_sft(
     facts_text = json.dumps(vars(facts), indent=1) + "\n"
     save_model(out, model, tokenizer, {COLD_START_FILE: facts_text.encode()})
     return facts
+
+
+def make_cold_start(
+    config: Config, suite: AlfworldSuite, out: Path, stage: Stage
+) -> tuple[Path, Path]:
+    """A fresh tiny model, demonstrations, and the one trained on the other, all made in `out`.
+
+    Stages that are finished are not repeated.
+
+    Args:
+        stage: opened for every stage that has something to do.
+    Returns:
+        The model's folder and the demonstrations.
+    """
+    tiny, cold = out / "tiny", out / "cold_start"
+    demos = config.sft.demos or out / "demos.jsonl"
+    if not tiny.exists():
+        with stage("a fresh model") as report:
+            make_tiny(config, suite, tiny, report)
+    if not demos.exists():
+        with stage("demonstrations") as report:
+            make_demos(config, suite, demos, report)
+    if not cold.exists():
+        first = change_config(config, model={"path": str(tiny)})
+        with stage("cold start") as report:
+            run_sft(first, demos, cold, lambda p: report(p.step, p.num_steps))
+    return cold, demos
 
 
 def read_cold_start(model_path: str | Path) -> ColdStart:

@@ -86,7 +86,7 @@ def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
     Raises:
         UserError: runs that differ in protocol, temperature or games cannot be pooled.
     """
-    _check_poolable(runs)
+    check_poolable(runs)
     pairs = [(level, kind) for level, kind in _level_kinds(runs) if by_kind or not kind]
     rows = [_row(runs, level, kind) for level, kind in pairs]
     if all(level in _levels(runs) for level in MAIN_LEVELS):
@@ -108,8 +108,8 @@ def paired(
     first, second = _as_runs(before), _as_runs(after)
     if len(first) != len(second):
         raise UserError(f"cannot pair {len(first)} runs with {len(second)}: give as many of each")
-    _check_poolable(first)
-    _check_poolable(second)
+    check_poolable(first)
+    check_poolable(second)
     for one, two in zip(first, second, strict=True):
         _check_same_games(one, two)
     common = [level for level in _levels(first) if level in _levels(second)]
@@ -126,6 +126,29 @@ def paired(
     if all(level in common for level in MAIN_LEVELS):
         rows.append(_paired_mean_row(first, second, rows))
     return tuple(rows)
+
+
+def check_poolable(runs: Sequence[EvalResult]) -> None:
+    """Make sure that evaluations may stand in one table.
+
+    Raises:
+        UserError: none, or some that differ in protocol, temperature, steps or games.
+    """
+    if not runs:
+        raise UserError("no evaluation was given")
+    for run in runs[1:]:
+        if run.protocol != runs[0].protocol:
+            raise UserError(
+                f"cannot pool cold-start protocols {runs[0].protocol!r} ({runs[0].policy}) and "
+                f"{run.protocol!r} ({run.policy}): report them in separate tables"
+            )
+        if None not in (steps := (runs[0].max_steps, run.max_steps)) and steps[0] != steps[1]:
+            raise UserError(
+                f"cannot pool plays of at most {steps[0]} steps ({runs[0].policy}) and {steps[1]} "
+                f"({run.policy}): evaluate both with the same env.max_steps"
+            )
+        _check_temperature(runs[0], run)
+        _check_same_games(runs[0], run)
 
 
 def _as_runs(runs: EvalResult | Sequence[EvalResult]) -> tuple[EvalResult, ...]:
@@ -266,19 +289,6 @@ def _paired_mean_row(
         difference=difference,
         test=None,
     )
-
-
-def _check_poolable(runs: Sequence[EvalResult]) -> None:
-    if not runs:
-        raise UserError("no evaluation was given")
-    for run in runs[1:]:
-        if run.protocol != runs[0].protocol:
-            raise UserError(
-                f"cannot pool cold-start protocols {runs[0].protocol!r} and {run.protocol!r}: "
-                "report them in separate tables"
-            )
-        _check_temperature(runs[0], run)
-        _check_same_games(runs[0], run)
 
 
 def _check_temperature(first: EvalResult, second: EvalResult) -> None:

@@ -25,7 +25,7 @@ def result_table(*runs: EvalResult) -> Table:
     """Success per level and task type of one evaluation (or of several training seeds)."""
     rows = summarise(*runs)
     has_errors = any(row.num_env_errors for row in rows)
-    table = _make_table(describe_header(runs), "level and task type")
+    table = make_table(describe_header(runs), "level and task type")
     for heading in ("n", "success\n%", "95%\ninterval", "steps", "timed\nout %"):
         table.add_column(heading, justify="right", no_wrap=True)
     if has_errors:
@@ -39,7 +39,7 @@ def result_table(*runs: EvalResult) -> Table:
 
 def behaviour_table(*runs: EvalResult) -> Table:
     """What the actions were, per level, over all plays and over won and other plays apart."""
-    table = _make_table(describe_header(runs), "level and outcome")
+    table = make_table(describe_header(runs), "level and outcome")
     headings = ("n", "steps", "repeated\n%", "looped\n%", "invalid\n%", "inadmis-\nsible %")
     for heading in (*headings, "tokens per\nresponse"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -63,7 +63,7 @@ def paired_table(
     second = (after,) if isinstance(after, EvalResult) else tuple(after)
     rows = paired(first, second)
     title = f"{first[0].policy} → {second[0].policy} on the same games\n{describe_header(second)}"
-    table = _make_table(title, "level and task type", padding=0)
+    table = make_table(title, "level and task type", padding=0)
     for heading in ("n", "before\n%", "after\n%", "diff.", "95%\ninterval", "McN.\np"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -74,7 +74,7 @@ def paired_table(
 
 def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
     """How often and how fast the expert solves the games of a split, per task type."""
-    table = _make_table(f"expert on {split}", "task type")
+    table = make_table(f"expert on {split}", "task type")
     headings = ("games", "% won in\n30 steps", "% won in\n50 steps", "median\nsteps")
     for heading in (*headings, "walk-\nthrough"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -94,23 +94,41 @@ def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
 
 
 def describe_header(runs: Sequence[EvalResult]) -> str:
-    """One line: policy, cold-start protocol, temperature, seeds, plays."""
-    first = runs[0]
+    """One line: policy, how it was evaluated, plays."""
     policies = list(dict.fromkeys(run.policy for run in runs))
-    seeds = sorted({seed for run in runs for seed in run.seeds})
     plays = sum(game.is_counted for run in runs for game in run.games)
+    parts = [", ".join(policies), describe_setting(runs), f"{plays} plays, n = games"]
+    if len(runs) > 1:
+        parts.append(f"{len(runs)} training runs")
+    return " · ".join(parts)
+
+
+def describe_setting(runs: Sequence[EvalResult]) -> str:
+    """How policies were evaluated: cold-start protocol, temperature, evaluation seeds, steps."""
+    first = runs[0]
+    seeds = sorted({seed for run in runs for seed in run.seeds})
     parts = [
-        ", ".join(policies),
         f"protocol {first.protocol}" if first.protocol else "no cold start",
         f"temperature {format_number(first.temperature)}",
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds)) or DASH}",
-        f"{plays} plays, n = games",
     ]
-    if len(runs) > 1:
-        parts.append(f"{len(runs)} training runs")
     if first.max_steps is not None:
         parts.append(f"at most {first.max_steps} steps")
     return " · ".join(parts)
+
+
+def format_success(estimate: Estimate) -> str:
+    """A share with its interval, in percent; a dash where there is nothing."""
+    if estimate.n == 0:
+        return DASH
+    return f"{format_percent(estimate.mean)} {format_interval(estimate)}"
+
+
+def format_difference(estimate: Estimate) -> str:
+    """A difference of shares with its interval, in percent points."""
+    if estimate.n == 0:
+        return DASH
+    return f"{100 * estimate.mean:+.1f} {format_interval(estimate, is_signed=True)}"
 
 
 def format_percent(share: float, digits: int = 1) -> str:
@@ -131,7 +149,8 @@ def format_number(value: float, digits: int = 3) -> str:
     return DASH if math.isnan(value) else f"{value:.{digits}g}"
 
 
-def _make_table(title: str, first_column: str, padding: int = 1) -> Table:
+def make_table(title: str, first_column: str, padding: int = 1) -> Table:
+    """An empty table in the style of all of them."""
     table = Table(
         title=title,
         title_justify="left",

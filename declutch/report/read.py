@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,6 @@ class RunData:
         return last if last and last.iteration > 0 else None
 
 
-@dataclass
-class _Notes:
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, line: str) -> None:
-        self.lines.append(line)
-
-
 def read_run(path: Path) -> RunData:
     """Read the run folder `path`.
 
@@ -86,10 +78,10 @@ def read_run(path: Path) -> RunData:
     """
     if not path.is_dir():
         raise UserError(f"no run folder {path}; give the folder that `declutch train` wrote")
-    notes = _Notes()
+    notes: list[str] = []
     config, config_text = _read_config(path, notes)
-    metrics = _read_metrics(path / "metrics.jsonl", notes)
-    results = _read_evaluations(path / "evals", notes)
+    metrics = read_metrics(path / "metrics.jsonl", notes)
+    results = read_evaluations(path / "evals", notes)
     episode_files = _find_episodes(path / "episodes", notes)
     if not (config or metrics or results or episode_files):
         raise UserError(
@@ -97,11 +89,8 @@ def read_run(path: Path) -> RunData:
             "episodes/; give the folder that `declutch train` wrote"
         )
     evaluations = tuple(
-        Evaluation(int(match[1]), result)
-        for name, result in sorted(results.items())
-        if (match := _ITERATION.fullmatch(name))
+        Evaluation(iteration, result) for iteration, result in by_iteration(results).items()
     )
-    evaluations = tuple(sorted(evaluations, key=lambda evaluation: evaluation.iteration))
     data = RunData(
         name=path.resolve().name,
         config=config,
@@ -119,24 +108,25 @@ def read_run(path: Path) -> RunData:
         notes=(),
     )
     _note_missing_evaluations(data, notes)
-    return RunData(**{**vars(data), "notes": tuple(notes.lines)})
+    return RunData(**{**vars(data), "notes": tuple(notes)})
 
 
-def _read_config(path: Path, notes: _Notes) -> tuple[dict[str, Any], str]:
+def _read_config(path: Path, notes: list[str]) -> tuple[dict[str, Any], str]:
     file = path / "config.yaml"
     if not file.exists():
-        notes.add("config.yaml is missing, so the settings of the run are not known.")
+        notes.append("config.yaml is missing, so the settings of the run are not known.")
         return {}, ""
     try:
         return read_yaml(file), file.read_text(encoding="utf-8")
     except UserError as error:
-        notes.add(f"config.yaml could not be read: {error}.")
+        notes.append(f"config.yaml could not be read: {error}.")
         return {}, ""
 
 
-def _read_metrics(path: Path, notes: _Notes) -> tuple[Metrics, ...]:
+def read_metrics(path: Path, notes: list[str]) -> tuple[Metrics, ...]:
+    """The iterations of a metrics.jsonl, in order; what is missing or damaged goes to `notes`."""
     if not path.exists():
-        notes.add("metrics.jsonl is missing, so there are no learning curves.")
+        notes.append("metrics.jsonl is missing, so there are no learning curves.")
         return ()
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows: dict[int, Metrics] = {}
@@ -147,11 +137,11 @@ def _read_metrics(path: Path, notes: _Notes) -> tuple[Metrics, ...]:
         if row is not None:
             rows[int(row["iteration"] or 0)] = row
         elif number == len(lines):
-            notes.add("The last line of metrics.jsonl is cut off and was left out.")
+            notes.append("The last line of metrics.jsonl is cut off and was left out.")
         else:
-            notes.add(f"Line {number} of metrics.jsonl could not be read and was left out.")
+            notes.append(f"Line {number} of metrics.jsonl could not be read and was left out.")
     if not rows:
-        notes.add("metrics.jsonl holds no finished iteration yet.")
+        notes.append("metrics.jsonl holds no finished iteration yet.")
     return tuple(rows[iteration] for iteration in sorted(rows))
 
 
@@ -175,28 +165,39 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _read_evaluations(folder: Path, notes: _Notes) -> dict[str, EvalResult]:
+def read_evaluations(folder: Path, notes: list[str]) -> dict[str, EvalResult]:
+    """The evaluations of a folder by name; damaged ones go to `notes`."""
     results = {}
     for file in sorted(folder.glob("*.json")):
         try:
             results[file.stem] = load_result(file)
         except UserError as error:
-            notes.add(f"An evaluation was left out: {error}.")
+            notes.append(f"An evaluation was left out: {error}.")
     return results
 
 
-def _note_missing_evaluations(data: RunData, notes: _Notes) -> None:
+def by_iteration(results: Mapping[str, EvalResult]) -> dict[int, EvalResult]:
+    """The evaluations of the run's own policy, in order."""
+    numbered = {
+        int(match[1]): result
+        for name, result in results.items()
+        if (match := _ITERATION.fullmatch(name))
+    }
+    return dict(sorted(numbered.items()))
+
+
+def _note_missing_evaluations(data: RunData, notes: list[str]) -> None:
     if data.before is None:
-        notes.add(
+        notes.append(
             "evals/iteration_0000.json (the cold start) is missing, so there is no comparison."
         )
     if data.after is None:
-        notes.add("There is no evaluation after training yet.")
+        notes.append("There is no evaluation after training yet.")
     if data.control is None:
-        notes.add("evals/control.json (more SFT for the same time) is missing.")
+        notes.append("evals/control.json (more SFT for the same time) is missing.")
 
 
-def _read_facts(path: Path, notes: _Notes) -> dict[str, Mapping[str, Any]]:
+def _read_facts(path: Path, notes: list[str]) -> dict[str, Mapping[str, Any]]:
     facts: dict[str, Mapping[str, Any]] = {}
     for name in FACT_FILES:
         file = path / name
@@ -205,19 +206,19 @@ def _read_facts(path: Path, notes: _Notes) -> dict[str, Mapping[str, Any]]:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            notes.add(f"{name} could not be read.")
+            notes.append(f"{name} could not be read.")
             continue
         if isinstance(content, dict):
             facts[name] = content
     return facts
 
 
-def _find_episodes(folder: Path, notes: _Notes) -> tuple[tuple[int, Path], ...]:
+def _find_episodes(folder: Path, notes: list[str]) -> tuple[tuple[int, Path], ...]:
     files = [
         (int(match[1]), file)
         for file in folder.glob("*.jsonl")
         if (match := _ITERATION.fullmatch(file.stem))
     ]
     if not files:
-        notes.add("No episodes were saved, so there is nothing to browse.")
+        notes.append("No episodes were saved, so there is nothing to browse.")
     return tuple(sorted(files))

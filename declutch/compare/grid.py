@@ -1,0 +1,192 @@
+"""The grid: which runs a comparison is made of, from what is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from declutch.config import (
+    ALGORITHMS,
+    Config,
+    apply_overrides,
+    change_config,
+    parse_config,
+    read_yaml,
+)
+from declutch.errors import UserError
+from declutch.learner.checkpoint import latest_checkpoint
+from declutch.report.read import read_metrics
+from declutch.run_folder import check_claim
+
+FREE_KEYS = ("threads", "train.keep_checkpoints")
+"""What runs of one comparison may differ in: it changes no number."""
+SHARED_SECTIONS = ("env", "eval")
+GRID_KEYS = {"seed": "--seeds", "algorithm.type": "--methods", "gcd.enabled": "--gcd"}
+_NAME = re.compile(r"(.+?)(\+gcd)?_s(\d+)")
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """A method, with or without GCD."""
+
+    method: str
+    has_gcd: bool
+
+    def __str__(self) -> str:
+        return f"{self.method}+gcd" if self.has_gcd else self.method
+
+
+@dataclass(frozen=True, order=True)
+class RunId:
+    """One run of a comparison; its text is the folder's name."""
+
+    arm: Arm
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.arm}_s{self.seed}"
+
+    @classmethod
+    def parse(cls, name: str) -> RunId | None:
+        """The run that a folder's name means; None where it means none."""
+        match = _NAME.fullmatch(name)
+        return cls(Arm(match[1], bool(match[2])), int(match[3])) if match else None
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run and the configuration it is to have."""
+
+    id: RunId
+    config: Config
+
+
+def plan_grid(
+    base: Mapping[str, Any],
+    methods: Sequence[str],
+    gcd: Sequence[bool],
+    seeds: Sequence[int],
+    overrides: Sequence[str],
+) -> tuple[PlannedRun, ...]:
+    """Every method with and without GCD for every seed, seed by seed.
+
+    Args:
+        base: plain configuration data that all methods share.
+        methods: algorithm types, or YAML files laid over `base`.
+        gcd: values of gcd.enabled; empty leaves each method its own.
+        overrides: "section.key=value" items that win over `base` and the files.
+    Raises:
+        UserError: settings that no run can have, a run asked for twice, methods that would not be
+            evaluated alike.
+    """
+    _check_overrides(overrides, gcd)
+    arms: dict[Arm, Config] = {}
+    for text in methods:
+        name, data = read_method(text, base)
+        config = parse_config(apply_overrides(data, tuple(overrides)), f"method {name}")
+        for enabled in gcd or (config.gcd.enabled,):
+            arm = Arm(name, enabled)
+            if arm in arms:
+                raise UserError(f"--methods and --gcd ask for {arm} twice")
+            arms[arm] = change_config(
+                config, threads=config.threads or 1, gcd={"enabled": enabled}
+            )
+    _check_shared(arms)
+    return tuple(
+        PlannedRun(RunId(arm, seed), change_config(config, seed=seed))
+        for seed in dict.fromkeys(seeds)
+        for arm, config in arms.items()
+    )
+
+
+def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A method's name and plain configuration data.
+
+    Of the base's `algorithm` section a method takes the settings that its algorithm has.
+
+    Args:
+        text: an algorithm type, or a YAML file (its stem is the name) laid over `base`.
+    """
+    path = Path(text)
+    is_file = path.suffix in (".yaml", ".yml")
+    above = read_yaml(path) if is_file else {"algorithm": {"type": text}}
+    section = dict(base.get("algorithm") or {})
+    kind = (above.get("algorithm") or {}).get("type", section.get("type", "grpo"))
+    if kind in ALGORITHMS:
+        known = ALGORITHMS[kind].model_fields
+        section = {key: value for key, value in section.items() if key in known}
+    return path.stem if is_file else text, _lay_over({**base, "algorithm": section}, above)
+
+
+def check_run(run: PlannedRun, folder: Path) -> None:
+    """Make sure that a run that was started in `folder` is the one that is planned.
+
+    Raises:
+        UserError: its configuration differs; the message names the first key and both values.
+    """
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    model = Path((read_yaml(path).get("model") or {}).get("path") or "")
+    is_same = model.resolve() == Path(run.config.model.path).resolve()
+    # The same folder may be named from elsewhere.
+    check_claim(path, run.config, (*FREE_KEYS, "model.path") if is_same else FREE_KEYS)
+
+
+def iterations_done(folder: Path) -> int:
+    """Iterations that a run has on record, 0 where it was never started."""
+    path = folder / "metrics.jsonl"
+    rows = read_metrics(path, []) if path.exists() else ()
+    return int(rows[-1]["iteration"] or 0) if rows else 0
+
+
+def is_complete(run: PlannedRun, folder: Path) -> bool:
+    """Whether all iterations are on record, with the last one's evaluation."""
+    iterations = run.config.train.iterations
+    last = folder / "evals" / f"iteration_{iterations:04d}.json"
+    return last.exists() and iterations_done(folder) == iterations
+
+
+def describe_state(run: PlannedRun, folder: Path) -> str:
+    """What is there of a run, in words."""
+    if is_complete(run, folder):
+        return "complete"
+    if not (folder / "config.yaml").exists():
+        return "new"
+    last = latest_checkpoint(folder)
+    start = int(last.name.rpartition("-")[2]) if last else 0
+    return f"goes on from iteration {start} of {run.config.train.iterations}"
+
+
+def _check_overrides(overrides: Sequence[str], gcd: Sequence[bool]) -> None:
+    for item in overrides:
+        key = item.partition("=")[0]
+        if key in GRID_KEYS and (gcd or key != "gcd.enabled"):
+            raise UserError(f"{item!r} is the grid's to set: use {GRID_KEYS[key]}")
+
+
+def _check_shared(arms: Mapping[Arm, Config]) -> None:
+    (first, one), *others = arms.items()
+    for section in SHARED_SECTIONS:
+        for arm, config in others:
+            here, there = getattr(config, section), getattr(one, section)
+            for key in type(here).model_fields:
+                if getattr(here, key) != getattr(there, key):
+                    raise UserError(
+                        f"{section}.{key} is {getattr(there, key)} for {first} but "
+                        f"{getattr(here, key)} for {arm}: methods are compared on the same games, "
+                        "played alike"
+                    )
+
+
+def _lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `above`, section by section."""
+    result = dict(base)
+    for key, value in above.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = _lay_over(below, value) if both else value
+    return result

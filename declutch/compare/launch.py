@@ -1,0 +1,172 @@
+"""Train the runs of a grid, each in a process of its own, some at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from declutch.compare.grid import PlannedRun
+from declutch.errors import UserError
+from declutch.report.read import Metrics, read_metrics
+from declutch.run_folder import RunFolder
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 10.0
+
+
+class View(Protocol):
+    """Who watches the grid; `declutch.compare.view.GridView` is one."""
+
+    def start(self, name: str, iterations: int) -> None: ...
+
+    def update(self, name: str, rows: Sequence[Metrics]) -> None: ...
+
+    def finish(self, name: str, problem: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run whose process failed.
+
+    Attributes:
+        name: of the run.
+        problem: the last line it said, or its exit status where it said nothing.
+    """
+
+    name: str
+    problem: str
+
+
+@dataclass
+class _Child:
+    run: PlannedRun
+    folder: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+
+def train_runs(
+    runs: Iterable[PlannedRun], out: Path, workers: int, view: View
+) -> tuple[Failure, ...]:
+    """Train every run in `out`, at most `workers` at once; a run that fails stops no other.
+
+    An interrupt (Ctrl-C, SIGTERM) ends the processes; every run can be continued from its last
+    checkpoint, and is, by training it again.
+
+    Returns:
+        The runs that failed, in the order they did.
+    Raises:
+        UserError: another process trains in `out`.
+    """
+    waiting, children, failures = deque(runs), list[_Child](), []
+    with _only_one(out) as lock, _terminated_like_interrupted():
+        try:
+            while waiting or children:
+                while waiting and len(children) < workers:
+                    children.append(_start(waiting.popleft(), out, lock))
+                    view.start(str(children[-1].run.id), children[-1].run.config.train.iterations)
+                _wait_a_little(children[0].process)
+                for child in list(children):
+                    # Asked before the metrics are read, so that the last ones are seen.
+                    status = child.process.poll()
+                    view.update(str(child.run.id), _rows(child.folder))
+                    if status is not None:
+                        children.remove(child)
+                        problem = _last_line(child.log, status) if status else ""
+                        view.finish(str(child.run.id), problem)
+                        if status:
+                            failures.append(Failure(str(child.run.id), problem))
+        finally:
+            _end([child.process for child in children])
+    return tuple(failures)
+
+
+def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
+    folder = RunFolder(out / str(run.id))
+    if not folder.has_started():
+        folder.write_config(run.config)
+    log = out / "logs" / f"{run.id}.log"
+    log.parent.mkdir(exist_ok=True)
+    keep = run.config.train.keep_checkpoints
+    settings = [
+        f"threads={run.config.threads}",
+        f"train.keep_checkpoints={'null' if keep is None else keep}",
+    ]
+    command = [sys.executable, "-m", "declutch.cli", "train", str(folder.path), *settings]
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [*command, "--resume"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            # The terminal's Ctrl-C is for the parent, which ends its children itself.
+            start_new_session=True,
+            # A child that outlives its parent goes on holding the lock.
+            pass_fds=(lock,),
+        )
+    return _Child(run, folder.path, log, process)
+
+
+def _wait_a_little(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(POLL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _rows(folder: Path) -> Sequence[Metrics]:
+    path = folder / "metrics.jsonl"
+    return read_metrics(path, []) if path.exists() else ()
+
+
+def _last_line(log: Path, status: int) -> str:
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}"
+    return text.splitlines()[-1].strip() if text else f"exit status {status}"
+
+
+@contextmanager
+def _only_one(out: Path) -> Iterator[int]:
+    """Hold the folder's lock; its descriptor is inherited by the children."""
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process already trains in {out} (it holds {file.name}): wait until it "
+                "is done, or end it"
+            ) from None
+        yield file.fileno()
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,212 @@
+"""Runs read back, and which evaluation of each is compared: at equal iterations, at equal time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from declutch.compare.grid import Arm, RunId
+from declutch.errors import UserError
+from declutch.report.read import Metrics, by_iteration, read_evaluations, read_metrics
+from declutch.results import EvalResult
+from declutch.summary import Row, check_poolable, summarise
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A run as far as it has come.
+
+    Attributes:
+        evaluations: by iteration; 0 is the cold start.
+        metrics: one mapping per iteration on record.
+    """
+
+    id: RunId
+    evaluations: Mapping[int, EvalResult]
+    metrics: tuple[Metrics, ...]
+
+    @property
+    def seconds(self) -> dict[int, float]:
+        """Iteration -> seconds of training up to its end; evaluations do not count."""
+        spent = accumulate(training_seconds(row) for row in self.metrics)
+        numbers = (int(row["iteration"] or 0) for row in self.metrics)
+        return {0: 0.0, **dict(zip(numbers, spent, strict=True))}
+
+
+class Pick(NamedTuple):
+    """One evaluation of one run."""
+
+    run: TrainedRun
+    iteration: int
+
+    @property
+    def result(self) -> EvalResult:
+        return self.run.evaluations[self.iteration]
+
+
+Picks = tuple[Pick, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What there is to compare.
+
+    Attributes:
+        arms: in the order of the tables; the first method is the one others are compared with.
+        runs: those with an evaluation.
+        notes: what is missing or damaged, one sentence each.
+    """
+
+    arms: tuple[Arm, ...]
+    runs: tuple[TrainedRun, ...]
+    notes: tuple[str, ...]
+
+    def of(self, arm: Arm) -> tuple[TrainedRun, ...]:
+        return tuple(run for run in self.runs if run.id.arm == arm)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One evaluation of each run that has come far enough.
+
+    Attributes:
+        name: the choice in words, e.g. "at iteration 60".
+        picks: by arm, each arm's in order of seeds.
+        notes: which runs are left out.
+    """
+
+    name: str
+    picks: Mapping[Arm, Picks]
+    notes: tuple[str, ...]
+
+
+def find_runs(
+    out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
+) -> tuple[RunId, ...]:
+    """The runs that lie in `out`, in the order of `methods`, else of names; empty selects all.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not out.is_dir():
+        raise UserError(f"no folder {out}; give the one that `declutch compare` trained in")
+    found = [run for path in out.iterdir() if path.is_dir() and (run := RunId.parse(path.name))]
+    chosen = [
+        run
+        for run in found
+        if (not methods or run.arm.method in methods)
+        and (not gcd or run.arm.has_gcd in gcd)
+        and (not seeds or run.seed in seeds)
+    ]
+    if not chosen:
+        raise UserError(
+            f"{out} holds no such run; the folders of runs are named METHOD_sSEED or "
+            "METHOD+gcd_sSEED"
+        )
+    order = list(methods) or sorted({run.arm.method for run in chosen})
+    return tuple(sorted(chosen, key=lambda run: (order.index(run.arm.method), run)))
+
+
+def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
+    """Read what there is of the runs `ids` in `out`.
+
+    Raises:
+        UserError: evaluations that cannot stand in one table.
+    """
+    notes: list[str] = []
+    runs = []
+    for run_id in sorted(ids, key=lambda run: run.seed):
+        folder = out / str(run_id)
+        damaged: list[str] = []
+        named = by_iteration(read_evaluations(folder / "evals", damaged))
+        notes += [f"{run_id}: {note}" for note in damaged]
+        if not named:
+            notes.append(f"{run_id} has no evaluation yet.")
+            continue
+        results = {
+            iteration: replace(result, policy=f"{run_id} at iteration {iteration}")
+            for iteration, result in named.items()
+        }
+        runs.append(TrainedRun(run_id, results, read_metrics(folder / "metrics.jsonl", [])))
+    if runs:
+        check_poolable([result for run in runs for result in run.evaluations.values()])
+    return Comparison(tuple(dict.fromkeys(run.arm for run in ids)), tuple(runs), tuple(notes))
+
+
+def at_iteration(comparison: Comparison, iteration: int | None = None) -> Selection:
+    """The evaluations of one iteration.
+
+    Args:
+        iteration: None takes the last that all runs have that were evaluated after training began.
+    Raises:
+        UserError: no run was evaluated then.
+    """
+    trained = _trained(comparison)
+    if iteration is None:
+        common = set.intersection(*(set(run.evaluations) for run in trained)) if trained else set()
+        iteration = max(common, default=0)
+    elif not any(iteration in run.evaluations for run in comparison.runs):
+        known = sorted({key for run in comparison.runs for key in run.evaluations})
+        raise UserError(
+            f"no run was evaluated at iteration {iteration}; there are {', '.join(map(str, known))}"
+        )
+    picks = picks_at(trained, iteration)
+    return _select(comparison, f"at iteration {iteration}", picks)
+
+
+def at_equal_time(comparison: Comparison) -> Selection:
+    """Each run's last evaluation within the training time of the shortest of them."""
+    trained = _trained(comparison)
+    budget = min((max(run.seconds.values()) for run in trained), default=0.0)
+    last = {run: _last_within(run, budget) for run in trained}
+    picks = [Pick(run, iteration) for run, iteration in last.items() if iteration is not None]
+    return _select(comparison, f"after at most {budget:.0f} s of training", picks)
+
+
+@lru_cache(maxsize=None)
+def success_rows(picks: Picks) -> dict[tuple[str, str], Row]:
+    """(level, kind) -> row, the runs pooled."""
+    return {(row.level, row.kind): row for row in summarise(*(pick.result for pick in picks))}
+
+
+def picks_at(runs: Sequence[TrainedRun], iteration: int) -> Picks:
+    """The evaluations of one iteration, of the runs that have it."""
+    return tuple(Pick(run, iteration) for run in runs if iteration in run.evaluations)
+
+
+def distinct_starts(runs: Sequence[TrainedRun]) -> Picks:
+    """The cold starts of the runs; those that played all games alike are one."""
+    starts: list[Pick] = []
+    for start in picks_at(runs, 0):
+        if all(start.result.games != other.result.games for other in starts):
+            starts.append(start)
+    return tuple(starts)
+
+
+def training_seconds(row: Metrics) -> float:
+    """Seconds of an iteration without its evaluation."""
+    return (row.get("time/iteration") or 0.0) - (row.get("time/eval") or 0.0)
+
+
+def _trained(comparison: Comparison) -> list[TrainedRun]:
+    return [run for run in comparison.runs if max(run.evaluations) > 0]
+
+
+def _last_within(run: TrainedRun, budget: float) -> int | None:
+    spent = run.seconds
+    return max((i for i in run.evaluations if spent.get(i, math.inf) <= budget), default=None)
+
+
+def _select(comparison: Comparison, name: str, picks: Sequence[Pick]) -> Selection:
+    chosen = {pick.run for pick in picks}
+    missing = [str(run.id) for run in comparison.runs if run not in chosen]
+    notes = (f"Not evaluated {name}: {', '.join(missing)}.",) if missing else ()
+    by_arm = {
+        arm: tuple(pick for pick in picks if pick.run.id.arm == arm) for arm in comparison.arms
+    }
+    return Selection(name, by_arm, notes)
