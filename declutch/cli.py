@@ -24,7 +24,7 @@ app = typer.Typer(
 games_app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games.")
 app.add_typer(games_app, name="games")
 
-LIST_OPTIONS = ("--levels", "--seeds", "--split")
+LIST_OPTIONS = ("--levels", "--seeds", "--split", "--methods", "--gcd")
 
 console = Console()
 errors = Console(stderr=True)
@@ -215,6 +215,63 @@ def eval_command(
     if out is not None:
         save_result(result, out)
         console.print(f"written to {out}")
+
+
+@app.command("compare")
+def compare_command(
+    out: Annotated[
+        Path, typer.Argument(help="Folder of the runs, METHOD[+gcd]_sSEED, and tables.")
+    ],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--methods",
+            help="Algorithm types, or YAML files laid over --config; the first is what the others "
+            "are compared with.",
+        ),
+    ] = None,
+    gcd: Annotated[
+        list[str] | None,
+        typer.Option("--gcd", help="off, on or both; as configured if left out."),
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seeds", min=0, help="Training seeds; 0 1 2 if left out.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs trained at once.")] = 1,
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="Compare this one; else the last that all runs have.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Train nothing: tables of what lies in OUT so far.")
+    ] = False,
+) -> None:
+    """Train methods with and without GCD over seeds from one cold start, and compare them.
+
+    The same command again goes on where it stopped; runs that are complete are not repeated.
+    """
+    from declutch.compare import command
+    from declutch.compare.grid import find_runs, parse_gcd
+    from declutch.config import read_yaml
+
+    enabled = parse_gcd(gcd or [])
+    if show:
+        names = [Path(name).stem for name in methods or []]
+        command.show_tables(out, find_runs(out, names, enabled, seeds or []), iteration, console)
+        return
+    base = read_yaml(config) if config else {}
+    chosen = methods or [_load(config, None).algorithm.type]
+    grid = command.make_grid(out, base, chosen, enabled, seeds or [0, 1, 2], overrides or [])
+    if dry_run:
+        command.show_plan(grid, console)
+        return
+    failures = command.train_grid(grid, workers, console)
+    command.show_tables(out, [run.id for run in grid.runs], iteration, console)
+    command.show_failures(failures, out, console)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command("report")

@@ -14,6 +14,10 @@ ROOMS = {
     "judge": {"envs", "agent", "rollout", "policy", "streams"},
     "credit": set(),
     "learner": set(),
+    "compare": {
+        *("learner", "report", "results", "summary", "stats", "tables", "progress"),
+        *("run_folder", "stages", "suites"),
+    },
     "report": {"results", "summary", "stats", "tables", "behaviour", "metrics"},
 }
 FOUNDATION_MAY_USE: dict[str, set[str]] = {

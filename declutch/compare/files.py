@@ -18,17 +18,23 @@ CSV_COLUMNS = (
     *("iteration", "mean", "low", "high", "n"),
 )
 ALL = "all"
+WIDE = 120
+"""Terminal columns that the widest table needs."""
 STYLES = {"up": "green", "down": "red"}
 
 
-def terminal_table(sheet: Sheet) -> Table:
-    """The sheet for a terminal; notes are the caption."""
+def terminal_table(sheet: Sheet, width: int) -> Table:
+    """The sheet for a terminal of `width` columns; on a narrow one intervals take a second line."""
+    is_wide = width >= WIDE
     first, *columns = sheet.columns
-    table = make_table(f"{sheet.title}\n{sheet.header}", first)
+    table = make_table(f"{sheet.title}\n{sheet.header}", first, padding=1 if is_wide else 0)
     for column in columns:
-        table.add_column(column, justify="right")
+        heading = column if is_wide else column.replace(" ", "\n", 1)
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in sheet.rows:
-        table.add_row(*(Text(cell.text, style=STYLES.get(cell.tone, "")) for cell in row))
+        texts = [cell.text if is_wide else _folded(cell.text) for cell in row]
+        styles = [STYLES.get(cell.tone, "") for cell in row]
+        table.add_row(*(Text(text, style=style) for text, style in zip(texts, styles, strict=True)))
     table.caption = "\n".join(sheet.notes) or None
     table.caption_justify = "left"
     return table
@@ -56,6 +62,12 @@ def csv_text(comparison: Comparison) -> str:
                 writer.writerows(_csv_rows([*name, str(pick.run.id.seed)], (pick,)))
             writer.writerows(_csv_rows([*name, ALL], picks))
     return text.getvalue()
+
+
+def _folded(text: str) -> str:
+    for mark in ("[", "(", "− "):
+        text = text.replace(f" {mark}", f"\n{mark}")
+    return text
 
 
 def _csv_rows(name: Sequence[str], picks: Picks) -> list[list[str]]:

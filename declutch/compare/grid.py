@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def plan_grid(
     gcd: Sequence[bool],
     seeds: Sequence[int],
     overrides: Sequence[str],
+    model: str,
 ) -> tuple[PlannedRun, ...]:
     """Every method with and without GCD for every seed, seed by seed.
 
@@ -78,6 +79,7 @@ def plan_grid(
         methods: algorithm types, or YAML files laid over `base`.
         gcd: values of gcd.enabled; empty leaves each method its own.
         overrides: "section.key=value" items that win over `base` and the files.
+        model: where a run starts whose settings name no model.path.
     Raises:
         UserError: settings that no run can have, a run asked for twice, methods that would not be
             evaluated alike.
@@ -92,7 +94,10 @@ def plan_grid(
             if arm in arms:
                 raise UserError(f"--methods and --gcd ask for {arm} twice")
             arms[arm] = change_config(
-                config, threads=config.threads or 1, gcd={"enabled": enabled}
+                config,
+                threads=config.threads or 1,
+                model={"path": config.model.path or model},
+                gcd={"enabled": enabled},
             )
     _check_shared(arms)
     return tuple(
@@ -119,6 +124,42 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
         known = ALGORITHMS[kind].model_fields
         section = {key: value for key, value in section.items() if key in known}
     return path.stem if is_file else text, _lay_over({**base, "algorithm": section}, above)
+
+
+def find_runs(
+    out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
+) -> tuple[RunId, ...]:
+    """The runs that lie in `out`, in the order of `methods`, else of names; empty selects all.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not out.is_dir():
+        raise UserError(f"no folder {out}; give the one that `declutch compare` trained in")
+    found = [run for path in out.iterdir() if path.is_dir() and (run := RunId.parse(path.name))]
+    chosen = [
+        run
+        for run in found
+        if (not methods or run.arm.method in methods)
+        and (not gcd or run.arm.has_gcd in gcd)
+        and (not seeds or run.seed in seeds)
+    ]
+    if not chosen:
+        raise UserError(
+            f"{out} holds no such run; the folders of runs are named METHOD_sSEED or "
+            "METHOD+gcd_sSEED"
+        )
+    order = list(methods) or sorted({run.arm.method for run in chosen})
+    return tuple(sorted(chosen, key=lambda run: (order.index(run.arm.method), run)))
+
+
+def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
+    """Values of gcd.enabled from "off" and "on"."""
+    known = {"off": False, "on": True}
+    for word in words:
+        if word not in known:
+            raise UserError(f"--gcd {word!r} is neither off nor on")
+    return tuple(known[word] for word in words)
 
 
 def check_run(run: PlannedRun, folder: Path) -> None:
@@ -187,6 +228,7 @@ def _lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     result = dict(base)
     for key, value in above.items():
         below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[key] = _lay_over(below, value) if both else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _lay_over(below, value)
+        result[key] = value
     return result

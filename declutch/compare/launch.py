@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from declutch.compare.grid import PlannedRun
+from declutch.config import Config
 from declutch.errors import UserError
 from declutch.report.read import Metrics, read_metrics
 from declutch.run_folder import RunFolder
@@ -55,36 +56,35 @@ class _Child:
 
 
 def train_runs(
-    runs: Iterable[PlannedRun], out: Path, workers: int, view: View
+    runs: Iterable[PlannedRun], out: Path, workers: int, view: View, lock: int
 ) -> tuple[Failure, ...]:
     """Train every run in `out`, at most `workers` at once; a run that fails stops no other.
 
     An interrupt (Ctrl-C, SIGTERM) ends the processes; every run can be continued from its last
     checkpoint, and is, by training it again.
 
+    Args:
+        lock: of `hold_folder`.
     Returns:
         The runs that failed, in the order they did.
-    Raises:
-        UserError: another process trains in `out`.
     """
-    waiting, children, failures = deque(runs), list[_Child](), []
-    with _only_one(out) as lock, _terminated_like_interrupted():
+    waiting, children, failures = deque(runs), list[_Child](), list[Failure]()
+    with _terminated_like_interrupted():
         try:
             while waiting or children:
                 while waiting and len(children) < workers:
                     children.append(_start(waiting.popleft(), out, lock))
                     view.start(str(children[-1].run.id), children[-1].run.config.train.iterations)
                 _wait_a_little(children[0].process)
-                for child in list(children):
-                    # Asked before the metrics are read, so that the last ones are seen.
-                    status = child.process.poll()
+                # Asked before the metrics are read, so that the last ones are seen.
+                ended = [child for child in children if child.process.poll() is not None]
+                for child in children:
                     view.update(str(child.run.id), _rows(child.folder))
-                    if status is not None:
-                        children.remove(child)
-                        problem = _last_line(child.log, status) if status else ""
-                        view.finish(str(child.run.id), problem)
-                        if status:
-                            failures.append(Failure(str(child.run.id), problem))
+                for child in ended:
+                    children.remove(child)
+                    name, problem = str(child.run.id), _problem(child)
+                    view.finish(name, problem)
+                    failures += [Failure(name, problem)] if problem else []
         finally:
             _end([child.process for child in children])
     return tuple(failures)
@@ -96,15 +96,9 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
         folder.write_config(run.config)
     log = out / "logs" / f"{run.id}.log"
     log.parent.mkdir(exist_ok=True)
-    keep = run.config.train.keep_checkpoints
-    settings = [
-        f"threads={run.config.threads}",
-        f"train.keep_checkpoints={'null' if keep is None else keep}",
-    ]
-    command = [sys.executable, "-m", "declutch.cli", "train", str(folder.path), *settings]
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [*command, "--resume"],
+            training_command(run.config, folder.path),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -114,6 +108,16 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
             pass_fds=(lock,),
         )
     return _Child(run, folder.path, log, process)
+
+
+def training_command(config: Config, folder: Path) -> list[str]:
+    """The command that goes on with the run in `folder` under what may differ from its settings."""
+    keep = config.train.keep_checkpoints
+    return [
+        *(sys.executable, "-m", "declutch.cli", "train", str(folder), "--resume"),
+        f"threads={config.threads}",
+        f"train.keep_checkpoints={'null' if keep is None else keep}",
+    ]
 
 
 def _wait_a_little(process: subprocess.Popen[bytes]) -> None:
@@ -139,16 +143,26 @@ def _rows(folder: Path) -> Sequence[Metrics]:
     return read_metrics(path, []) if path.exists() else ()
 
 
-def _last_line(log: Path, status: int) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace").strip()
+def _problem(child: _Child) -> str:
+    """Why a process that has ended failed, "" where it did not."""
+    status = child.process.returncode
+    if status == 0:
+        return ""
     if status < 0:
         return f"ended by {signal.Signals(-status).name}"
+    text = child.log.read_text(encoding="utf-8", errors="replace").strip()
     return text.splitlines()[-1].strip() if text else f"exit status {status}"
 
 
 @contextmanager
-def _only_one(out: Path) -> Iterator[int]:
-    """Hold the folder's lock; its descriptor is inherited by the children."""
+def hold_folder(out: Path) -> Iterator[int]:
+    """Hold the lock of `out`, so that nobody else trains there.
+
+    Returns:
+        The lock's descriptor; whatever process inherits it holds the lock as well.
+    Raises:
+        UserError: somebody holds it.
+    """
     with (out / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

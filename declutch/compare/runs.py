@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from declutch.compare.grid import Arm, RunId
 from declutch.errors import UserError
 from declutch.report.read import Metrics, by_iteration, read_evaluations, read_metrics
 from declutch.results import EvalResult
+from declutch.stats import NOTHING, Estimate
 from declutch.summary import Row, check_poolable, summarise
 
 
@@ -85,33 +86,6 @@ class Selection:
     notes: tuple[str, ...]
 
 
-def find_runs(
-    out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
-) -> tuple[RunId, ...]:
-    """The runs that lie in `out`, in the order of `methods`, else of names; empty selects all.
-
-    Raises:
-        UserError: there are none.
-    """
-    if not out.is_dir():
-        raise UserError(f"no folder {out}; give the one that `declutch compare` trained in")
-    found = [run for path in out.iterdir() if path.is_dir() and (run := RunId.parse(path.name))]
-    chosen = [
-        run
-        for run in found
-        if (not methods or run.arm.method in methods)
-        and (not gcd or run.arm.has_gcd in gcd)
-        and (not seeds or run.seed in seeds)
-    ]
-    if not chosen:
-        raise UserError(
-            f"{out} holds no such run; the folders of runs are named METHOD_sSEED or "
-            "METHOD+gcd_sSEED"
-        )
-    order = list(methods) or sorted({run.arm.method for run in chosen})
-    return tuple(sorted(chosen, key=lambda run: (order.index(run.arm.method), run)))
-
-
 def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
     """Read what there is of the runs `ids` in `out`.
 
@@ -161,17 +135,28 @@ def at_iteration(comparison: Comparison, iteration: int | None = None) -> Select
 
 def at_equal_time(comparison: Comparison) -> Selection:
     """Each run's last evaluation within the training time of the shortest of them."""
-    trained = _trained(comparison)
-    budget = min((max(run.seconds.values()) for run in trained), default=0.0)
-    last = {run: _last_within(run, budget) for run in trained}
+    timed = [run for run in _trained(comparison) if run.metrics]
+    totals = {run: max(run.seconds.values()) for run in timed}
+    budget = min(totals.values(), default=0.0)
+    last = {run: _last_within(run, budget) for run in timed}
     picks = [Pick(run, iteration) for run, iteration in last.items() if iteration is not None]
-    return _select(comparison, f"after at most {budget:.0f} s of training", picks)
+    selection = _select(comparison, f"after at most {budget:.0f} s of training", picks)
+    shortest = [f"The shortest is {r.id}." for r, spent in totals.items() if spent == budget]
+    return replace(selection, notes=(*selection.notes, *shortest))
 
 
-@lru_cache(maxsize=None)
+@cache
 def success_rows(picks: Picks) -> dict[tuple[str, str], Row]:
-    """(level, kind) -> row, the runs pooled."""
+    """(level, kind) -> row, the runs pooled; {} where there are none."""
+    if not picks:
+        return {}
     return {(row.level, row.kind): row for row in summarise(*(pick.result for pick in picks))}
+
+
+def success_of(picks: Picks, level: str, kind: str = "") -> Estimate:
+    """Success of the runs pooled; nothing where they did not play the level."""
+    row = success_rows(picks).get((level, kind))
+    return row.success if row else NOTHING
 
 
 def picks_at(runs: Sequence[TrainedRun], iteration: int) -> Picks:

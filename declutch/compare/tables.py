@@ -16,6 +16,7 @@ from declutch.compare.runs import (
     at_iteration,
     distinct_starts,
     picks_at,
+    success_of,
     success_rows,
     training_seconds,
 )
@@ -102,11 +103,10 @@ def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
     """Success by task type, an arm a column."""
     columns = [*start_rows(comparison), *((str(a), p) for a, p in selection.picks.items())]
-    tables = [success_rows(picks) if picks else {} for _, picks in columns]
-    keys = list(dict.fromkeys(key for table in tables for key in table))
+    keys = dict.fromkeys(key for _, picks in columns for key in success_rows(picks))
     rows = []
     for level, kind in keys:
-        found = [table[level, kind].success if (level, kind) in table else NOTHING for table in tables]
+        found = [success_of(picks, level, kind) for _, picks in columns]
         cells = [f"{level} {kind}" if kind else level, str(max(one.n for one in found))]
         rows.append(_plain([*cells, *(format_success(one) for one in found)]))
     return Sheet(
@@ -170,9 +170,9 @@ def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sh
 def describe(comparison: Comparison) -> str:
     """One line: how everything was evaluated, and the games of each level."""
     results = [result for run in comparison.runs for result in run.evaluations.values()]
-    first = comparison.runs[0]
-    rows = success_rows((Pick(first, max(first.evaluations)),))
-    games = ", ".join(f"{lv} {row.success.n}" for (lv, kind), row in rows.items() if not kind)
+    last = Pick(comparison.runs[0], max(comparison.runs[0].evaluations))
+    counts = {level: success_of((last,), level).n for level in levels_of(comparison)}
+    games = ", ".join(f"{level} {n}" for level, n in counts.items() if level != MEAN_LEVEL)
     return f"{describe_setting(results)} · n = games ({games}) × training seeds"
 
 
@@ -242,8 +242,7 @@ def _difference_row(contrast: Contrast, levels: Sequence[str]) -> tuple[Cell, ..
 
 
 def _success_row(name: str, picks: Picks, levels: Sequence[str]) -> tuple[Cell, ...]:
-    rows = success_rows(picks) if picks else {}
-    found = {lv: rows[lv, ""].success if (lv, "") in rows else NOTHING for lv in levels}
+    found = {level: success_of(picks, level) for level in levels}
     iterations = sorted({pick.iteration for pick in picks})
     return _plain(
         [
@@ -267,8 +266,7 @@ def _curves(
     for name, runs in named:
         points = [picks_at(runs, iteration) for iteration in iterations]
         for level in levels:
-            tables = [success_rows(picks) if picks else {} for picks in points]
-            found = [table[level, ""].success if (level, "") in table else NOTHING for table in tables]
+            found = [success_of(picks, level) for picks in points]
             rows.append(_plain([name, level, *(format_percent(one.mean) for one in found)]))
     return Sheet(
         title=title,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -26,9 +22,18 @@ from declutch.report.sections import (
     phases_section,
     score_cards,
 )
+from declutch.report.shell import asset, render_shell
 
 PAGE_NAME = "report.html"
 SCRIPTS = ("charts.js", "browser.js", "page.js")
+LINKS = {
+    "results": "Results",
+    "curves": "Curves",
+    "behaviour": "Behaviour",
+    "time": "Time",
+    "episodes": "Episodes",
+    "settings": "Settings",
+}
 
 
 def build_report(run_dir: Path) -> Path:
@@ -61,12 +66,7 @@ def build_report(run_dir: Path) -> Path:
 def render_page(data: RunData, episodes: Episodes) -> str:
     """The whole page; everything that comes from the run is escaped or inert."""
     comparison = compare(data)
-    script = "\n".join(_asset(name) for name in SCRIPTS)
-    return Template(_asset("page.html")).substitute(
-        title=escape(f"{data.name} · declutch"),
-        script_hash=_script_hash(script),
-        style=_asset("report.css"),
-        header=header_section(data),
+    main = Template(asset("page.html")).substitute(
         notes=notes_section([*data.notes, *episodes.notes]),
         cards=score_cards(data, comparison),
         comparison=comparison_section(comparison),
@@ -74,31 +74,19 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         phases=phases_section(data),
         episode_count=escape(_episode_count(episodes)),
         config=config_section(data),
-        data=inert_json(
-            {"charts": chart_data(data, comparison), "episodes": _episode_index(episodes)}
-        ),
+    )
+    return render_shell(
+        title=f"{data.name} · declutch",
+        header=header_section(data),
+        links=LINKS,
+        main=main,
+        data={"charts": chart_data(data, comparison), "episodes": _episode_index(episodes)},
+        scripts=SCRIPTS,
         chunks="\n".join(
             f'<script type="text/plain" id="chunk-{chunk.iteration}">{chunk.encoded}</script>'
             for chunk in episodes.chunks
         ),
-        script=script,
     )
-
-
-def inert_json(data: Any) -> str:
-    """JSON that cannot end the script element that carries it."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _asset(name: str) -> str:
-    folder = resources.files("declutch.report") / "static"
-    return (folder / name).read_text(encoding="utf-8")
-
-
-def _script_hash(script: str) -> str:
-    # The page's policy names its one script by hash, so nothing injected could ever run.
-    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
 def _episode_count(episodes: Episodes) -> str:

@@ -124,7 +124,7 @@ def comparison_section(comparison: Comparison) -> str:
     ]
     warnings = [*comparison.problems, *_env_errors(policies)]
     lines = "".join(f'<p class="caption warn">{escape(line)}</p>' for line in warnings)
-    return _table(headings, body) + lines
+    return table_html(headings, body) + lines
 
 
 def behaviour_section(comparison: Comparison) -> str:
@@ -141,7 +141,7 @@ def behaviour_section(comparison: Comparison) -> str:
         for policy in comparison.policies:
             if (level, "") in policy.rows:
                 body.extend(_behaviour_rows(policy.name, policy.rows[level, ""]))
-    return _table(headings, body)
+    return table_html(headings, body)
 
 
 def phases_section(data: RunData) -> str:
@@ -165,7 +165,7 @@ def phases_section(data: RunData) -> str:
             "of an iteration without evaluation and saving; the judge samples' part of the update "
             "comes on top.</p>"
         )
-    return _table(["phase", "mean seconds", "share"], body) + note
+    return table_html(["phase", "mean seconds", "share"], body) + note
 
 
 def config_section(data: RunData) -> str:
@@ -319,10 +319,13 @@ def _result_html(result: EvalResult) -> str:
         count = f'</th><td class="num">{row.success.n}</td>'
         timed_out = f'<td class="num">{format_percent(row.timed_out)}%</td></tr>'
         body.append(name + count + _estimate_cell(row.success) + timed_out)
-    return f'<p class="caption">{escape(describe_header([result]))}</p>' + _table(headings, body)
+    return f'<p class="caption">{escape(describe_header([result]))}</p>' + table_html(
+        headings, body
+    )
 
 
-def _table(headings: Sequence[str], body: Sequence[str]) -> str:
+def table_html(headings: Sequence[str], body: Sequence[str]) -> str:
+    """A table from plain headings and rows of HTML; it scrolls where the screen is narrow."""
     first, *rest = headings
     head = f"<th>{escape(first)}</th>" + "".join(
         f'<th class="num">{escape(heading)}</th>' for heading in rest

@@ -107,14 +107,15 @@ function yRange(spec) {
 }
 
 /**
- * Lines over iterations. spec: title, note, series [{name, color, x, y, low, high, marks}],
+ * Lines over iterations. spec: title, note, series [{name, color, x, y, low, high, marks, dash}],
  * format, min, max, log, smooth.
  */
 function lineChart(host, spec) {
   const plot = html("div", { class: "plot" });
   const legend = html("div", { class: "legend" });
   if (spec.series.length > 1) for (const s of spec.series) {
-    legend.append(html("span", {}, html("i", { style: `background:${s.color}` }), document.createTextNode(s.name)));
+    const ink = s.dash ? `repeating-linear-gradient(90deg,${s.color} 0 4px,transparent 4px 6px)` : s.color;
+    legend.append(html("span", {}, html("i", { style: `background:${ink}` }), document.createTextNode(s.name)));
   }
   const figure = html("figure", {}, html("figcaption", { text: spec.title }, spec.note ? html("small", { text: spec.note }) : null), legend, plot);
   host.append(figure);
@@ -148,7 +149,7 @@ function drawSeries(drawing, series, spec, px, py) {
   const isSmooth = spec.smooth && series.x.length > 2 * MOVING_WINDOW;
   if (series.low) drawing.append(svg("path", { d: bandOf(series, px, py), style: `fill:${series.color};fill-opacity:.13` }));
   const line = (values, width, opacity) => drawing.append(svg("path", { d: pathOf(series.x, values, px, py),
-    style: `fill:none;stroke:${series.color};stroke-width:${width};stroke-opacity:${opacity};stroke-linejoin:round;stroke-linecap:round` }));
+    style: `fill:none;stroke:${series.color};stroke-width:${width};stroke-opacity:${opacity};stroke-linejoin:round;stroke-linecap:round`, "stroke-dasharray": series.dash }));
   if (isSmooth) line(y, 1, 0.3);
   line(isSmooth ? movingMean(y, MOVING_WINDOW) : y, 2, 1);
   if (series.marks || series.x.length === 1) series.x.forEach((x, i) => {

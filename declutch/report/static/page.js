@@ -65,15 +65,4 @@
   if (phases.length) stackedChart(document.getElementById("phases"), { title: "Seconds per iteration", note: "phases stacked", x: iterations, series: phases });
 
   episodeBrowser(document.getElementById("browser"), data.episodes);
-
-  document.getElementById("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = isDark ? "light" : "dark";
-  });
-  const links = [...document.querySelectorAll("nav a")];
-  const spy = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) for (const link of links) link.classList.toggle("here", link.hash === `#${entry.target.id}`);
-  }, { rootMargin: "-30% 0px -65% 0px" });
-  document.querySelectorAll("section").forEach((section) => spy.observe(section));
 })();

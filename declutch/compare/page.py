@@ -1,0 +1,94 @@
+"""The comparison as one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from string import Template
+from typing import Any
+
+from declutch.compare.runs import Comparison, TrainedRun, picks_at, success_of
+from declutch.compare.tables import Sheet, describe, levels_of
+from declutch.report.curves import shorten
+from declutch.report.sections import notes_section, table_html
+from declutch.report.shell import asset, render_shell
+
+SCRIPTS = ("charts.js", "compare.js")
+LINKS = {
+    "results": "Results",
+    "in-time": "Equal time",
+    "curves": "Curves",
+    "time": "Time",
+    "details": "Details",
+}
+
+
+def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]) -> str:
+    """The whole page.
+
+    Args:
+        name: of the comparison.
+        sheets: those of `all_sheets`, in its order.
+    """
+    parts = [sheet_html(sheet) for sheet in sheets]
+    main = Template(asset("compare.html")).substitute(
+        notes=notes_section(comparison.notes),
+        equal="".join(parts[:2]),
+        in_time="".join(parts[2:4]),
+        curves=parts[4],
+        phases=parts[5],
+        details="".join(parts[6:]),
+    )
+    header = (
+        f'<p class="kicker">declutch comparison</p><h1>{escape(name)}</h1>'
+        f'<p class="method">{escape(", ".join(map(str, comparison.arms)))} · '
+        f"{escape(describe(comparison))}</p>"
+    )
+    return render_shell(
+        title=f"{name} · declutch",
+        header=header,
+        links=LINKS,
+        main=main,
+        data=chart_data(comparison),
+        scripts=SCRIPTS,
+    )
+
+
+def sheet_html(sheet: Sheet) -> str:
+    """A sheet with its header above and its notes below."""
+    body = []
+    for first, *cells in sheet.rows:
+        values = "".join(f'<td class="num {cell.tone}">{escape(cell.text)}</td>' for cell in cells)
+        body.append(f"<tr><th>{escape(first.text)}</th>{values}</tr>")
+    notes = "".join(f'<p class="caption warn">{escape(note)}</p>' for note in sheet.notes)
+    return (
+        f'<h3 class="group">{escape(sheet.title)}</h3>'
+        f'<p class="caption">{escape(sheet.header)}</p>{table_html(sheet.columns, body)}{notes}'
+    )
+
+
+def chart_data(comparison: Comparison) -> dict[str, Any]:
+    """Per level the curve of each arm.
+
+    Returns:
+        {"arms": [...], "levels": {level: [{"name", "gcd", "points": [[iteration, mean, low, high,
+        n], ...]}, ...]}}; numbers have five significant digits.
+    """
+    levels: dict[str, list[dict[str, Any]]] = {}
+    for level in levels_of(comparison):
+        for arm in comparison.arms:
+            points = _curve(comparison.of(arm), level)
+            if points:
+                curve = {"name": str(arm), "gcd": arm.has_gcd, "points": points}
+                levels.setdefault(level, []).append(curve)
+    return {"arms": [str(arm) for arm in comparison.arms], "levels": levels}
+
+
+def _curve(runs: Sequence[TrainedRun], level: str) -> list[list[float | None]]:
+    points = []
+    for iteration in sorted({key for run in runs for key in run.evaluations}):
+        one = success_of(picks_at(runs, iteration), level)
+        if one.n:
+            shares = [shorten(share) for share in (one.mean, one.low, one.high)]
+            points.append([iteration, *shares, one.n])
+    return points

@@ -1,0 +1,62 @@
+"""What every page is made in: one file with its style, its data and its one script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Any
+
+
+def render_shell(
+    *,
+    title: str,
+    header: str,
+    links: Mapping[str, str],
+    main: str,
+    data: Any,
+    scripts: Sequence[str],
+    chunks: str = "",
+) -> str:
+    """A self-contained page; whatever in it is not ours has been escaped before.
+
+    Args:
+        title: plain text.
+        header, main, chunks: HTML.
+        links: id of a section -> its name in the navigation.
+        data: what JSON can hold; the scripts find it in the element "data".
+        scripts: names of script assets, in order.
+    """
+    script = "\n".join(asset(name) for name in (*scripts, "shell.js"))
+    return Template(asset("shell.html")).substitute(
+        title=escape(title),
+        script_hash=_script_hash(script),
+        style=asset("report.css"),
+        header=header,
+        links="".join(f'<a href="#{key}">{escape(name)}</a>' for key, name in links.items()),
+        main=main,
+        data=inert_json(data),
+        chunks=chunks,
+        script=script,
+    )
+
+
+def inert_json(data: Any) -> str:
+    """JSON that cannot end the script element that carries it."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def asset(name: str) -> str:
+    """The text of a file that pages are made of."""
+    folder = resources.files("declutch.report") / "static"
+    return (folder / name).read_text(encoding="utf-8")
+
+
+def _script_hash(script: str) -> str:
+    # The page's policy names its one script by hash, so nothing injected could ever run.
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
