@@ -258,12 +258,13 @@ def compare_command(
 
     enabled = parse_gcd(gcd or [])
     if show:
-        names = [Path(name).stem for name in methods or []]
-        command.show_tables(out, find_runs(out, names, enabled, seeds or []), iteration, console)
+        stems = [Path(name).stem for name in methods or []]
+        command.show_tables(out, find_runs(out, stems, enabled, seeds or []), iteration, console)
         return
-    base = read_yaml(config) if config else {}
-    chosen = methods or [_load(config, None).algorithm.type]
-    grid = command.make_grid(out, base, chosen, enabled, seeds or [0, 1, 2], overrides or [])
+    base = _load(config, None)
+    data = read_yaml(config) if config else {}
+    names = methods or [base.algorithm.type]
+    grid = command.make_grid(out, data, names, enabled, seeds or [0, 1, 2], overrides or [])
     if dry_run:
         command.show_plan(grid, console)
         return

@@ -188,8 +188,8 @@ def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> No
     if difference is not None:
         key, there, here = difference
         raise UserError(
-            f"{path} says {key}={there}, but {key}={here} is asked for: give another folder, or "
-            "delete this one"
+            f"{path} says {key}={json.dumps(there)}, but {key}={json.dumps(here)} is asked for: "
+            "give another folder, or delete this one"
         )
 
 

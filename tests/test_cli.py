@@ -15,6 +15,7 @@ COMMANDS = (
     "sft",
     "train",
     "eval",
+    "compare",
     "report",
     "doctor",
     "play",
@@ -61,6 +62,9 @@ def test_it_starts_without_loading_the_model_libraries() -> None:
         (("eval", "expert", "--config", "/none.yaml"), ["/none.yaml"]),
         (("report", "/none"), ["/none"]),
         (("train", "/proc/none"), ["/proc/none"]),
+        (("compare", "/proc/none", "--methods", "grop"), ["grop", "did you mean 'grpo'"]),
+        (("compare", "/none", "--show"), ["/none"]),
+        (("compare", "/none", "--gcd", "maybe"), ["maybe"]),
     ],
 )
 def test_errors_are_one_message_and_status_2(

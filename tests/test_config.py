@@ -7,7 +7,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import Config, dump_config, load_config, parse_config
+from declutch.config import (
+    Config,
+    change_config,
+    dump_config,
+    first_difference,
+    load_config,
+    parse_config,
+)
 from declutch.errors import UserError
 
 
@@ -59,6 +66,18 @@ def test_a_missing_or_broken_file_is_one_message(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=r"bad\.yaml"):
             load_config(path)
+
+
+def test_the_first_difference_is_named_with_both_values() -> None:
+    one = load_config(None, ["optimizer.lr=1", "train.iterations=2", "threads=3"])
+    other = change_config(one, threads=4, train={"iterations": 5})
+    assert first_difference(one, one) is None
+    assert first_difference(one, other) == ("threads", 3, 4)
+    assert first_difference(one, other, ignored=("threads",)) == ("train.iterations", 2, 5)
+    assert (other.optimizer.lr, other.train.group_size) == (1, one.train.group_size)
+    gigpo = load_config(None, ["algorithm.type=gigpo"])
+    ignored = ("algorithm.type", "algorithm.std_norm", "algorithm.mode")
+    assert first_difference(Config(), gigpo, ignored) == ("algorithm.gamma", None, 0.95)
 
 
 KEYS = st.sampled_from(

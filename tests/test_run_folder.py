@@ -7,7 +7,7 @@ import pytest
 
 from declutch.config import load_config
 from declutch.errors import UserError
-from declutch.run_folder import RunFolder, write_atomically
+from declutch.run_folder import RunFolder, claim, write_atomically
 
 
 def write_metrics(run: RunFolder, count: int) -> None:
@@ -54,6 +54,16 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     config = load_config(None, ["seed=4"])
     run.write_config(config)
     assert run.read_config() == config
+
+
+def test_a_claim_is_for_one_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "made.yaml"
+    claim(path, load_config(None, ["seed=4"]))
+    written = path.read_bytes()
+    claim(path, load_config(None, ["seed=4", "threads=2"]), ignored=("threads",))
+    assert path.read_bytes() == written
+    with pytest.raises(UserError, match=r"made\.yaml says threads=null, but threads=2"):
+        claim(path, load_config(None, ["seed=4", "threads=2"]))
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,12 +118,13 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
     path = Path(text)
     is_file = path.suffix in (".yaml", ".yml")
     above = read_yaml(path) if is_file else {"algorithm": {"type": text}}
-    section = dict(base.get("algorithm") or {})
-    kind = (above.get("algorithm") or {}).get("type", section.get("type", "grpo"))
-    if kind in ALGORITHMS:
-        known = ALGORITHMS[kind].model_fields
-        section = {key: value for key, value in section.items() if key in known}
-    return path.stem if is_file else text, _lay_over({**base, "algorithm": section}, above)
+    given, wanted = base.get("algorithm"), above.get("algorithm")
+    if isinstance(given, Mapping) and isinstance(wanted, Mapping):
+        algorithm = ALGORITHMS.get(str(wanted.get("type", given.get("type", "grpo"))))
+        if algorithm is not None:
+            known = {key: value for key, value in given.items() if key in algorithm.model_fields}
+            base = {**base, "algorithm": known}
+    return path.stem if is_file else text, _lay_over(base, above)
 
 
 def find_runs(
@@ -171,8 +172,8 @@ def check_run(run: PlannedRun, folder: Path) -> None:
     path = folder / "config.yaml"
     if not path.exists():
         return
-    model = Path((read_yaml(path).get("model") or {}).get("path") or "")
-    is_same = model.resolve() == Path(run.config.model.path).resolve()
+    model = parse_config(read_yaml(path), str(path)).model.path
+    is_same = Path(model).resolve() == Path(run.config.model.path).resolve()
     # The same folder may be named from elsewhere.
     check_claim(path, run.config, (*FREE_KEYS, "model.path") if is_same else FREE_KEYS)
 

@@ -81,7 +81,7 @@ def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
     return Sheet(
         title=f"Success {selection.name}, % [95% interval]",
         header=describe(comparison),
-        columns=("policy", *levels, "games × seeds", "iteration"),
+        columns=("policy", *levels, "games × seeds", "it."),
         rows=tuple(rows),
         notes=selection.notes,
     )
