@@ -110,7 +110,7 @@ def describe_setting(runs: Sequence[EvalResult]) -> str:
     parts = [
         f"protocol {first.protocol}" if first.protocol else "no cold start",
         f"temperature {format_number(first.temperature)}",
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds)) or DASH}",
+        f"evaluation seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds)) or DASH}",
     ]
     if first.max_steps is not None:
         parts.append(f"at most {first.max_steps} steps")

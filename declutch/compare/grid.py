@@ -169,13 +169,18 @@ def check_run(run: PlannedRun, folder: Path) -> None:
     Raises:
         UserError: its configuration differs; the message names the first key and both values.
     """
-    path = folder / "config.yaml"
-    if not path.exists():
+    if not has_begun(folder):
         return
+    path = folder / "config.yaml"
     model = parse_config(read_yaml(path), str(path)).model.path
     is_same = Path(model).resolve() == Path(run.config.model.path).resolve()
     # The same folder may be named from elsewhere.
     check_claim(path, run.config, (*FREE_KEYS, "model.path") if is_same else FREE_KEYS)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has anything on record; one that failed before that is started anew."""
+    return (folder / "evals").exists() or (folder / "metrics.jsonl").exists()
 
 
 def iterations_done(folder: Path) -> int:
@@ -196,7 +201,7 @@ def describe_state(run: PlannedRun, folder: Path) -> str:
     """What is there of a run, in words."""
     if is_complete(run, folder):
         return "complete"
-    if not (folder / "config.yaml").exists():
+    if not has_begun(folder):
         return "new"
     last = latest_checkpoint(folder)
     start = int(last.name.rpartition("-")[2]) if last else 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from declutch.compare.grid import PlannedRun
+from declutch.compare.grid import PlannedRun, has_begun
 from declutch.config import Config
 from declutch.errors import UserError
 from declutch.report.read import Metrics, read_metrics
@@ -92,7 +92,7 @@ def train_runs(
 
 def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
     folder = RunFolder(out / str(run.id))
-    if not folder.has_started():
+    if not has_begun(folder.path):
         folder.write_config(run.config)
     log = out / "logs" / f"{run.id}.log"
     log.parent.mkdir(exist_ok=True)
@@ -151,7 +151,8 @@ def _problem(child: _Child) -> str:
     if status < 0:
         return f"ended by {signal.Signals(-status).name}"
     text = child.log.read_text(encoding="utf-8", errors="replace").strip()
-    return text.splitlines()[-1].strip() if text else f"exit status {status}"
+    last = text.splitlines()[-1].strip().removeprefix("error: ") if text else ""
+    return last or f"exit status {status}"
 
 
 @contextmanager

@@ -173,7 +173,8 @@ def describe(comparison: Comparison) -> str:
     last = Pick(comparison.runs[0], max(comparison.runs[0].evaluations))
     counts = {level: success_of((last,), level).n for level in levels_of(comparison)}
     games = ", ".join(f"{level} {n}" for level, n in counts.items() if level != MEAN_LEVEL)
-    return f"{describe_setting(results)} · n = games ({games}) × training seeds"
+    seeds = ", ".join(map(str, sorted({run.id.seed for run in comparison.runs})))
+    return f"{describe_setting(results)} · n = games ({games}) × training seeds ({seeds})"
 
 
 def levels_of(comparison: Comparison) -> tuple[str, ...]:

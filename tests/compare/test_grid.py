@@ -119,13 +119,18 @@ def test_a_run_of_other_settings_is_refused_by_its_first_key(
 ) -> None:
     (wanted,) = plan(["grpo"])
     other = change_config(wanted.config, optimizer={"lr": 0.5}, train={"iterations": 3})
-    run_writer(tmp_path / "grpo_s0", {}, config=other)
+    run_writer(tmp_path / "grpo_s0", {}, (1.0,), other)
+    base = {**BASE, "model": {"path": "out/cold_start"}}
     with pytest.raises(UserError) as error:
-        make_grid(tmp_path, {**BASE, "model": {"path": "out/cold_start"}}, ["grpo"], (), [0], [])
+        make_grid(tmp_path, base, ["grpo"], (), [0], [])
     text = str(error.value)
     assert "optimizer.lr=0.5, but optimizer.lr=1e-06 is asked for" in text
     assert str(tmp_path / "grpo_s0") in text
     assert "iterations" not in text
+    # A run that failed before anything was on record may be another one.
+    (tmp_path / "grpo_s0" / "metrics.jsonl").unlink()
+    (run,) = make_grid(tmp_path, base, ["grpo"], (), [0], []).waiting
+    assert describe_state(run, tmp_path / "grpo_s0") == "new"
 
 
 def test_threads_kept_checkpoints_and_another_name_of_the_model_are_no_conflict(

@@ -22,7 +22,6 @@ from declutch.compare.command import make_grid, show_failures, show_plan, train_
 from declutch.compare.grid import PlannedRun, plan_grid
 from declutch.compare.launch import Failure, hold_folder, train_runs
 from declutch.compare.view import GridView
-from declutch.config import change_config
 from declutch.errors import UserError
 from declutch.progress import TrainView
 from declutch.report.read import Metrics
@@ -44,7 +43,8 @@ class Watcher:
         self._tell("start", name)
 
     def update(self, name: str, rows: Sequence[Metrics]) -> None:
-        self._tell("update", name) if rows else None
+        if rows:
+            self._tell("update", name)
 
     def finish(self, name: str, problem: str) -> None:
         self.problems[name] = problem
@@ -237,7 +237,7 @@ def test_a_grid_from_nothing_killed_and_continued(
     assert {path: path.stat().st_mtime_ns for path in (out / "cold_start").iterdir()} == made
 
     # As if it had never been killed.
-    plain = change_config(grid.runs[0].config)
+    plain = grid.runs[0].config
     whole = RunFolder(tmp_path / "whole")
     with TrainView(4, "whole", console=console) as view:
         protocol = read_cold_start(plain.model.path).protocol
