@@ -202,11 +202,14 @@ def test_a_grid_from_nothing_killed_and_continued(
     monkeypatch.setattr("declutch.stages.VOCABULARY_EPISODES", 60)
     out = tmp_path / "out"
 
+    killed: list[str] = []
+
     def kill_once(event: str, name: str) -> None:
-        if event == "update" and name == "grpo_s0":
-            victim = [p for p in children() if str(out / name) in p.cmdline()]
-            for process in victim:
-                process.send_signal(signal.SIGKILL)
+        if (event, name) == ("update", "grpo_s0") and not killed:
+            alive = [p for p in children() if p.status() != psutil.STATUS_ZOMBIE]
+            (victim,) = [p for p in alive if str(out / name) in p.cmdline()]
+            victim.send_signal(signal.SIGKILL)
+            killed.append(name)
 
     watcher = Watcher(kill_once)
     monkeypatch.setattr("declutch.compare.command.GridView", lambda *_: Shown(watcher))
