@@ -118,6 +118,17 @@ class GiGPOConfig(GroupRelative):
     matching blocks); 1 asks for identity."""
 
 
+class NTHRConfig(GroupRelative):
+    type: Literal["nthr"] = "nthr"
+    std_norm: bool = True
+    """Divide by the group's standard deviation; false gives Dr.GRPO."""
+    beta: float = Field(default=1.0, ge=0)
+    """Factor of the score above which a failed step's token is spared."""
+    match: Literal["anchor", "position"] = "anchor"
+    """Which steps of a group count as answers to one prompt: those with the same current
+    observation, or those with the same index."""
+
+
 class PPOConfig(Section):
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, ge=0, le=1)
@@ -155,6 +166,7 @@ ALGORITHMS: Final[dict[str, type[Section]]] = {
     "grpo": GRPOConfig,
     "rloo": RLOOConfig,
     "gigpo": GiGPOConfig,
+    "nthr": NTHRConfig,
     "ppo": PPOConfig,
     "rlvmr": RLVMRConfig,
 }
@@ -163,6 +175,7 @@ AlgorithmConfig = Annotated[
     Annotated[GRPOConfig, Tag("grpo")]
     | Annotated[RLOOConfig, Tag("rloo")]
     | Annotated[GiGPOConfig, Tag("gigpo")]
+    | Annotated[NTHRConfig, Tag("nthr")]
     | Annotated[PPOConfig, Tag("ppo")]
     | Annotated[RLVMRConfig, Tag("rlvmr")],
     Discriminator(_algorithm_type),

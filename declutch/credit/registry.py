@@ -11,6 +11,7 @@ from torch import Tensor
 
 from declutch.credit.gigpo import gigpo
 from declutch.credit.grpo import grpo
+from declutch.credit.nthr import nthr
 from declutch.credit.ppo import ppo, value_targets
 from declutch.credit.rloo import rloo
 from declutch.credit.rlvmr import rlvmr
@@ -43,6 +44,7 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         "grpo": Method(grpo),
         "rloo": Method(rloo),
         "gigpo": Method(gigpo),
+        "nthr": Method(nthr, ("hidden", "readout"), is_per_token=True),
         "ppo": Method(ppo, ("values",), is_per_token=True, value_targets=value_targets),
         "rlvmr": Method(rlvmr),
     }
