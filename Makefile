@@ -29,7 +29,8 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,textworld]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,textworld,peers]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps verl==0.9.1
 	touch $@ $(VENV)/.installed
 
 clean: ## forget the virtual environment and the caches of the tools

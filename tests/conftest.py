@@ -29,8 +29,10 @@ def alfworld_data() -> Path:
 
 def pytest_terminal_summary(terminalreporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
-    real = sum("real games" in str(report.longrepr) for report in skipped)
-    if real:
-        terminalreporter.write_line(
-            f"{real} tests on real games skipped: ALFWORLD_DATA is not set", yellow=True
-        )
+    for word, message in (
+        ("real games", "tests on real games skipped: ALFWORLD_DATA is not set"),
+        ("peers:", "comparisons with peers skipped: verl and trl are not installed"),
+    ):
+        count = sum(word in str(report.longrepr) for report in skipped)
+        if count:
+            terminalreporter.write_line(f"{count} {message}", yellow=True)
