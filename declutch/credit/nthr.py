@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -95,15 +97,22 @@ def _errors(probes: Probes, tokens: Tensor) -> Tensor:
     assert probes.hidden is not None
     assert probes.readout is not None
     logits = probes.hidden[tokens] @ probes.readout.T / probes.temperature
-    for row, token in enumerate(tokens.tolist() if probes.allowed else ()):
-        allowed = probes.allowed[token]
-        if allowed is not None:
-            kept = logits[row, list(allowed)]
-            logits[row] = float("-inf")
-            logits[row, list(allowed)] = kept
+    if probes.allowed:
+        disallowed = _disallowed([probes.allowed[token] for token in tokens.tolist()], logits)
+        logits = logits.masked_fill(disallowed, float("-inf"))
     errors = -logits.softmax(-1)
     errors[torch.arange(len(tokens)), probes.token_ids[tokens]] += 1
     return errors
+
+
+def _disallowed(allowed: Sequence[tuple[int, ...] | None], logits: Tensor) -> Tensor:
+    """bool[b, V], true where a token's action mask forbids another token in its place."""
+    row = [row for row, ids in enumerate(allowed) for _ in ids or ()]
+    column = [token for ids in allowed for token in ids or ()]
+    disallowed = torch.zeros_like(logits, dtype=torch.bool)
+    disallowed[[ids is not None for ids in allowed]] = True
+    disallowed[row, column] = False
+    return disallowed
 
 
 def _match_ids(table: StepTable, config: NTHRConfig) -> Tensor:
