@@ -141,6 +141,7 @@ def test_judge_weight_zero_is_plain_grpo_bit_for_bit(base: dict, tmp_path: Path)
 METHODS = {
     "rloo": {"algorithm": {"type": "rloo"}},
     "gigpo": {"algorithm": {"type": "gigpo"}},
+    "nthr": {"algorithm": {"type": "nthr", "match": "position"}},
     "dr-grpo": {"algorithm": {"std_norm": False}, "loss": {"clip_high": 0.28}},
     "gspo": {"loss": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4}},
     "dapo": {"train": {"dynamic_sampling": True, "group_size": 4}},
