@@ -20,7 +20,8 @@ def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
     Returns:
         f32[S], unitless; exactly 0 where all returns of a group are equal or it is a singleton.
     Source: Shao et al. 2024 (arXiv:2402.03300), section 4.1.2; Liu et al. 2025 (arXiv:2503.20783)
-        for Dr.GRPO. The std is unbiased.
+        for Dr.GRPO. The std is unbiased. verl's function has samples for episodes and gives a
+        singleton its return; otherwise it is equal.
     """
     episodes = find_segments(table.episode)
     returns = segment_sum(table.reward, episodes)  # [E]

@@ -23,7 +23,8 @@ def rloo(table: StepTable, probes: Probes | None, config: RLOOConfig) -> Tensor:
     Returns:
         f32[S], in units of the return; exactly 0 where all returns of a group are equal or it is a
         singleton.
-    Source: Kool et al. 2019; Ahmadian et al. 2024 (arXiv:2402.14740), section 3.
+    Source: Kool et al. 2019; Ahmadian et al. 2024 (arXiv:2402.14740), section 3. verl's function
+        has samples for episodes and gives a singleton its return; otherwise it is equal.
     """
     episodes = find_segments(table.episode)
     returns = segment_sum(table.reward, episodes)  # [E]

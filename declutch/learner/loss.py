@@ -69,8 +69,10 @@ def policy_loss(
     Returns:
         The differentiable loss, a scalar, and the batch's statistics.
     Source: Schulman et al. 2017 (arXiv:1707.06347), eq. 7; the mean ratio from Zheng et al. 2025
-        (arXiv:2507.18071, GSPO), eq. 5-7; k3 from Schulman, "Approximating KL
-        divergence"; truncated importance sampling from Ionides 2008.
+        (arXiv:2507.18071, GSPO), eq. 5-7, as in trl; verl's gradient is that of the paper's token
+        variant, which differs where a response's tokens have unequal advantages or weights. k3
+        from Schulman, "Approximating KL divergence"; truncated importance sampling from Ionides
+        2008.
     """
     mask = batch.response_mask
     policy = logprobs[mask.to(logprobs.device)]  # [N]
