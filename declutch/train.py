@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from declutch.classifier import Classifier
 from declutch.config import Config, GRPOConfig
 from declutch.credit.grpo import format_penalty, grpo
 from declutch.credit.registry import METHODS
@@ -33,6 +34,7 @@ from declutch.learner.probe import probe
 from declutch.learner.samples import Sample, build_samples
 from declutch.learner.stats import UpdateStats
 from declutch.learner.update import Randomness, build_optimizer, set_learning_rate, update
+from declutch.learner.value_head import Classification
 from declutch.metrics import Score, agent_metrics, eval_scores, judge_metrics, update_metrics
 from declutch.policy import Policy, load_policy
 from declutch.records import Episode, Outcome, Role, Step, StepTable
@@ -86,6 +88,7 @@ class _Loop:
     policy: Policy
     reference: PreTrainedModel | None
     optimizer: torch.optim.Optimizer
+    classifier: Classifier | None
     iteration: int
     clock: dict[str, float] = field(default_factory=dict)
 
@@ -108,7 +111,10 @@ class _Loop:
             if last is not None:
                 start = load_policy(config.model.path, config).model
             reference = copy.deepcopy(start).requires_grad_(False)
-        return cls(config, run, suite, view, policy, reference, optimizer, iteration)
+        classifier = None
+        if config.gcd.enabled and config.gcd.form == "value_head":
+            classifier = Classifier(config, policy, last)
+        return cls(config, run, suite, view, policy, reference, optimizer, classifier, iteration)
 
     def run_iteration(self, protocol: str) -> None:
         config, number = self.config, self.iteration
@@ -118,7 +124,8 @@ class _Loop:
             episodes = self.play()
         judged = JudgeRound.empty()
         if config.gcd.enabled:
-            judged = play_judge(episodes, self.policy, config, number, self.phase)
+            classify = self.classifier.judge if self.classifier else None
+            judged = play_judge(episodes, self.policy, config, number, self.phase, classify)
         with self.phase("update"):
             table, steps = build_table(episodes)
             if not steps:
@@ -181,8 +188,10 @@ class _Loop:
         config = self.config
         iterations = config.train.iterations
         set_learning_rate(self.optimizer, config.optimizer, self.iteration, iterations)
-        judge: tuple[Sample, ...] = ()
-        if judged.episodes:
+        judge: tuple[Sample, ...] | Classification = ()
+        if self.classifier is not None:
+            judge = self.classifier.lesson(judged.questions, self.iteration)
+        elif judged.episodes:
             judge_table, judge_steps = build_table(judged.episodes)
             judge_advantage = grpo(judge_table, None, GRPOConfig())
             judge = self.samples(judge_steps, judge_advantage, Role.JUDGE)
@@ -223,7 +232,11 @@ class _Loop:
         config = self.config
         with self.phase("eval"):
             player = model_player(
-                self.policy, self.suite, config.env.max_steps, config.eval.temperature
+                self.policy,
+                self.suite,
+                config.env.max_steps,
+                config.eval.temperature,
+                reflection=config.eval.reflection,
             )
             name = f"iteration_{self.iteration:04d}"
             result: EvalResult = evaluate(
@@ -248,6 +261,7 @@ class _Loop:
             self.optimizer,
             {"iteration": self.iteration, "seed": self.config.seed, "protocol": protocol},
             {},
+            self.classifier.files() if self.classifier else None,
         )
         if self.config.train.keep_checkpoints is not None:
             prune_checkpoints(self.run.path, self.config.train.keep_checkpoints)

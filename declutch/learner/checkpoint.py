@@ -90,6 +90,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
     generators: Mapping[str, torch.Generator],
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a checkpoint; `directory` exists afterwards with everything in it, or is untouched.
 
@@ -98,14 +99,14 @@ def save_checkpoint(
         model, tokenizer: anything with `save_pretrained`.
         state: what JSON can hold.
         generators: the run's random streams by name.
+        files: what else belongs to it, by file name.
     Returns:
         `directory`.
     Raises:
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    return save_model(
-        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, state, generators)}
-    )
+    trainer = {TRAINER_FILE: _serialise(optimizer, state, generators)}
+    return save_model(directory, model, tokenizer, {**(files or {}), **trainer})
 
 
 def save_model(directory: Path, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> Path:

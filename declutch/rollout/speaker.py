@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from declutch.agent.parse import parse_response
-from declutch.agent.prompt import PromptForm, View, render_agent, response_prefix
+from declutch.agent.prompt import PromptForm, View, render_agent, render_reflection, response_prefix
 from declutch.config import AgentConfig
 from declutch.errors import UserError
 from declutch.records import Action, Completion
@@ -44,6 +44,10 @@ class Speaker(Protocol):
 
     def sampling(self, temperature: float) -> SamplingParams:
         """How to sample this role's responses."""
+        ...
+
+    def text(self, completion: Completion) -> str:
+        """A whole response as text."""
         ...
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
@@ -135,7 +139,8 @@ class Agent:
         self._tags = tags or {}
 
     def render(self, view: View) -> str:
-        return render_agent(view, self.codec.form, self.config.history_length)
+        prompt = render_agent(view, self.codec.form, self.config.history_length)
+        return render_reflection(prompt, view.draft) if view.draft else prompt
 
     def request(self, view: View) -> Request:
         prompt_ids = self.codec.encode_prompt(self.render(view))
@@ -157,5 +162,8 @@ class Agent:
             has_ended=self.codec.end_test("</action>"),
         )
 
+    def text(self, completion: Completion) -> str:
+        return self.codec.decode(completion.token_ids)
+
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        return parse_response(self.codec.decode(completion.token_ids), admissible)
+        return parse_response(self.text(completion), admissible)
