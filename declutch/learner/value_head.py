@@ -54,8 +54,11 @@ class ValueHead:
         self.optimizer.zero_grad()
 
     def to_bytes(self) -> bytes:
-        """What `read_head` and `restore` read."""
-        return head_bytes(self.layer, self.optimizer.state_dict())
+        """The content of `value_head.pt`, which `restore` and `load_layer` read."""
+        buffer = io.BytesIO()
+        states = {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
+        torch.save(states, buffer)
+        return buffer.getvalue()
 
     def restore(self, folder: Path) -> None:
         """Put layer and optimizer back to where a checkpoint has them.
@@ -154,13 +157,6 @@ def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]
         size = max(1, budget // prompts[order[0]].numel())
         yield order[:size]
         order = order[size:]
-
-
-def head_bytes(layer: nn.Linear, optimizer_state: dict[str, Any] | None = None) -> bytes:
-    """A model folder's `value_head.pt`."""
-    buffer = io.BytesIO()
-    torch.save({"layer": layer.state_dict(), "optimizer": optimizer_state}, buffer)
-    return buffer.getvalue()
 
 
 def load_layer(layer: nn.Linear, folder: Path) -> bool:
