@@ -12,7 +12,6 @@ from declutch.config import Config, OptimizerConfig
 from declutch.judge.questions import Question
 from declutch.learner.update import build_optimizer, set_learning_rate
 from declutch.learner.value_head import (
-    HEAD_FILE,
     Classification,
     Labelled,
     ValueHead,
@@ -27,18 +26,14 @@ from declutch.streams import stream
 class Classifier:
     """A policy's value head, as `gcd.form=value_head` asks for it.
 
-    Args:
-        checkpoint: continues that checkpoint's head; None starts one as `start_head` does.
     Raises:
-        UserError: the checkpoint has none, or a head does not fit the model.
+        UserError: as for `start_head`.
     """
 
-    def __init__(self, config: Config, policy: Policy, checkpoint: Path | None) -> None:
+    def __init__(self, config: Config, policy: Policy) -> None:
         self._config = config
         self._policy = policy
         self.head = start_head(config, policy.model)
-        if checkpoint is not None:
-            self.head.restore(checkpoint)
 
     def judge(self, questions: Sequence[Question]) -> list[float]:
         """The probability that each question's step was good."""
@@ -54,10 +49,6 @@ class Classifier:
         set_learning_rate(self.head.optimizer, settings, iteration, iterations)
         examples = [Labelled(self._encode(q), q.label) for q in questions if q.label is not None]
         return Classification(self.head, examples)
-
-    def files(self) -> dict[str, bytes]:
-        """What a checkpoint needs to hold of it."""
-        return {HEAD_FILE: self.head.to_bytes()}
 
     def _encode(self, question: Question) -> Tensor:
         return self._policy.codec.encode_prompt(question.prompt)

@@ -14,17 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from declutch.agent.prompt import (
-    PromptForm,
-    View,
-    build_view,
-    observation_text,
-    render_agent,
-    render_future,
-    render_judge,
-)
+from declutch.agent.prompt import observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
 from declutch.config import SFTConfig
+from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
 from declutch.judge.critiques import critique_text, prediction_text
 from declutch.learner.value_head import ValueHead, classification_loss
@@ -73,33 +66,17 @@ class SFTProgress:
     seconds: float
 
 
-def demo_view(demo: DemoEpisode, position: int) -> View:
-    """What the agent knew at one step of a demonstration."""
-    step = demo.steps[position]
-    return build_view(
-        [s.observation for s in demo.steps[: position + 1]],
-        [s.action for s in demo.steps[:position]],
-        step.inventory,
-        step.admissible,
-    )
-
-
-def agent_text(form: PromptForm, step: DemoStep, action: str) -> str:
-    """The whole response an agent would give to play `action` with the expert's reasoning."""
-    if form == "compact":
-        return f"<think>{step.short_thought}</think><action>{action}</action>"
-    return f"<think>{step.thought}</think>\n<action>{action}</action>"
-
-
 def agent_examples(
     demos: Sequence[DemoEpisode], codec: Codec, history_length: int
 ) -> list[Example]:
     """One example per step: what the expert would do there, whatever was played."""
     examples = []
     for demo in demos:
-        for position, step in enumerate(demo.steps):
-            prompt = render_agent(demo_view(demo, position), codec.form, history_length)
-            response = agent_text(codec.form, step, step.expert_action)
+        views = demo_views(demo, codec.form, codec.reasoning)
+        tags = reasoning_tags(demo, codec.reasoning)
+        for view, step, tag in zip(views, demo.steps, tags, strict=True):
+            prompt = render_agent(view, codec.form, history_length, codec.reasoning)
+            response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
 
@@ -121,7 +98,7 @@ def judge_examples(
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
         step = demo.steps[position]
-        prompt = render_judge(*_played(demo, position, shown, form, history_length), form)
+        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
         answer = critique_text(form, verdict, step.short_thought, step.expert_action, step.thought)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
@@ -137,7 +114,7 @@ def value_examples(
     """As `judge_examples`, for a value head: the same prompts, with the label alone."""
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
-        prompt = render_judge(*_played(demo, position, shown, form, history_length), form)
+        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
         nothing = torch.zeros(0, dtype=torch.long)
         examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
     return examples
@@ -159,7 +136,7 @@ def future_examples(
     for demo, position, step in _draw(list(_steps(demos)), count, generator):
         later = [s.observation for s in demo.steps[1:]]
         followed = [*later, demo.final_observation][position]
-        prompt = render_future(*_played(demo, position, step.action, form, history_length), form)
+        prompt = render_future(*_played(demo, position, step.action, codec, history_length), form)
         answer = prediction_text(form, step.action, observation_text(followed, form))
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
@@ -348,11 +325,13 @@ def _labelled_steps(
 
 
 def _played(
-    demo: DemoEpisode, position: int, action: str, form: PromptForm, history_length: int
+    demo: DemoEpisode, position: int, action: str, codec: Codec, history_length: int
 ) -> tuple[str, str]:
     """The agent's prompt at a step, and the whole response that plays `action` there."""
-    problem = render_agent(demo_view(demo, position), form, history_length)
-    return problem, agent_text(form, demo.steps[position], action)
+    view = demo_views(demo, codec.form, codec.reasoning)[position]
+    tag = reasoning_tags(demo, codec.reasoning)[position]
+    problem = render_agent(view, codec.form, history_length, codec.reasoning)
+    return problem, agent_text(codec.form, demo.steps[position], action, tag)
 
 
 def _steps(demos: Sequence[DemoEpisode]) -> Iterator[tuple[DemoEpisode, int, DemoStep]]:

@@ -25,6 +25,8 @@ from pydantic import (
 
 from declutch.errors import UserError
 
+Reasoning = Literal["think", "meta"]
+
 
 class Section(BaseModel):
     """A group of settings: frozen, and closed to unknown keys."""
@@ -59,6 +61,9 @@ class AgentConfig(Section):
     prompt: Literal["compact", "full"] = "compact"
     """"full" has the content of the papers' prompt; "compact" is for models of a few million
     parameters."""
+    reasoning: Reasoning = "think"
+    """How the agent reasons before it acts: freely, or inside exactly one of <planning>, <explore>,
+    <reflection> and <monitor>, shown its last plan and answers, as algorithm.type=rlvmr rewards."""
     history_length: int = Field(default=6, ge=0)
     """Observation/action pairs (compact: actions) of the past that the prompt shows."""
     constrain_actions: bool = True
@@ -107,6 +112,37 @@ class GiGPOConfig(GroupRelative):
     """Discount per environment step, in the step term."""
     step_weight: float = Field(default=1.0, ge=0)
     """Weight of the step term beside the episode term."""
+    similarity: float = Field(default=1.0, gt=0, le=1)
+    """Observations of a group are one state if they are this much alike (share of characters in
+    matching blocks); 1 asks for identity."""
+
+
+class PPOConfig(Section):
+    type: Literal["ppo"] = "ppo"
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    """Discount per token of a response."""
+    lam: float = Field(default=1.0, ge=0, le=1)
+    """Of generalised advantage estimation, per token."""
+    whiten: bool = True
+    """Give the iteration's advantages mean 0 and deviation 1."""
+    critic_lr: float = Field(default=1e-5, gt=0)
+    """Learning rate of the critic, a copy of the model with a scalar head; the other settings of
+    its optimizer are those of `optimizer`."""
+    critic_warmup: int = Field(default=0, ge=0)
+    """Iterations at the start in which only the critic learns."""
+    value_clip: float = Field(default=0.5, gt=0)
+    """How far a value may move from its old one before its loss stops pulling."""
+
+
+class RLVMRConfig(GroupRelative):
+    type: Literal["rlvmr"] = "rlvmr"
+    form: Literal["mix", "sum"] = "mix"
+    """"mix" weighs the episode term by alpha and the step term by the rest, as the paper does;
+    "sum" adds step_weight times the step term to the episode term, as its published code does."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Share of the episode term in "mix"."""
+    step_weight: float = Field(default=1.0, ge=0)
+    """Weight of the step term in "sum"."""
 
 
 def _algorithm_type(data: Any) -> str:
@@ -114,16 +150,20 @@ def _algorithm_type(data: Any) -> str:
     return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
 
 
-ALGORITHMS: Final[dict[str, type[GroupRelative]]] = {
+ALGORITHMS: Final[dict[str, type[Section]]] = {
     "grpo": GRPOConfig,
     "rloo": RLOOConfig,
     "gigpo": GiGPOConfig,
+    "ppo": PPOConfig,
+    "rlvmr": RLVMRConfig,
 }
 
 AlgorithmConfig = Annotated[
     Annotated[GRPOConfig, Tag("grpo")]
     | Annotated[RLOOConfig, Tag("rloo")]
-    | Annotated[GiGPOConfig, Tag("gigpo")],
+    | Annotated[GiGPOConfig, Tag("gigpo")]
+    | Annotated[PPOConfig, Tag("ppo")]
+    | Annotated[RLVMRConfig, Tag("rlvmr")],
     Discriminator(_algorithm_type),
 ]
 
@@ -200,6 +240,10 @@ class TrainConfig(Section):
     success_reward: float = Field(default=1.0, gt=0)
     length_penalty: float = Field(default=0.0, ge=0, lt=1)
     """Share of the reward that a success at the last allowed step loses, in proportion before."""
+    dynamic_sampling: bool = False
+    """Replace groups whose returns are all equal, which teach nothing, by groups of new tasks."""
+    max_refills: int = Field(default=3, ge=1)
+    """Times per iteration that dynamic sampling plays new groups for those still missing."""
     format_penalty: float = Field(default=0.1, ge=0)
     """Taken off the advantage of a step with an invalid format, after normalisation."""
     save_every: int = Field(default=10, ge=1)
@@ -298,6 +342,11 @@ class Config(Section):
             raise ValueError(
                 f"eval.reflection=true needs agent.prompt=full: the {self.agent.prompt} prompt is "
                 "for models too small to reflect"
+            )
+        if self.algorithm.type == "rlvmr" and self.agent.reasoning != "meta":
+            raise ValueError(
+                "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
+                f"agent.reasoning={self.agent.reasoning} has none; set agent.reasoning=meta"
             )
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
         if unknown:

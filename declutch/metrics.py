@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from declutch.behaviour import count_actions, shares_of
+from declutch.groups import Played
 from declutch.judge.round import JudgeRound
+from declutch.learner.critic import CriticStats
 from declutch.learner.stats import UpdateStats
-from declutch.records import Episode, Outcome, StepTable
+from declutch.learning import Learned
+from declutch.records import Outcome
 from declutch.results import EvalResult
 from declutch.summary import summarise
 
@@ -20,8 +22,12 @@ Score = tuple[float, float, float, int]
 """Mean, lower and upper end of the 95% interval, number of games."""
 
 
-def agent_metrics(episodes: Sequence[Episode], table: StepTable, advantage: Tensor) -> Metrics:
-    """How the agent played; episodes that ended in an environment error are only counted."""
+def agent_metrics(play: Played, learned: Learned) -> Metrics:
+    """How the agent played the tasks that were drawn, and what it was trained on.
+
+    Episodes that ended in an environment error are only counted.
+    """
+    episodes = play.first
     played = [e for e in episodes if e.outcome is not Outcome.ENV_ERROR]
     shares = shares_of(count_actions(e) for e in played)
     by_kind: dict[str, list[bool]] = defaultdict(list)
@@ -43,8 +49,10 @@ def agent_metrics(episodes: Sequence[Episode], table: StepTable, advantage: Tens
         "agent/timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
         "agent/env_errors": len(episodes) - len(played),
         "agent/zero_variance_share": _mean(even),
-        "agent/num_samples": len(table),
-        "agent/advantage_std": float(torch.std(advantage, correction=0)),
+        "agent/replaced_groups": play.num_replaced,
+        "agent/refilled_groups": play.num_refilled,
+        "agent/num_samples": len(learned.table),
+        "agent/advantage_std": float(torch.std(learned.advantage, correction=0)),
     }
 
 
@@ -74,8 +82,10 @@ def judge_metrics(judged: JudgeRound) -> Metrics:
     return {**metrics, **labels}
 
 
-def update_metrics(stats: UpdateStats) -> Metrics:
-    """How the update went; what does not apply is left out."""
+def update_metrics(stats: UpdateStats | None) -> Metrics:
+    """How the update went; what does not apply is left out, {} where there was none."""
+    if stats is None:
+        return {}
     judge = stats.judge
     values = {
         "loss_agent": stats.agent.loss,
@@ -97,6 +107,13 @@ def update_metrics(stats: UpdateStats) -> Metrics:
         "skipped_share": stats.agent.num_skipped / max(stats.agent.num_samples, 1),
     }
     return {f"update/{name}": value for name, value in values.items() if value is not None}
+
+
+def critic_metrics(stats: CriticStats | None) -> Metrics:
+    """How the critic's update went; {} without one."""
+    if stats is None:
+        return {}
+    return {f"critic/{name}": value for name, value in vars(stats).items() if value is not None}
 
 
 def eval_scores(result: EvalResult) -> dict[str, Score]:

@@ -48,7 +48,7 @@ def load_policy(path: str | Path, config: Config) -> Policy:
 
 
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
-    codec = Codec(tokenizer, config.agent.prompt)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     agent = Agent(codec, config.agent)
     engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
     return Policy(model, tokenizer, codec, agent, engine)

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 
 import torch
 from torch import Tensor
+
+META_TAGS: Final = ("planning", "explore", "reflection", "monitor")
+"""The ways of reasoning that an agent may have to name (RLVMR); `StepTable.tag` counts them so."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,10 @@ class Action:
     Attributes:
         text: the action's text, "" when none could be read.
         thought: the reasoning's text, "" when none could be read.
-        tag: reasoning tag, e.g. "think".
+        tag: tag of the reasoning, "think" or one of `META_TAGS`; "" when none could be read.
         is_valid: the response had the required format.
         is_admissible: the action was among the admissible commands.
+        response: the text it was read from, "" where there was none.
     """
 
     text: str
@@ -65,6 +70,7 @@ class Action:
     tag: str
     is_valid: bool
     is_admissible: bool
+    response: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,8 @@ class StepTable:
 
     Attributes:
         group, episode, position, anchor, action, tag: i64[S] integer ids. `anchor` numbers the
-            distinct current observations, `action` the distinct action texts.
+            distinct current observations, `action` the distinct action texts; `tag` is the place
+            in `META_TAGS`, -1 for a step with no such tag.
         reward: f32[S], the environment's reward of the step.
         is_valid, is_admissible, is_won: bool[S]; `is_won` repeats the episode's outcome.
         num_tokens: i64[S] response tokens.
@@ -161,17 +168,20 @@ class Probes:
 
     Attributes:
         token_ids: i64[K].
-        old_logprobs: f32[K] of the policy before the update.
-        ref_logprobs: f32[K] of the reference, or None where no KL is asked for.
         values: f32[K] of the critic, or None.
         hidden: f32[K, D] last hidden state that predicts each token, or None.
+        readout: f32[V, D], the matrix that makes logits of `hidden`, or None.
+        temperature: the logits are divided by it.
+        allowed: for each token the ids its action mask allowed, or None where it was free; ()
+            when no mask was used at all.
     """
 
     token_ids: Tensor
-    old_logprobs: Tensor
-    ref_logprobs: Tensor | None = None
     values: Tensor | None = None
     hidden: Tensor | None = None
+    readout: Tensor | None = None
+    temperature: float = 1.0
+    allowed: tuple[tuple[int, ...] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,6 +244,7 @@ def empty_float() -> Tensor:
 
 
 __all__ = [
+    "META_TAGS",
     "Action",
     "Completion",
     "Episode",

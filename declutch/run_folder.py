@@ -18,7 +18,7 @@ from torch import Tensor
 from declutch.config import Config, dump_config, parse_config, read_yaml
 from declutch.errors import UserError
 from declutch.judge.round import JudgeRound
-from declutch.records import Episode, StepTable
+from declutch.records import Episode, Role, StepTable
 from declutch.results import EvalResult, save_result
 from declutch.rollout.speaker import Codec
 
@@ -198,7 +198,7 @@ def _judgments_by_step(
             verdict = int(verdict)
         found.setdefault((question.episode, question.position), []).append(
             {
-                "response": codec.decode(step.response_ids),
+                "response": codec.decode(step.response_ids, Role.JUDGE),
                 "verdict": verdict,
                 "reward": step.reward,
             }

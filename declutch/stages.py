@@ -22,7 +22,7 @@ from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
 from declutch.errors import UserError
 from declutch.learner.checkpoint import save_model
-from declutch.learner.value_head import HEAD_FILE
+from declutch.learner.value_head import HEAD_FILE, layer_bytes
 from declutch.policy import load_model, pad_token_id
 from declutch.rollout.speaker import Codec
 from declutch.streams import stream
@@ -103,7 +103,9 @@ def make_tiny(
         _, demos = read_demos(plays)
     finally:
         plays.unlink(missing_ok=True)
-    model, _ = init_tiny(out, vocabulary_texts(demos), config.tiny, config.seed)
+    reasoning = config.agent.reasoning
+    texts = vocabulary_texts(demos, reasoning)
+    model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -129,7 +131,7 @@ def run_sft(
             f"sft.protocol={config.sft.protocol!r}; write new demonstrations or change the setting"
         )
     model, tokenizer = load_model(config.model.path, config)
-    codec = Codec(tokenizer, config.agent.prompt)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     history = config.agent.history_length
     examples = agent_examples(demos, codec, history)
     sft = config.sft
@@ -169,7 +171,7 @@ def run_sft(
     facts_text = json.dumps(vars(facts), indent=1) + "\n"
     files = {COLD_START_FILE: facts_text.encode()}
     if head is not None:
-        files[HEAD_FILE] = head.to_bytes()
+        files[HEAD_FILE] = layer_bytes(head.layer)
     save_model(out, model, tokenizer, files)
     return facts
 

@@ -16,24 +16,29 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from declutch.agent.prompt import render_agent
-from declutch.cold_start import demo_view
-from declutch.config import TinyConfig
+from declutch.config import Reasoning, TinyConfig
+from declutch.demo_views import demo_views
 from declutch.demos import DemoEpisode
 from declutch.judge.critiques import critique_vocabulary
 from declutch.learner.checkpoint import save_model
-from declutch.rollout.speaker import TAGS
+from declutch.records import META_TAGS
+from declutch.rollout.speaker import META_TAG_TOKENS, TAGS
 
 EMBEDDING_STD = 0.05
 MAX_NUMBER = 60
 """Numbers up to this are words whether or not a text shows them."""
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int = 4096, reasoning: Reasoning = "think"
+) -> PreTrainedTokenizerFast:
     """A tokenizer that gives every word of `texts`, every number and every tag one token."""
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    specials = ["<pad>", "<unk>", "<eos>", *TAGS]
+    # Tags that are never used would change the vocabulary's size, and with it the initial weights.
+    tags = TAGS if reasoning == "think" else (*TAGS, *META_TAG_TOKENS)
+    specials = ["<pad>", "<unk>", "<eos>", *tags]
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, special_tokens=specials, show_progress=False
     )
@@ -47,26 +52,32 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096) -> PreTrainedT
     )
 
 
-def vocabulary_texts(demos: Sequence[DemoEpisode]) -> Iterator[str]:
+def vocabulary_texts(demos: Sequence[DemoEpisode], reasoning: Reasoning = "think") -> Iterator[str]:
     """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
     yield from critique_vocabulary()
     yield "judge rule goal failed ; : , nothing closed start put clean heat cool two look"
+    if reasoning == "meta":
+        yield " ".join(META_TAGS)
     for demo in demos:
-        for position, step in enumerate(demo.steps):
-            yield render_agent(demo_view(demo, position), "compact", 6)
+        for view, step in zip(demo_views(demo, "compact", reasoning), demo.steps, strict=True):
+            yield render_agent(view, "compact", 6, reasoning)
             yield from step.admissible
             yield step.short_thought
 
 
 def init_tiny(
-    out_dir: Path, texts: Iterable[str], config: TinyConfig, seed: int
+    out_dir: Path,
+    texts: Iterable[str],
+    config: TinyConfig,
+    seed: int,
+    reasoning: Reasoning = "think",
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
     """Make a fresh model and its tokenizer, and save both as a Hugging Face folder.
 
-    The same texts, sizes and seed give the same bytes.
+    The same texts, sizes, seed and way of reasoning give the same bytes.
     """
     transformers_logging.disable_progress_bar()
-    tokenizer = train_tokenizer(texts)
+    tokenizer = train_tokenizer(texts, reasoning=reasoning)
     model = Qwen2ForCausalLM(_qwen2(config, tokenizer))
     generator = torch.Generator().manual_seed(seed)
     _initialise(model, generator)

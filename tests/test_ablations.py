@@ -15,7 +15,7 @@ from declutch.cli import main
 from declutch.config import parse_config
 from declutch.errors import UserError
 from declutch.judge.round import play_judge
-from declutch.learner.checkpoint import checkpoint_path
+from declutch.learner.checkpoint import checkpoint_path, load_checkpoint
 from declutch.learner.value_head import HEAD_FILE
 from declutch.policy import load_policy
 from declutch.progress import TrainView
@@ -87,6 +87,10 @@ def run_training(data: dict, path: Path) -> tuple[list[dict], Path]:
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows], last
 
 
+def head_of(checkpoint: Path) -> dict:
+    return load_checkpoint(checkpoint).part("value head")
+
+
 def same_weights(left: Path, right: Path) -> bool:
     weights = [load_file(folder / "model.safetensors") for folder in (left, right)]
     return all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
@@ -97,7 +101,7 @@ def judgments(run: Path) -> list[dict]:
     return [j for episode in lines for step in episode["steps"] for j in step["judgments"]]
 
 
-@pytest.mark.parametrize("algorithm", ["grpo", "gigpo"])
+@pytest.mark.parametrize("algorithm", ["grpo", "gigpo", "ppo"])
 def test_the_value_head_trains_beside_the_agent(base: dict, tmp_path: Path, algorithm: str) -> None:
     data = {**base, "gcd": VALUE_HEAD, "algorithm": {"type": algorithm}}
     rows, last = run_training(data, tmp_path / "run")
@@ -112,11 +116,10 @@ def test_the_value_head_trains_beside_the_agent(base: dict, tmp_path: Path, algo
         assert row["update/judge_scale"] == 1.0
         assert "judge/response_tokens" not in row  # nothing was asked
         assert "update/entropy_judge" not in row
-    before, after = (
-        torch.load(folder / HEAD_FILE)["layer"]["weight"]
-        for folder in (Path(base["model"]["path"]), last)
-    )
-    assert not torch.equal(before, after)
+    before = torch.load(Path(base["model"]["path"]) / HEAD_FILE)["weight"]
+    after = head_of(last)["layer"]["weight"]
+    # It started from the cold start's: a few small steps away, not a new draw.
+    assert 0 < (after - before).abs().max() < 0.02
     shown = judgments(tmp_path / "run")
     assert {j["verdict"] for j in shown} <= {0, 1}
     assert all("probability" in j["response"] for j in shown)
@@ -129,7 +132,8 @@ def test_value_head_at_weight_zero_is_plain_grpo_bit_for_bit(base: dict, tmp_pat
     assert same_weights(probed, plain)
     assert not same_weights(moved, plain)
     assert all(row["update/judge_scale"] == 0 for row in probe)
-    assert not (plain / HEAD_FILE).exists()
+    with pytest.raises(UserError, match="holds no value head"):
+        head_of(plain)
 
 
 def test_a_resumed_value_head_is_the_uninterrupted_one(base: dict, tmp_path: Path) -> None:
@@ -143,15 +147,10 @@ def test_a_resumed_value_head_is_the_uninterrupted_one(base: dict, tmp_path: Pat
     again, resumed = run_training(data, tmp_path / "broken")
     assert again == rows
     assert same_weights(last, resumed)
-    heads = [torch.load(folder / HEAD_FILE) for folder in (last, resumed)]
+    heads = [head_of(folder) for folder in (last, resumed)]
     assert torch.equal(heads[0]["layer"]["weight"], heads[1]["layer"]["weight"])
     moments = [head["optimizer"]["state"][0]["exp_avg_sq"] for head in heads]
     assert torch.equal(*moments)
-    # A checkpoint of another kind of run has no head to go on with.
-    (checkpoint_path(tmp_path / "broken", 3) / HEAD_FILE).unlink()
-    data["train"]["iterations"] = 4
-    with pytest.raises(UserError, match=HEAD_FILE):
-        run_training(data, tmp_path / "broken")
 
 
 @pytest.mark.parametrize("algorithm", ["grpo", "rloo"])

@@ -37,6 +37,8 @@ def test_a_dumped_configuration_reads_back_equal() -> None:
         ("train.iterations.x=3", ["train.iterations"]),
         ("nonsense", ["nonsense", "section.key=value"]),
         ("tiny.num_heads=3", ["tiny.hidden_size=128", "tiny.num_heads=3"]),
+        ("algorithm.type=rlvmr", ["algorithm.type=rlvmr", "agent.reasoning=think", "=meta"]),
+        ("agent.reasoning=plan", ["agent.reasoning", "plan", "meta"]),
         ("gcd.form=head", ["gcd.form", "'head'", "value_head"]),
         ("eval.reflection=true", ["eval.reflection=true", "agent.prompt=full"]),
         ("env.suite=sokoban", ["env.suite", "sokoban", "alfworld"]),

@@ -138,6 +138,39 @@ def test_judge_weight_zero_is_plain_grpo_bit_for_bit(base: dict, tmp_path: Path)
         assert torch.equal(value, weights[1][name]), name
 
 
+METHODS = {
+    "rloo": {"algorithm": {"type": "rloo"}},
+    "gigpo": {"algorithm": {"type": "gigpo"}},
+    "dr-grpo": {"algorithm": {"std_norm": False}, "loss": {"clip_high": 0.28}},
+    "gspo": {"loss": {"ratio": "sequence", "clip_low": 3e-4, "clip_high": 4e-4}},
+    "dapo": {"train": {"dynamic_sampling": True, "group_size": 4}},
+    "ppo": {"algorithm": {"type": "ppo", "critic_lr": 1e-3, "critic_warmup": 1}},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_and_continues_where_it_stopped(
+    base: dict, tmp_path: Path, name: str
+) -> None:
+    data = {key: {**base.get(key, {}), **value} for key, value in METHODS[name].items()}
+    data = {**base, **data}
+    data["eval"] = {"every": 0, "max_games": 2}
+    data["train"] = {**base["train"], **data["train"], "iterations": 2}
+    run_training(parse_config(data, "test"), tmp_path / "whole")
+    data["train"]["iterations"] = 1
+    run_training(parse_config(data, "test"), tmp_path / "parts")
+    data["train"]["iterations"] = 2
+    last = run_training(parse_config(data, "test"), tmp_path / "parts")
+    whole = load_file(last.parents[2] / "whole" / "checkpoints" / last.name / "model.safetensors")
+    for key, value in load_file(last / "model.safetensors").items():
+        assert torch.equal(value, whole[key]), key
+    rows = [json.loads(line) for line in metrics_without_times(tmp_path / "whole")]
+    if name == "ppo":
+        assert "update/num_steps" not in rows[0]
+        assert rows[0]["critic/num_steps"] == rows[1]["update/num_steps"] == 2
+    assert any(row["agent/advantage_std"] > 0 for row in rows)
+
+
 def test_a_started_run_is_not_overwritten(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,19 @@ formed and name an action that does nothing, and the other way round.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
-from declutch.records import Action
+from declutch.config import Reasoning
+from declutch.records import META_TAGS, Action
 
-_RESPONSE = re.compile(r"\s*<think>(.*?)</think>\s*<action>(.*?)</action>\s*", re.DOTALL)
+REASONING_TAGS: Final[Mapping[Reasoning, tuple[str, ...]]] = MappingProxyType(
+    {"think": ("think",), "meta": META_TAGS}
+)
+"""The tags that an agent's reasoning may be inside, of which a response has exactly one block."""
+
 _ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
 _THOUGHT = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|action|answer|advise)>")
@@ -27,6 +35,28 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _PREDICTION = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _ADVICE = re.compile(r"<advise>(.*?)</advise>", re.DOTALL)
 _BOXED = re.compile(r"\\boxed\s*\{\s*([01])\s*\}")
+
+
+@dataclass(frozen=True)
+class _Grammar:
+    """How to read a response: whole, its reasoning alone, and what is a tag in it."""
+
+    response: re.Pattern[str]
+    reasoning: re.Pattern[str]
+    tag: re.Pattern[str]
+
+    @staticmethod
+    def of(tags: tuple[str, ...]) -> _Grammar:
+        names = "|".join(tags)
+        block = rf"<(?P<tag>{names})>(?P<thought>.*?)</(?P=tag)>"
+        return _Grammar(
+            re.compile(rf"\s*{block}\s*<action>(.*?)</action>\s*", re.DOTALL),
+            re.compile(block, re.DOTALL),
+            re.compile(rf"</?(?:{names}|think|action|answer|advise)>"),
+        )
+
+
+_GRAMMARS = {style: _Grammar.of(tags) for style, tags in REASONING_TAGS.items()}
 
 
 @dataclass(frozen=True)
@@ -47,29 +77,33 @@ class Verdict:
     is_valid: bool
 
 
-def parse_response(text: str, admissible: tuple[str, ...]) -> Action:
+def parse_response(
+    text: str, admissible: tuple[str, ...], reasoning: Reasoning = "think"
+) -> Action:
     """Read an agent's response.
 
-    The format is one `<think>` block followed by one `<action>` block and nothing else. An action
-    is still read from a badly formed response when exactly one `<action>` block is there, so that
-    validity costs what the configuration says and not the whole step.
+    The format is one block of reasoning followed by one `<action>` block and nothing else. An
+    action is still read from a badly formed response when exactly one `<action>` block is there,
+    so that validity costs what the configuration says and not the whole step; likewise the first
+    block of reasoning.
 
     Args:
         text: the whole response, an opening tag given by the prompt included.
         admissible: commands the environment would act on.
+        reasoning: which tags the reasoning may be inside, see `REASONING_TAGS`.
     """
-    match = _RESPONSE.fullmatch(text)
-    is_valid = match is not None and len(_TAG.findall(text)) == 4
+    grammar = _GRAMMARS[reasoning]
+    is_valid = grammar.response.fullmatch(text) is not None and len(grammar.tag.findall(text)) == 4
     actions = _ACTION.findall(text)
     action = _squeeze(actions[0]) if len(actions) == 1 else ""
-    thoughts = _THOUGHT.findall(text)
-    thought = thoughts[0].strip() if thoughts else ""
+    block = grammar.reasoning.search(text)
     return Action(
         text=action,
-        thought=thought,
-        tag="think" if thoughts else "",
+        thought=block["thought"].strip() if block else "",
+        tag=block["tag"] if block else "",
         is_valid=is_valid and action != "",
         is_admissible=action in admissible,
+        response=text,
     )
 
 

@@ -1,7 +1,8 @@
 """What the agent is shown: a view of the episode, rendered afresh at every step.
 
-Nothing of earlier responses but the actions enters a prompt (METHOD, section 1). The wording lives
-in the template files beside this module.
+Nothing of earlier responses but the actions enters a prompt (METHOD, section 1), unless the agent
+has to name its way of reasoning: then its last plan and its last answers do as well (section 2).
+The wording lives in the template files beside this module.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from declutch.agent.compact import (
     compress_task,
     task_of,
 )
-from declutch.records import Episode
+from declutch.config import Reasoning
+from declutch.records import Action, Episode
 
 PromptForm = Literal["compact", "full"]
+
+NUM_ANSWERS = 3
+"""Last answers shown where the agent names its way of reasoning."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class View:
         admissible: commands that would do something now.
         history: all (observation, action) pairs so far, oldest first.
         guidelines: suggestions to follow; always () in evaluation.
+        answers: all the agent's own responses so far, oldest first.
         draft: the agent's own first answer, which it is asked to reflect on; "" for none.
     """
 
@@ -47,27 +53,38 @@ class View:
     admissible: tuple[str, ...]
     history: tuple[tuple[str, str], ...] = ()
     guidelines: tuple[str, ...] = ()
+    answers: tuple[Action, ...] = ()
     draft: str = ""
 
+    @property
+    def plan(self) -> str:
+        """The text of the latest planning, "" where there was none."""
+        plans = (answer.thought for answer in reversed(self.answers) if answer.tag == "planning")
+        return next(plans, "")
 
-def render_agent(view: View, form: PromptForm, history_length: int) -> str:
+
+def render_agent(
+    view: View, form: PromptForm, history_length: int, reasoning: Reasoning = "think"
+) -> str:
     """The agent's prompt as text.
 
     Args:
         view: the current step.
         form: "full" has the content of the papers' prompt, "compact" is for tiny models and ends
-            with the opening tag of the response.
+            with the opening tag of the response where there is but one.
         history_length: latest pairs shown (compact: actions only).
+        reasoning: "meta" asks for one of `META_TAGS` and shows the last plan and answers.
     """
     recent = view.history[-history_length:] if history_length else ()
     if form == "compact":
-        return _render_compact(view, recent)
+        return _render_compact(view, recent, reasoning)
     guidelines = ""
     if view.guidelines:
         rules = "\n".join(f"- {rule}" for rule in view.guidelines)
         guidelines = f"Follow these guidelines strictly, in your reasoning too:\n{rules}\n"
     shown = "".join(f'\n- saw "{_line(saw)}", did "{did}"' for saw, did in recent)
-    return _template("full_agent").format(
+    answers = "".join(f"\n- {_line(answer.response)}" for answer in view.answers[-NUM_ANSWERS:])
+    return _agent_template("full", reasoning).format(
         task=task_of(view.intro) or _line(view.intro),
         guidelines=guidelines,
         step_count=len(view.history),
@@ -76,6 +93,8 @@ def render_agent(view: View, form: PromptForm, history_length: int) -> str:
         observation=_line(view.observation),
         inventory=view.inventory or "nothing",
         admissible=", ".join(view.admissible),
+        plan=_line(view.plan) or "none yet",
+        answers=answers or " none yet",
     )
 
 
@@ -101,9 +120,9 @@ def observation_text(observation: str, form: PromptForm) -> str:
     return "failed" if observation == NOTHING_HAPPENS else compress_observation(observation)
 
 
-def response_prefix(form: PromptForm) -> str:
+def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
     """The part of the response that the prompt already holds."""
-    return "<think>" if form == "compact" else ""
+    return "<think>" if form == "compact" and reasoning == "think" else ""
 
 
 def _render_about(question: str, problem: str, response: str, form: PromptForm) -> str:
@@ -113,23 +132,30 @@ def _render_about(question: str, problem: str, response: str, form: PromptForm) 
     return _template(f"{form}_{question}").format(problem=problem, response=response)
 
 
-def _render_compact(view: View, recent: tuple[tuple[str, str], ...]) -> str:
+def _render_compact(view: View, recent: tuple[tuple[str, str], ...], reasoning: Reasoning) -> str:
     observation = compress_observation(view.informative)
     if view.observation == NOTHING_HAPPENS:
         observation = f"failed ; {observation}"
     guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
-    return _template("compact_agent").format(
+    answers = [f"{a.tag} {compress_action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
+    return _agent_template("compact", reasoning).format(
         task=compress_task(view.intro),
         room=compress_room(view.intro),
         guidelines=guidelines,
         history=" , ".join(compress_action(did) for _, did in recent) or "nothing",
         inventory=view.inventory or "nothing",
         observation=observation,
+        plan=_line(view.plan).lower() or "nothing",
+        answers=" , ".join(answer or "nothing" for answer in answers) or "nothing",
     )
 
 
 def _line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _agent_template(form: PromptForm, reasoning: Reasoning) -> str:
+    return _template(f"{form}_agent" if reasoning == "think" else f"{form}_agent_{reasoning}")
 
 
 @cache
@@ -143,6 +169,7 @@ def build_view(
     inventory: str,
     admissible: tuple[str, ...],
     guidelines: tuple[str, ...] = (),
+    answers: Sequence[Action] = (),
 ) -> View:
     """The view after `actions`, from the n + 1 observations they led through, the latest last."""
     return View(
@@ -153,6 +180,7 @@ def build_view(
         admissible=admissible,
         history=tuple(zip(observations[:-1], actions, strict=True)),
         guidelines=guidelines,
+        answers=tuple(answers),
     )
 
 
@@ -165,6 +193,7 @@ def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -
         step.inventory,
         step.admissible,
         guidelines,
+        [s.action for s in episode.steps[:position]],
     )
 
 

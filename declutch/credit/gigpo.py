@@ -6,7 +6,7 @@ from torch import Tensor
 
 from declutch.config import GiGPOConfig, GRPOConfig
 from declutch.credit.grpo import grpo
-from declutch.credit.segments import centre, discounted_return, find_segments
+from declutch.credit.segments import centre_by_id, discounted_return, find_segments
 from declutch.records import Probes, StepTable
 
 
@@ -31,8 +31,5 @@ def gigpo(table: StepTable, probes: Probes | None, config: GiGPOConfig) -> Tenso
         table, None, GRPOConfig(std_norm=divide_by_std, group_stats=config.group_stats)
     )
     to_come = discounted_return(table.reward, find_segments(table.episode), config.gamma)
-    order = table.anchor.argsort(stable=True)
-    step_term = to_come.new_empty(len(table))
-    anchors = find_segments(table.anchor[order])
-    step_term[order] = centre(to_come[order], anchors, divide_by_std)
+    step_term = centre_by_id(to_come, table.anchor, divide_by_std)
     return episode_term + config.step_weight * step_term.float()

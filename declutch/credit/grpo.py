@@ -1,8 +1,7 @@
-"""Group-relative advantages (GRPO, Dr.GRPO) and the penalty of an invalid format."""
+"""Group-relative advantages (GRPO, Dr.GRPO)."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from declutch.config import GRPOConfig
@@ -29,11 +28,3 @@ def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
         groups = find_segments(table.group[episodes.start])
         return centre(returns, groups, config.std_norm)[episodes.index].float()
     return centre(returns[episodes.index], find_segments(table.group), config.std_norm).float()
-
-
-def format_penalty(table: StepTable, advantage: Tensor, penalty: float) -> Tensor:
-    """The advantage less `penalty` where the step's format was invalid: f32[S] -> f32[S].
-
-    It comes after normalisation: inside it, a group of equal returns would be blown up.
-    """
-    return torch.where(table.is_valid, advantage, advantage - penalty)

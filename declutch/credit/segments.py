@@ -80,6 +80,14 @@ def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
     return deviation / (segment_std(values, segments)[segments.index] + STD_EPSILON)
 
 
+def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:
+    """As `centre`, for i64[S] ids in any order: [S] -> f64[S]."""
+    order = ids.argsort(stable=True)
+    centred = torch.empty_like(values, dtype=torch.float64)
+    centred[order] = centre(values[order], find_segments(ids[order]), divide_by_std)
+    return centred
+
+
 def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tensor:
     """What is still to come from each entry on, `sum over k >= t of gamma^(k-t) r_k`.
 
@@ -90,9 +98,13 @@ def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tenso
         f64[S].
     """
     length = int(segments.size.max()) if len(segments) else 0
-    lag = torch.arange(length)[None, :] - torch.arange(length)[:, None]  # [t, k] -> k - t
-    weight = torch.where(lag >= 0, torch.tensor(gamma, dtype=torch.float64) ** lag.clamp(min=0), 0)
     time = torch.arange(len(reward)) - segments.start[segments.index]
-    by_time = torch.zeros(len(segments), length, dtype=torch.float64)
-    by_time[segments.index, time] = reward.double()
-    return (by_time @ weight.T)[segments.index, time]
+    total = torch.zeros(len(segments), length, dtype=torch.float64)
+    total[segments.index, time] = reward.double()
+    # Each pass doubles how far ahead an entry has summed, so that there are log2 of them.
+    reach = 1
+    while reach < length:
+        ahead = total[:, reach:].clone()
+        total[:, : length - reach] += gamma**reach * ahead
+        reach *= 2
+    return total[segments.index, time]

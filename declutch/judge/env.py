@@ -9,7 +9,7 @@ from declutch.agent.prompt import View
 from declutch.config import AgentConfig
 from declutch.envs.text_env import Observation, Transition
 from declutch.judge.questions import Question
-from declutch.records import Action, Completion, TaskId
+from declutch.records import Action, Completion, Role, TaskId
 from declutch.rollout.collect import Play
 from declutch.rollout.engine import Request, SamplingParams
 from declutch.rollout.speaker import Codec
@@ -76,7 +76,7 @@ class _Examinee:
         )
 
     def text(self, completion: Completion) -> str:
-        return self.codec.decode(completion.token_ids)
+        return self.codec.decode(completion.token_ids, Role.JUDGE)
 
 
 class Judge(_Examinee):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class Checkpoint:
         path: the folder, in Hugging Face format.
         state: the run's own state, as it was given to `save_checkpoint`.
         optimizer: the optimizer's state dict.
+        parts: state dicts of what is trained beside the model, by name.
         generators: states of the random streams by name.
         torch_rng: state of PyTorch's global generator on the CPU.
     """
@@ -38,8 +40,19 @@ class Checkpoint:
     path: Path
     state: dict[str, Any]
     optimizer: dict[str, Any]
+    parts: dict[str, dict[str, Any]]
     generators: dict[str, Tensor]
     torch_rng: Tensor
+
+    def part(self, name: str) -> dict[str, Any]:
+        """State of something trained beside the model.
+
+        Raises:
+            UserError: the checkpoint was written without it.
+        """
+        if name not in self.parts:
+            raise UserError(f"{self.path} holds no {name}: it is of a run that has none")
+        return self.parts[name]
 
     def restore(
         self, optimizer: torch.optim.Optimizer, generators: Mapping[str, torch.Generator]
@@ -90,7 +103,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
     generators: Mapping[str, torch.Generator],
-    files: Mapping[str, bytes] | None = None,
+    parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Path:
     """Write a checkpoint; `directory` exists afterwards with everything in it, or is untouched.
 
@@ -99,14 +112,15 @@ def save_checkpoint(
         model, tokenizer: anything with `save_pretrained`.
         state: what JSON can hold.
         generators: the run's random streams by name.
-        files: what else belongs to it, by file name.
+        parts: state dicts of what is trained beside the model, by name.
     Returns:
         `directory`.
     Raises:
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    trainer = {TRAINER_FILE: _serialise(optimizer, state, generators)}
-    return save_model(directory, model, tokenizer, {**(files or {}), **trainer})
+    return save_model(
+        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, state, generators, parts)}
+    )
 
 
 def save_model(directory: Path, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> Path:
@@ -151,6 +165,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             path=directory,
             state=payload["state"],
             optimizer=payload["optimizer"],
+            parts=payload.get("parts", {}),
             generators=payload["generators"],
             torch_rng=payload["torch_rng"],
         )
@@ -164,6 +179,7 @@ def _serialise(
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
     generators: Mapping[str, torch.Generator],
+    parts: Mapping[str, Mapping[str, Any]],
 ) -> bytes:
     buffer = io.BytesIO()
     payload = {
@@ -172,6 +188,7 @@ def _serialise(
         "optimizer": optimizer.state_dict(),
         "generators": {name: generator.get_state() for name, generator in generators.items()},
         "torch_rng": torch.get_rng_state(),
+        "parts": {name: dict(part) for name, part in parts.items()},
     }
     torch.save(payload, buffer)
     return buffer.getvalue()

@@ -52,6 +52,29 @@ def token_logprobs(
     return blank.index_put(place, logprobs), blank.index_put(place, entropy)
 
 
+def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
+    """f32[N], what a critic expects before each response token; see `learner.critic`."""
+    row, column = batch.response_mask.nonzero(as_tuple=True)
+    device = next(model.parameters()).device
+    return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()
+
+
+def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
+    """f32[N, D], the hidden state that the read-out makes each response token's logits of."""
+    row, column = batch.response_mask.nonzero(as_tuple=True)
+    place = _predictor(batch, row, column)
+    device = next(model.parameters()).device
+    given: list[Tensor] = []
+    handle = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: given.append(args[0])
+    )
+    try:
+        _read_out(model, batch, row, place, device)
+    finally:
+        handle.remove()
+    return given[0][row.to(device), place.to(device)].float()
+
+
 def sharing_break_even(model: Any) -> float | None:
     """Row length at which attention costs as much as everything else, as `pack` wants it.
 

@@ -87,6 +87,10 @@ def _build_batch(rows: Sequence[Row], pad_id: int, vocab_size: int) -> TokenBatc
     def per_response(values: list[Tensor]) -> Tensor:
         return spread(torch.cat(values).float(), is_response, 0)
 
+    def of_critic(values: list[Tensor | None]) -> Tensor | None:
+        present = [value for value in values if value is not None]
+        return per_response(present) if present else None
+
     token_ids = torch.cat([part.token_ids for part in parts])
     start = torch.tensor([part.position for part in parts]) - (size.cumsum(0) - size)
     position = start.repeat_interleave(size) + torch.arange(token_ids.numel())
@@ -103,6 +107,8 @@ def _build_batch(rows: Sequence[Row], pad_id: int, vocab_size: int) -> TokenBatc
         role=per_part([part.sample.role for part in parts], 0, torch.int8),
         step_id=per_part([part.sample.step_id for part in parts], PADDING),
         allowed_mask=_allowed_mask(samples, is_response, vocab_size),
+        returns=of_critic([sample.returns for sample in samples]),
+        old_values=of_critic([sample.old_values for sample in samples]),
     )
 
 

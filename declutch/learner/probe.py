@@ -1,17 +1,22 @@
-"""Log-probabilities of responses that are already there, by one pass without gradients."""
+"""What a model says about responses that are already there, by one pass without gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from declutch.learner.forward import sharing_break_even, token_logprobs
+from declutch.learner.forward import (
+    response_hidden,
+    response_values,
+    sharing_break_even,
+    token_logprobs,
+)
 from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
-from declutch.learner.samples import build_samples
-from declutch.records import Role, Step, empty_float
+from declutch.learner.samples import Sample, build_samples
+from declutch.records import Role, Step, TokenBatch
 
 
 def probe(
@@ -32,15 +37,51 @@ def probe(
     Returns:
         S tensors f32[T] on the CPU, in the order of `steps`, under each step's action mask.
     """
+
+    def read(batch: TokenBatch) -> Tensor:
+        return token_logprobs(model, batch, temperature)[0].cpu()[batch.response_mask]
+
     samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
+    return _by_response(model, samples, token_budget, pad_id, read)
+
+
+def probe_hidden(
+    model: nn.Module, steps: Sequence[Step], token_budget: int, pad_id: int
+) -> list[Tensor]:
+    """As `probe`, but the hidden states that predict the tokens: S tensors f32[T, D]."""
+    samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
+    return _by_response(
+        model, samples, token_budget, pad_id, lambda batch: response_hidden(model, batch).cpu()
+    )
+
+
+def probe_values(
+    critic: nn.Module, steps: Sequence[Step], token_budget: int, pad_id: int
+) -> list[Tensor]:
+    """As `probe`, but what a critic expects before the tokens: S tensors f32[T]."""
+    samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT, masked=False)
+    return _by_response(
+        critic, samples, token_budget, pad_id, lambda batch: response_values(critic, batch).cpu()
+    )
+
+
+def _by_response(
+    model: nn.Module,
+    samples: Sequence[Sample],
+    token_budget: int,
+    pad_id: int,
+    read: Callable[[TokenBatch], Tensor],
+) -> list[Tensor]:
+    """What `read` finds at a batch's N response tokens, [N, ...], split by sample."""
     found: dict[int, Tensor] = {}
+    shape: tuple[int, ...] = ()
     with evaluation_mode(model), torch.no_grad():
         break_even = sharing_break_even(model)
         for batch in pack(samples, token_budget, pad_id, vocabulary_size(model), break_even):
-            logprobs = token_logprobs(model, batch, temperature)[0].cpu()[batch.response_mask]
+            values = read(batch)
+            shape = tuple(values.shape[1:])
             step_ids = batch.step_id[batch.response_mask]
             step_ids, sizes = torch.unique_consecutive(step_ids, return_counts=True)
-            parts = torch.split(logprobs, sizes.tolist())
-            found.update(zip(step_ids.tolist(), parts, strict=True))
+            found.update(zip(step_ids.tolist(), torch.split(values, sizes.tolist()), strict=True))
     # A step without response tokens is in no batch's response mask.
-    return [found.get(index, empty_float()) for index in range(len(steps))]
+    return [found.get(index, torch.zeros(0, *shape)) for index in range(len(samples))]

@@ -22,6 +22,8 @@ class Sample:
         allowed_ids: as `Step.allowed_ids`.
         advantage, sample_logprobs, old_logprobs: f32[T].
         ref_logprobs: f32[T], or None where no divergence from a reference is asked for.
+        old_values, returns: f32[T], what a critic said before its update and what it is to say;
+            None where there is none.
     """
 
     step_id: int
@@ -33,6 +35,8 @@ class Sample:
     sample_logprobs: Tensor
     old_logprobs: Tensor
     ref_logprobs: Tensor | None = None
+    old_values: Tensor | None = None
+    returns: Tensor | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -45,6 +49,7 @@ def build_samples(
     role: Role,
     old_logprobs: Sequence[Tensor] | None = None,
     ref_logprobs: Sequence[Tensor] | None = None,
+    masked: bool = True,
 ) -> tuple[Sample, ...]:
     """One sample per step, in order; `step_id` is the step's index.
 
@@ -53,6 +58,7 @@ def build_samples(
         advantages: f32[S], the same for every token of a step, or S tensors f32[T].
         old_logprobs: S tensors f32[T]; None takes the sampling engine's.
         ref_logprobs: S tensors f32[T]; None where no KL is asked for.
+        masked: keep the action masks; a model that says nothing about tokens has no use for them.
     Raises:
         ValueError: an empty prompt, or tensors that do not match the response they belong to.
     """
@@ -64,7 +70,7 @@ def build_samples(
             role=role,
             prompt_ids=step.prompt_ids,
             response_ids=step.response_ids,
-            allowed_ids=step.allowed_ids,
+            allowed_ids=step.allowed_ids if masked else (),
             advantage=_per_token(advantage.float(), step),
             sample_logprobs=step.sample_logprobs,
             old_logprobs=old_step,
@@ -99,6 +105,8 @@ def _check(sample: Sample) -> None:
         "sample_logprobs": sample.sample_logprobs,
         "old_logprobs": sample.old_logprobs,
         "ref_logprobs": sample.ref_logprobs,
+        "old_values": sample.old_values,
+        "returns": sample.returns,
     }
     for name, value in fields.items():
         if value is not None and value.shape != length:

@@ -10,7 +10,7 @@ Notation: K examples, P prompt tokens, D hidden.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -53,22 +53,14 @@ class ValueHead:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def to_bytes(self) -> bytes:
-        """The content of `value_head.pt`, which `restore` and `load_layer` read."""
-        buffer = io.BytesIO()
-        states = {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
-        torch.save(states, buffer)
-        return buffer.getvalue()
+    def state(self) -> dict[str, Any]:
+        """What `restore` puts back."""
+        return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def restore(self, folder: Path) -> None:
-        """Put layer and optimizer back to where a checkpoint has them.
-
-        Raises:
-            UserError: no head there, a damaged one, or one of another width.
-        """
-        payload = _read(folder)
-        _load_layer(self.layer, payload, folder)
-        self.optimizer.load_state_dict(payload["optimizer"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put layer and optimizer back where they were."""
+        self.layer.load_state_dict(state["layer"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 @dataclass(frozen=True)
@@ -159,35 +151,25 @@ def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]
         order = order[size:]
 
 
+def layer_bytes(layer: nn.Linear) -> bytes:
+    """The content of a model folder's `value_head.pt`."""
+    buffer = io.BytesIO()
+    torch.save(layer.state_dict(), buffer)
+    return buffer.getvalue()
+
+
 def load_layer(layer: nn.Linear, folder: Path) -> bool:
     """Give a fresh layer the weights that lie beside a model's; false where there are none.
 
     Raises:
         UserError: a damaged file, or a layer of another width.
     """
-    if not (folder / HEAD_FILE).is_file():
-        return False
-    _load_layer(layer, _read(folder), folder)
-    return True
-
-
-def _load_layer(layer: nn.Linear, payload: dict[str, Any], folder: Path) -> None:
-    try:
-        layer.load_state_dict(payload["layer"])
-    except RuntimeError as error:
-        raise UserError(
-            f"{folder / HEAD_FILE} does not fit the model: {str(error).splitlines()[-1].strip()}"
-        ) from None
-
-
-def _read(folder: Path) -> dict[str, Any]:
     path = folder / HEAD_FILE
+    if not path.is_file():
+        return False
     try:
-        payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(
-            f"{folder} holds no {HEAD_FILE}: it was not written by a run with gcd.form=value_head"
-        ) from None
+        layer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        raise UserError(f"cannot read {path}: {error}; resume from an earlier checkpoint") from None
-    return payload
+        reason = str(error).splitlines()[-1].strip() if str(error) else "it ends too early"
+        raise UserError(f"{path} does not fit the model: {reason}; repeat the cold start") from None
+    return True

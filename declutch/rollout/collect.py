@@ -148,6 +148,7 @@ class _Live:
             admissible=self.observation.admissible,
             history=tuple(self.history),
             guidelines=guidelines,
+            answers=tuple(step.action for step in self.steps),
         )
 
     def advance(

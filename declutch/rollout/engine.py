@@ -55,6 +55,8 @@ class SamplingParams:
         forced_after: pairs (a, b): once token a was sampled, b must follow; such a token is
             sampled with log-probability 0 and its allowed set is {b}. The tags of an agent whose
             actions are masked use it so that the format cannot be missed.
+        first_ids: what a response may begin with; such a token is sampled under that mask, which is
+            its allowed set. () leaves it free.
         has_ended: told the tokens so far after each token, says whether they are a whole
             response; for closing tags that a tokenizer splits. None where `stop_ids` suffice.
     """
@@ -64,6 +66,7 @@ class SamplingParams:
     stop_ids: tuple[int, ...]
     top_p: float = 1.0
     forced_after: tuple[tuple[int, int], ...] = ()
+    first_ids: tuple[int, ...] = ()
     has_ended: Callable[[Sequence[int]], bool] | None = None
 
 

@@ -60,7 +60,9 @@ class Response:
         """Ids allowed as the next token, None where it is free."""
         if self.node is not None:
             return self.node.allowed
-        follower = rules.forced.get(self.tokens[-1]) if self.tokens else None
+        if not self.tokens:
+            return rules.params.first_ids or None
+        follower = rules.forced.get(self.tokens[-1])
         return None if follower is None else (follower,)
 
     def append(

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from declutch.agent.parse import parse_response
+from declutch.agent.parse import REASONING_TAGS, parse_response
 from declutch.agent.prompt import PromptForm, View, render_agent, render_reflection, response_prefix
-from declutch.config import AgentConfig
+from declutch.config import AgentConfig, Reasoning
 from declutch.errors import UserError
-from declutch.records import Action, Completion
+from declutch.records import META_TAGS, Action, Completion, Role
 from declutch.rollout.engine import ActionMask, Request, SamplingParams
 
 TAGS = (
@@ -32,7 +32,10 @@ TAGS = (
     "\\boxed{0}",
     "\\boxed{1}",
 )
-"""What a tiny model's tokenizer has as single tokens."""
+"""What every tiny model's tokenizer has as single tokens."""
+
+META_TAG_TOKENS = tuple(f"<{slash}{tag}>" for tag in META_TAGS for slash in ("", "/"))
+"""What it has besides where the agent names its way of reasoning."""
 
 
 class Speaker(Protocol):
@@ -61,11 +64,21 @@ class Codec:
     Args:
         tokenizer: a Hugging Face tokenizer.
         form: prompt form; "full" prompts go through the tokenizer's chat template if it has one.
+        reasoning: how the agent reasons; a judge always thinks.
+    Raises:
+        UserError: the tokenizer cannot write the tags of `reasoning`.
     """
 
-    def __init__(self, tokenizer: Any, form: PromptForm) -> None:
+    def __init__(self, tokenizer: Any, form: PromptForm, reasoning: Reasoning = "think") -> None:
         self.tokenizer = tokenizer
         self.form = form
+        self.reasoning = reasoning
+        if reasoning == "meta" and self._is_unknown("".join(META_TAG_TOKENS)):
+            raise UserError(
+                f"agent.reasoning=meta needs the tags {_spell(META_TAGS)}, which this model's "
+                "tokenizer does not know; make a model with `declutch init-tiny` and "
+                "agent.reasoning=meta, or set agent.reasoning=think"
+            )
         self.encode_line = lru_cache(maxsize=65536)(self._encode_line)
 
     def encode_prompt(self, text: str) -> Tensor:
@@ -81,13 +94,14 @@ class Codec:
             ids = self.tokenizer.encode(text, add_special_tokens=self.form == "full")
         return torch.tensor(ids, dtype=torch.long)
 
-    def decode(self, ids: Tensor) -> str:
+    def decode(self, ids: Tensor, role: Role = Role.AGENT) -> str:
         """The text of a response, the part the prompt gave included, padding and end tokens not."""
         text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         for token in (self.tokenizer.eos_token, self.tokenizer.pad_token):
             if token and token not in TAGS:
                 text = text.replace(token, "")
-        return response_prefix(self.form) + text
+        reasoning = self.reasoning if role is Role.AGENT else "think"
+        return response_prefix(self.form, reasoning) + text
 
     def token_id(self, text: str) -> int | None:
         """The id of `text` when it is one token, else None."""
@@ -115,6 +129,11 @@ class Codec:
 
         return has_ended
 
+    def _is_unknown(self, text: str) -> bool:
+        unknown = self.tokenizer.unk_token_id
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return unknown is not None and unknown in ids
+
     def _encode_line(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
@@ -129,17 +148,22 @@ class Agent:
     def __init__(self, codec: Codec, config: AgentConfig) -> None:
         self.codec = codec
         self.config = config
-        tags = codec.single_ids(("</think>", "<action>", "</action>"))
+        names = REASONING_TAGS[codec.reasoning]
+        self._closing = tuple(f"</{name}>" for name in names)
+        # Where there is but one, the prompt ends with it or asks for it.
+        self._opening = tuple(f"<{name}>" for name in names) if len(names) > 1 else ()
+        tags = codec.single_ids((*self._opening, *self._closing, "<action>", "</action>"))
         if config.constrain_actions and tags is None:
             raise UserError(
-                "agent.constrain_actions=true needs <think> and <action> tags that are single "
-                "tokens of the model's tokenizer; set agent.constrain_actions=false, or use a "
-                "model made by `declutch init-tiny`"
+                f"agent.constrain_actions=true needs {_spell(names)} and <action> tags that are "
+                "single tokens of the model's tokenizer; set agent.constrain_actions=false, or "
+                "use a model made by `declutch init-tiny`"
             )
         self._tags = tags or {}
 
     def render(self, view: View) -> str:
-        prompt = render_agent(view, self.codec.form, self.config.history_length)
+        codec = self.codec
+        prompt = render_agent(view, codec.form, self.config.history_length, codec.reasoning)
         return render_reflection(prompt, view.draft) if view.draft else prompt
 
     def request(self, view: View) -> Request:
@@ -152,13 +176,16 @@ class Agent:
 
     def sampling(self, temperature: float) -> SamplingParams:
         forced: tuple[tuple[int, int], ...] = ()
+        first: tuple[int, ...] = ()
         if self.config.constrain_actions:
-            forced = ((self._tags["</think>"], self._tags["<action>"]),)
+            forced = tuple((self._tags[tag], self._tags["<action>"]) for tag in self._closing)
+            first = tuple(self._tags[tag] for tag in self._opening)
         return SamplingParams(
             temperature=temperature,
             max_tokens=self.config.max_response_tokens,
             stop_ids=self.codec.stop_ids("</action>"),
             forced_after=forced,
+            first_ids=first,
             has_ended=self.codec.end_test("</action>"),
         )
 
@@ -166,4 +193,8 @@ class Agent:
         return self.codec.decode(completion.token_ids)
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        return parse_response(self.text(completion), admissible)
+        return parse_response(self.text(completion), admissible, self.codec.reasoning)
+
+
+def _spell(names: tuple[str, ...]) -> str:
+    return ", ".join(f"<{name}>" for name in names)

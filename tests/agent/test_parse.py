@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.agent.parse import parse_prediction, parse_response, parse_verdict
+from declutch.records import META_TAGS
 
 ADMISSIBLE = ("go to desk 1", "look")
 
@@ -12,7 +13,8 @@ TAGS = [
     f"<{slash}{name}>" for name in ("think", "action", "answer", "advise") for slash in ("", "/")
 ]
 OTHERS = ["\\boxed{0}", "\\boxed{1}", "\\boxed{", "}", "look", "go to desk 1", "\n", " ", "</", "<"]
-PIECES = st.sampled_from([*TAGS, *OTHERS, "\x00", "é", "𝔘"])
+META = [f"<{slash}{name}>" for name in META_TAGS for slash in ("", "/")]
+PIECES = st.sampled_from([*TAGS, *META, *OTHERS, "\x00", "é", "𝔘"])
 TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=14).map("".join))
 
 
@@ -50,16 +52,54 @@ def test_bad_forms_are_invalid(text: str) -> None:
     assert not parse_response(text, ADMISSIBLE).is_valid
 
 
+@pytest.mark.parametrize("tag", META_TAGS)
+def test_a_named_way_of_reasoning_is_read(tag: str) -> None:
+    text = f"<{tag}> a b </{tag}>\n<action>look</action>"
+    action = parse_response(text, ADMISSIBLE, "meta")
+    assert (action.tag, action.thought, action.text) == (tag, "a b", "look")
+    assert action.is_valid
+    assert action.response == text
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("<think>a</think><action>look</action>", ""),
+        ("<action>look</action>", ""),
+        ("<explore>a<action>look</action>", ""),
+        ("<explore>a</planning><action>look</action>", ""),
+        ("<explore>a</explore><planning>b</planning><action>look</action>", "explore"),
+        ("<explore>a</explore><explore>b</explore><action>look</action>", "explore"),
+        ("<explore>a<planning></explore><action>look</action>", "explore"),
+        ("<explore>a</explore><think>b</think><action>look</action>", "explore"),
+        ("<explore>a</explore> so <action>look</action>", "explore"),
+        ("<action>look</action><explore>a</explore>", "explore"),
+        ("<explore>a</explore><action>look</action> done", "explore"),
+        ("<EXPLORE>a</EXPLORE><action>look</action>", ""),
+    ],
+)
+def test_anything_but_one_named_way_and_an_action_is_invalid(text: str, tag: str) -> None:
+    action = parse_response(text, ADMISSIBLE, "meta")
+    assert (action.tag, action.text, action.is_valid) == (tag, "look", False)
+
+
+def test_a_named_way_is_no_reasoning_where_none_is_asked_for() -> None:
+    text = "<explore>a</explore><action>look</action>"
+    action = parse_response(text, ADMISSIBLE)
+    assert (action.tag, action.thought, action.is_valid) == ("", "", False)
+
+
 def test_two_actions_are_none() -> None:
     text = "<think>a</think><action>look</action><action>go to desk 1</action>"
     assert parse_response(text, ADMISSIBLE).text == ""
 
 
-@given(TEXTS)
-def test_any_text_is_read(text: str) -> None:
-    action = parse_response(text, ADMISSIBLE)
+@given(TEXTS, st.sampled_from(["think", "meta"]))
+def test_any_text_is_read(text: str, reasoning: str) -> None:
+    action = parse_response(text, ADMISSIBLE, reasoning)
     assert action.is_admissible == (action.text in ADMISSIBLE)
-    assert not action.is_valid or action.text
+    assert not action.is_valid or (action.text and action.tag)
+    assert action.tag in ("", *(META_TAGS if reasoning == "meta" else ("think",)))
     verdict = parse_verdict(text)
     assert verdict.value in (None, 0, 1)
     assert not verdict.is_valid or verdict.value is not None

@@ -1,5 +1,6 @@
 """Prompts, byte for byte, and what enters them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from declutch.agent.compact import (
     compress_task,
     task_of,
 )
+from declutch.agent.parse import parse_response
 from declutch.agent.prompt import (
     View,
     build_view,
@@ -19,7 +21,9 @@ from declutch.agent.prompt import (
     render_future,
     render_judge,
     render_reflection,
+    view_at,
 )
+from declutch.records import Episode, Outcome, Role, Step, TaskId, empty_float
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 INTRO = (
@@ -32,6 +36,13 @@ OPEN = "You open the drawer 1. The drawer 1 is open. In it, you see a mug 2, and
 NOTHING = "Nothing happens."
 
 
+RESPONSES = (
+    "<planning>find the\nmug</planning>\n<action>go to drawer 1</action>",
+    "<explore>see what is in it</explore>\n<action>open drawer 1</action>",
+    "I take the cup <action>take cup 1 from drawer 1</action>",
+)
+
+
 def example(*, fails: bool = False, guidelines: tuple[str, ...] = ()) -> View:
     observations = [INTRO, CLOSED, OPEN]
     actions = ["go to drawer 1", "open drawer 1"]
@@ -39,7 +50,12 @@ def example(*, fails: bool = False, guidelines: tuple[str, ...] = ()) -> View:
         observations.append(NOTHING)
         actions.append("take cup 1 from drawer 1")
     return build_view(
-        observations, actions, "", ("close drawer 1", "take mug 2 from drawer 1"), guidelines
+        observations,
+        actions,
+        "",
+        ("close drawer 1", "take mug 2 from drawer 1"),
+        guidelines,
+        [parse_response(text, tuple(actions), "meta") for text in RESPONSES[: len(actions)]],
     )
 
 
@@ -57,6 +73,55 @@ def test_agent_prompt_is_golden(
 ) -> None:
     text = render_agent(example(fails=fails, guidelines=guidelines), form, 6)
     assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", ["full", "compact"])
+@pytest.mark.parametrize("start", [True, False])
+def test_prompt_for_a_named_way_of_reasoning_is_golden(form: str, start: bool) -> None:
+    view = build_view([INTRO], [], "", ("look",)) if start else example(fails=True)
+    text = render_agent(view, form, 6, "meta")
+    name = f"{form}_agent_meta_start" if start else f"{form}_agent_meta"
+    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_the_latest_plan_and_three_answers_are_shown() -> None:
+    texts = [
+        f"<{tag}>idea {n}</{tag}><action>a{n}</action>"
+        for n, tag in enumerate(
+            ["planning", "monitor", "planning", "explore", "explore", "monitor"]
+        )
+    ]
+    answers = [parse_response(text, (), "meta") for text in texts]
+    view = build_view([INTRO, *["x"] * 6], [a.text for a in answers], "", ("look",), (), answers)
+    assert view.plan == "idea 2"
+    full = render_agent(view, "full", 0, "meta")
+    assert [text in full for text in texts] == [False] * 3 + [True] * 3
+    assert "said explore a3 , explore a4 , monitor a5 plan idea 2" in render_agent(
+        view, "compact", 0, "meta"
+    )
+
+
+def test_earlier_answers_are_not_shown_where_the_agent_thinks_freely() -> None:
+    for form in ("full", "compact"):
+        told, untold = example(), build_view([INTRO, CLOSED, OPEN], ["a", "b"], "", ("look",))
+        assert told.answers
+        assert "see what is in it" not in render_agent(told, form, 6)
+        assert render_agent(untold, form, 0) == render_agent(
+            replace(untold, answers=told.answers), form, 0
+        )
+
+
+def test_the_view_of_a_recorded_step_holds_the_answers_before_it() -> None:
+    actions = [parse_response(text, (), "meta") for text in RESPONSES]
+    none = empty_float()
+    steps = tuple(
+        Step("seen", "", ("look",), action, none.long(), none.long(), none, 0.0)
+        for action in actions
+    )
+    episode = Episode(TaskId("s", "train", 0, "t"), 0, Role.AGENT, steps, Outcome.FAILED, 0.0)
+    assert view_at(episode, 0).answers == ()
+    assert view_at(episode, 2).answers == tuple(actions[:2])
+    assert view_at(episode, 2).plan == "find the\nmug"
 
 
 @pytest.mark.parametrize("form", ["full", "compact"])

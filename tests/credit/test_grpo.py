@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.config import ALGORITHMS, GRPOConfig
-from declutch.credit.grpo import format_penalty, grpo
-from declutch.credit.registry import METHODS
-from declutch.credit.table import build_table
+from declutch.credit.grpo import grpo
+from declutch.credit.registry import METHODS, agent_advantage
+from declutch.credit.table import build_table, mean_over_tokens
 
 REWARD = st.sampled_from([0.0, 0.0, 1.0, 0.25, -2.0])
 PLAN = st.lists(
@@ -63,14 +63,14 @@ def test_groups_without_contrast_get_exactly_zero(group_stats):
 def test_all_failed_group_gets_the_penalty_and_nothing_else():
     steps = [make_step(), make_step(action=make_action(is_valid=False))]
     table, _ = build_table([make_episode(0, [], steps=steps), make_episode(0, [0.0])])
-    found = format_penalty(table, grpo(table, None, GRPOConfig()), 0.1)
+    found = mean_over_tokens(table, agent_advantage(table, None, GRPOConfig(), 0.1))
     assert found.tolist() == pytest.approx([0.0, -0.1, 0.0])
 
 
 def test_penalty_comes_off_after_normalisation():
     steps = [make_step(action=make_action(is_valid=False)), make_step(1.0)]
     table, _ = build_table([make_episode(0, [], steps=steps), make_episode(0, [0.0])])
-    found = format_penalty(table, grpo(table, None, GRPOConfig()), 0.1)
+    found = mean_over_tokens(table, agent_advantage(table, None, GRPOConfig(), 0.1))
     assert found.tolist() == pytest.approx([0.60711, 0.70711, -0.70711], abs=1e-5)
 
 

@@ -33,13 +33,20 @@ def test_columns_of_a_hand_made_iteration():
     assert table.position.tolist() == [0, 0, 1, 0]
     assert table.anchor.tolist() == [0, 1, 2, 1]  # "start" of another group is another anchor
     assert table.action.tolist() == [0, 0, 1, 2]
-    assert table.tag.tolist() == [0, 0, 1, 2]
+    assert table.tag.tolist() == [0, 0, 1, -1]
     assert table.reward.tolist() == [0.5, 0.0, 1.0, 0.0]
     assert table.is_valid.tolist() == [True, True, True, False]
     assert table.is_admissible.tolist() == [True, True, True, False]
     assert table.is_won.tolist() == [False, True, True, False]
     assert table.num_tokens.tolist() == [1, 2, 3, 1]
     assert steps == (other.steps[0], *won.steps, failed.steps[0])
+
+
+def test_tags_have_fixed_numbers_and_others_none():
+    tags = ["monitor", "think", "planning", "reflection", "", "explore"]
+    steps = [make_step(action=make_action(tag=tag)) for tag in tags]
+    table, _ = build_table([make_episode(0, [], steps=steps)])
+    assert table.tag.tolist() == [3, -1, 0, 2, -1, 1]
 
 
 def test_environment_errors_are_left_out_and_keep_their_index():
@@ -90,3 +97,23 @@ def test_ids_agree_with_the_texts_they_stand_for(plan):
             assert (table.anchor[left] == table.anchor[right]) == (same_place and same_group)
             same_action = steps[left].action.text == steps[right].action.text
             assert (table.action[left] == table.action[right]) == same_action
+
+
+SEEN = ["on the desk 1, you see a mug 1.", "on the desk 1, you see a mug 2.", "you see nothing"]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "anchors"), [(1.0, [0, 1, 2, 3]), (0.9, [0, 0, 1, 2]), (0.01, [0, 0, 0, 1])]
+)
+def test_observations_of_a_group_that_are_alike_share_an_anchor(similarity, anchors):
+    steps = [make_step(observation=text) for text in SEEN]
+    other = make_episode(1, [], steps=[make_step(observation=SEEN[1])])
+    table, _ = build_table([make_episode(0, [], steps=steps), other], similarity)
+    assert table.anchor.tolist() == anchors
+
+
+def test_likeness_is_to_the_first_of_an_anchor_not_to_its_latest():
+    # Neighbours share 9 of 10 letters, the ends 8 of 10.
+    steps = [make_step(observation=text) for text in ("abcdefghij", "abcdefghiX", "abcdefghYX")]
+    table, _ = build_table([make_episode(0, [], steps=steps)], 0.85)
+    assert table.anchor.tolist() == [0, 0, 1]

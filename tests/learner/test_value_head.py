@@ -21,6 +21,7 @@ from declutch.learner.value_head import (
     ValueHead,
     classification_loss,
     classify,
+    layer_bytes,
     load_layer,
     make_layer,
     read_logits,
@@ -270,41 +271,40 @@ def test_a_resumed_head_continues_bit_for_bit(tmp_path):
     model = tiny_model("qwen2", V)
     optimizer, head = build_optimizer(model, OPT), new_head(model)
     iterate(model, optimizer, head, 0)
-    files = {HEAD_FILE: head.to_bytes()}
-    path = save_checkpoint(tmp_path / "one", model, tokenizer, optimizer, {}, {}, files)
+    parts = {"value head": head.state()}
+    path = save_checkpoint(tmp_path / "one", model, tokenizer, optimizer, {}, {}, parts)
     iterate(model, optimizer, head, 1)
 
     resumed = AutoModelForCausalLM.from_pretrained(path)
     other, other_head = build_optimizer(resumed, OPT), new_head(resumed, seed=99)
-    load_checkpoint(path).restore(other, {})
-    other_head.restore(path)
+    checkpoint = load_checkpoint(path)
+    checkpoint.restore(other, {})
+    other_head.restore(checkpoint.part("value head"))
     iterate(resumed, other, other_head, 1)
     assert torch.equal(head.layer.weight, other_head.layer.weight)
     assert torch.equal(head.layer.bias, other_head.layer.bias)
     left, right = (dict(m.named_parameters()) for m in (model, resumed))
     assert all(torch.equal(left[name], right[name]) for name in left)
 
-    # A run of its own takes the weights and starts its own optimizer.
-    fresh = new_head(resumed, seed=99)
-    assert load_layer(fresh.layer, path)
-    assert not fresh.optimizer.state
 
-
-def test_what_cannot_be_restored_is_named(tmp_path):
+def test_a_layer_lies_beside_a_models_weights(tmp_path):
     model = tiny_model("qwen2", V)
-    head = new_head(model)
-    assert not load_layer(head.layer, tmp_path)
-    with pytest.raises(UserError, match=rf"holds no {HEAD_FILE}.*gcd\.form=value_head"):
-        head.restore(tmp_path)
-    whole = head.to_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"no head"):
-        (tmp_path / HEAD_FILE).write_bytes(damaged)
-        with pytest.raises(UserError, match=f"cannot read .*{HEAD_FILE}"):
-            head.restore(tmp_path)
-    wide = torch.nn.Linear(99, 1)
-    (tmp_path / HEAD_FILE).write_bytes(ValueHead(wide, torch.optim.AdamW([wide.weight])).to_bytes())
-    with pytest.raises(UserError, match="does not fit the model"):
-        load_layer(head.layer, tmp_path)
+    layer, other = new_head(model).layer, new_head(model, seed=99).layer
+    assert not load_layer(other, tmp_path)
+    assert not torch.equal(layer.weight, other.weight)
+    (tmp_path / HEAD_FILE).write_bytes(layer_bytes(layer))
+    assert load_layer(other, tmp_path)
+    assert torch.equal(layer.weight, other.weight)
+
+
+def test_a_layer_that_cannot_be_used_is_named(tmp_path):
+    layer = new_head(tiny_model("qwen2", V)).layer
+    whole = layer_bytes(layer)
+    wide = layer_bytes(torch.nn.Linear(99, 1))
+    for content in (whole[: len(whole) // 2], b"", b"no head", wide):
+        (tmp_path / HEAD_FILE).write_bytes(content)
+        with pytest.raises(UserError, match=f"{HEAD_FILE} does not fit the model"):
+            load_layer(layer, tmp_path)
 
 
 def test_an_iteration_without_labelled_steps_is_the_agents_alone():

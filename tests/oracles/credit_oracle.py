@@ -3,6 +3,8 @@
 import math
 import statistics
 
+from declutch.records import META_TAGS
+
 
 def segment_values(values, ids):
     """id -> its values, in order."""
@@ -80,4 +82,58 @@ def gigpo(episodes, gamma=0.95, step_weight=1.0, divide=False, group_stats="epis
         if len(set(anchors[key])) == 1:
             inner = 0.0
         advantages.append(base + step_weight * inner)
+    return advantages
+
+
+def gae(values, rewards, gamma, lam):
+    """Advantages of one sequence, from its end backwards."""
+    advantages, following, gained = [], 0.0, 0.0
+    for value, reward in zip(reversed(values), reversed(rewards), strict=True):
+        gained = reward + gamma * following - value + gamma * lam * gained
+        following = value
+        advantages.append(gained)
+    return advantages[::-1]
+
+
+def meta_rewards(is_won, steps):
+    """What each step of one episode earns by its reasoning.
+
+    Args:
+        steps: (tag, action, is_valid, is_admissible) in order of time.
+    """
+    earned = []
+    for place, (tag, action, is_valid, _) in enumerate(steps):
+        reward = 0.0
+        if is_valid and tag == "planning":
+            reward = float(is_won)
+        elif is_valid and tag == "explore":
+            taken = [done for _, done, valid, _ in steps[:place] if valid]
+            reward = float(action not in taken)
+        elif is_valid and tag == "reflection" and place > 0:
+            _, done, valid, admissible = steps[place - 1]
+            reward = float(not (valid and admissible) and action != done)
+        earned.append(reward)
+    return earned
+
+
+def rlvmr(episodes, form="mix", alpha=0.5, step_weight=1.0, group_stats="episodes"):
+    """One advantage per step, by loops.
+
+    Args:
+        episodes: (group, is_won, rewards of its steps, steps as for `meta_rewards`) in table order.
+    """
+    outer = grpo([(group, rewards) for group, _, rewards, _ in episodes], True, group_stats)
+    keys, earned = [], []
+    for group, is_won, _, steps in episodes:
+        keys.extend((group, tag) for tag, *_ in steps)
+        earned.extend(meta_rewards(is_won, steps))
+    peers = segment_values(earned, keys)
+    advantages = []
+    for base, key, value in zip(outer, keys, earned, strict=True):
+        inner = (value - statistics.fmean(peers[key])) / (unbiased_std(peers[key]) + 1e-6)
+        if len(set(peers[key])) == 1 or key[1] not in META_TAGS:
+            inner = 0.0
+        advantages.append(
+            base + step_weight * inner if form == "sum" else alpha * base + (1 - alpha) * inner
+        )
     return advantages

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -118,6 +119,8 @@ def allowed_by_definition(
             path = tuple(before[opened:])
             fitting = [s for s in request.mask.sequences if s[: len(path)] == path]
             result.append(tuple(sorted({s[len(path)] for s in fitting})))
+        elif not before:
+            result.append(params.first_ids or None)
         else:
             followers = [b for a, b in params.forced_after if before and before[-1] == a]
             result.append(tuple(followers) or None)
@@ -212,6 +215,16 @@ def test_how_the_work_is_divided_changes_nothing_but_rounding(options) -> None:
     ):
         assert one.token_ids.equal(other.token_ids)
         assert one.allowed_ids == other.allowed_ids
+
+
+@pytest.mark.parametrize("first_ids", [(5, 9, 30, CLOSE), (31,)])
+@pytest.mark.parametrize("jump_forward", [True, False])
+def test_a_response_begins_with_what_it_may(first_ids: tuple[int, ...], jump_forward: bool) -> None:
+    model, requests = make_model(), make_requests(14)
+    params = replace(PARAMS, first_ids=first_ids)
+    completions = generate(model, requests, params, jump_forward=jump_forward)
+    check(model, requests, completions, params)
+    assert {int(c.token_ids[0]) for c in completions} <= set(first_ids)
 
 
 def test_long_responses_outgrow_the_first_cache() -> None:

@@ -1,0 +1,190 @@
+"""A critic: a copy of the model that says, before each response token, what is still to come."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from declutch.config import OptimizerConfig
+from declutch.errors import UserError
+from declutch.learner.forward import response_values, sharing_break_even
+from declutch.learner.mode import evaluation_mode, vocabulary_size
+from declutch.learner.pack import pack
+from declutch.learner.samples import Sample, build_samples
+from declutch.learner.update import Randomness, build_optimizer, plan_steps
+from declutch.records import Role, Step, TokenBatch
+
+
+@dataclass(frozen=True)
+class CriticStats:
+    """One iteration's update of the critic.
+
+    Attributes:
+        num_steps: optimizer steps.
+        loss: mean over the steps, in squared units of the return.
+        clip_share: tokens whose value had moved further than the clip range.
+        grad_norm: before clipping, mean over the steps.
+        explained_variance: of the returns, by the values before the update; None where all
+            returns are equal.
+        value_mean: of the values before the update.
+    """
+
+    num_steps: int
+    loss: float
+    clip_share: float
+    grad_norm: float
+    explained_variance: float | None
+    value_mean: float
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A value model with an optimizer of its own, both changed in place."""
+
+    model: Any
+    optimizer: torch.optim.Optimizer
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def make_critic(model: Any, opt: OptimizerConfig, lr: float) -> Critic:
+    """A critic for a policy; `opt` with its own learning rate."""
+    critic = build_critic(model)
+    return Critic(critic, build_optimizer(critic, opt.model_copy(update={"lr": lr})))
+
+
+def build_critic(model: Any) -> Any:
+    """A copy of a causal LM whose read-out is one number a token, 0 to begin with."""
+    critic = copy.deepcopy(model).requires_grad_(True)
+    weight = model.get_output_embeddings().weight
+    head = nn.Linear(weight.shape[1], 1).to(weight)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    critic.set_output_embeddings(head)
+    return critic
+
+
+def value_samples(
+    steps: Sequence[Step], old_values: Sequence[Tensor], returns: Sequence[Tensor]
+) -> tuple[Sample, ...]:
+    """The critic's samples, from S tensors f32[T] of values and of returns."""
+    plain = build_samples(steps, torch.zeros(len(steps)), Role.AGENT, masked=False)
+    return tuple(
+        replace(sample, old_values=values, returns=wanted)
+        for sample, values, wanted in zip(plain, old_values, returns, strict=True)
+    )
+
+
+def value_loss(values: Tensor, batch: TokenBatch, clip: float, normalizer: float) -> Tensor:
+    """Part of a mini-batch's loss that comes from one of its micro-batches.
+
+    Per token `max((V - R)^2, (clamp(V, V_old - clip, V_old + clip) - R)^2) / 2`.
+
+    Args:
+        values: f32[N] at the batch's response tokens.
+        batch: with `returns` and `old_values`.
+        clip: in units of the return.
+        normalizer: response tokens of the whole mini-batch.
+    Source: Schulman et al. 2017, the clipped value loss of its reference implementation.
+    """
+    assert batch.returns is not None
+    assert batch.old_values is not None
+    returns, old = (
+        field[batch.response_mask].to(values.device) for field in (batch.returns, batch.old_values)
+    )
+    clipped = old + (values - old).clamp(-clip, clip)
+    error = torch.maximum((values - returns).square(), (clipped - returns).square())
+    return error.sum() / (2 * normalizer)
+
+
+def update_critic(
+    critic: Critic,
+    samples: Sequence[Sample],
+    clip: float,
+    opt: OptimizerConfig,
+    generator: torch.Generator,
+    pad_id: int,
+) -> CriticStats:
+    """Train the critic on one iteration's samples, in as many optimizer steps as the actor takes.
+
+    Args:
+        critic: from `make_critic`.
+        samples: from `value_samples`, at least one.
+        clip: see `value_loss`.
+        opt: mini-batches, epochs, gradient clipping and tokens of a pass.
+        generator: shuffles the samples.
+    Raises:
+        UserError: the gradient is not finite.
+    """
+    model, optimizer = critic.model, critic.optimizer
+    parameters = list(model.parameters())
+    losses, norms, num_clipped = [], [], 0
+    with evaluation_mode(model):
+        for _ in range(opt.epochs):
+            plan = plan_steps(len(samples), (), opt, Randomness(generator, generator))
+            for chosen in (agent for agent, _ in plan):
+                optimizer.zero_grad(set_to_none=True)
+                part = [samples[index] for index in chosen]
+                loss, clipped = _backward(model, part, clip, opt, pad_id)
+                norm = float(nn.utils.clip_grad_norm_(parameters, opt.grad_clip))
+                if not math.isfinite(norm):
+                    raise UserError(
+                        f"the critic's gradient has norm {norm}: it has diverged; lower "
+                        "algorithm.critic_lr and resume from the last checkpoint"
+                    )
+                optimizer.step()
+                losses.append(loss)
+                norms.append(norm)
+                num_clipped += clipped
+        optimizer.zero_grad(set_to_none=True)
+    values, returns = (
+        torch.cat([getattr(sample, name).double() for sample in samples])
+        for name in ("old_values", "returns")
+    )
+    return CriticStats(
+        num_steps=len(losses),
+        loss=sum(losses) / len(losses),
+        clip_share=num_clipped / max(values.numel() * opt.epochs, 1),
+        grad_norm=sum(norms) / len(norms),
+        explained_variance=explained_variance(values, returns),
+        value_mean=float(values.mean()),
+    )
+
+
+def explained_variance(values: Tensor, returns: Tensor) -> float | None:
+    """`1 - Var(R - V) / Var(R)`, f64[K] each; None where all returns are equal."""
+    variance = float(returns.var(correction=0))
+    if variance == 0:
+        return None
+    return 1 - float((returns - values).var(correction=0)) / variance
+
+
+def _backward(
+    critic: nn.Module, samples: Sequence[Sample], clip: float, opt: OptimizerConfig, pad_id: int
+) -> tuple[float, int]:
+    """Leave the gradient in the parameters; the loss, and how many tokens were clipped."""
+    normalizer = float(max(sum(sample.response_ids.numel() for sample in samples), 1))
+    break_even = sharing_break_even(critic)
+    total, num_clipped = 0.0, 0
+    for batch in pack(samples, opt.micro_batch_tokens, pad_id, vocabulary_size(critic), break_even):
+        values = response_values(critic, batch)
+        loss = value_loss(values, batch, clip, normalizer)
+        loss.backward()
+        total += float(loss.detach())
+        assert batch.old_values is not None
+        moved = (values.detach().cpu() - batch.old_values[batch.response_mask]).abs()
+        num_clipped += int((moved > clip).sum())
+    return total, num_clipped
