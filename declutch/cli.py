@@ -107,9 +107,11 @@ def sft_command(
                 make_demos(settings, suite, demos, report)
     with _bar("cold start") as report:
         facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps))
+    more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}
     console.print(
         f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
-        f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
+        + "".join(f"{count} {name} examples, " for name, count in more.items() if count)
+        + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
 
 
@@ -134,7 +136,9 @@ def train_command(
     facts = read_cold_start(settings.model.path)
     run.write_config(settings)
     run.write_facts("cold_start.json", vars(facts))
-    title = f"{run_dir.name}: {settings.algorithm.type}" + ("+gcd" if settings.gcd.enabled else "")
+    form = "gcd" if settings.gcd.form == "generative" else settings.gcd.form
+    title = f"{run_dir.name}: {settings.algorithm.type}"
+    title += f"+{form}" if settings.gcd.enabled else ""
     with TrainView(settings.train.iterations, title, start=_done(run_dir)) as view:
         last = train(settings, run, suite, view, facts.protocol)
     console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")
@@ -187,6 +191,7 @@ def eval_command(
     steps = settings.env.max_steps
     with Counter(f"evaluating {policy}", total, console=console) as counter:
         is_scripted = policy in ("expert", "random")
+        reflects = settings.eval.reflection and not is_scripted
         if is_scripted:
             player = scripted_player(policy, suite, steps, lambda _: counter.advance())
         else:
@@ -198,13 +203,14 @@ def eval_command(
                 steps,
                 settings.eval.temperature,
                 lambda _: counter.advance(),
+                settings.eval.reflection,
             )
         result = evaluate(
             player,
             suite,
             settings.eval,
             steps,
-            policy,
+            f"{policy} + reflection" if reflects else policy,
             math.nan if is_scripted else settings.eval.temperature,
             "" if is_scripted else read_cold_start(policy).protocol,
         )

@@ -1,4 +1,4 @@
-"""Supervised cold start: the expert's demonstrations, and labelled steps to judge."""
+"""Supervised cold start: the expert's demonstrations, and steps to judge or to foretell."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from declutch.agent.prompt import render_agent, render_judge
+from declutch.agent.prompt import observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
 from declutch.config import SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
-from declutch.judge.critiques import critique_text
+from declutch.judge.critiques import critique_text, prediction_text
+from declutch.learner.value_head import ValueHead, classification_loss
 from declutch.rollout.speaker import Codec
 
 T = TypeVar("T")
@@ -31,10 +32,14 @@ OPEN_ENDED_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Example:
-    """One supervised sample: i64[P] prompt, i64[T] response."""
+    """One supervised sample: i64[P] prompt, i64[T] response.
+
+    Where it has a label (1 good, 0 bad) there is no response: a value head is to find the label.
+    """
 
     prompt_ids: Tensor
     response_ids: Tensor
+    label: int | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -48,7 +53,7 @@ class SFTProgress:
     Attributes:
         step, num_steps: optimizer steps done and planned (0 when open-ended).
         epoch: passes over the data begun.
-        loss: mean negative log-likelihood per response token of this step, in nats.
+        loss: mean negative log-likelihood per response token (and label) of this step, in nats.
         tokens: tokens processed so far.
         seconds: since the start.
     """
@@ -90,28 +95,50 @@ def judge_examples(
     Returns:
         `count` examples, or as many as keep the balance.
     """
-    steps = list(_steps(demos))
-    good = [(d, p, 1, s.expert_action) for d, p, s in steps if s.label_expert == 1]
-    bad = [
-        (d, p, 0, s.other_action)
-        for d, p, s in steps
-        if s.other_action is not None and s.label_other == 0
-    ]
-    half = min(count // 2, len(good), len(bad))
-    examples = []
-    for demo, position, verdict, shown in (
-        *_draw(good, half, generator),
-        *_draw(bad, half, generator),
-    ):
+    form, examples = codec.form, []
+    for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
         step = demo.steps[position]
-        view = demo_views(demo, codec.form, codec.reasoning)[position]
-        tag = reasoning_tags(demo, codec.reasoning)[position]
-        problem = render_agent(view, codec.form, history_length, codec.reasoning)
-        prompt = render_judge(problem, agent_text(codec.form, step, shown, tag), codec.form)
-        answer = critique_text(
-            codec.form, verdict, step.short_thought, step.expert_action, step.thought
-        )
-        examples.append(_example(codec, prompt, prefix_of(codec.form) + answer))
+        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
+        answer = critique_text(form, verdict, step.short_thought, step.expert_action, step.thought)
+        examples.append(_example(codec, prompt, prefix_of(form) + answer))
+    return examples
+
+
+def value_examples(
+    demos: Sequence[DemoEpisode],
+    codec: Codec,
+    history_length: int,
+    count: int,
+    generator: torch.Generator,
+) -> list[Example]:
+    """As `judge_examples`, for a value head: the same prompts, with the label alone."""
+    form, examples = codec.form, []
+    for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
+        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
+        nothing = torch.zeros(0, dtype=torch.long)
+        examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
+    return examples
+
+
+def future_examples(
+    demos: Sequence[DemoEpisode],
+    codec: Codec,
+    history_length: int,
+    count: int,
+    generator: torch.Generator,
+) -> list[Example]:
+    """Steps drawn at random, what was played there, and the observation that followed.
+
+    Returns:
+        `count` examples, or one for every step there is.
+    """
+    form, examples = codec.form, []
+    for demo, position, step in _draw(list(_steps(demos)), count, generator):
+        later = [s.observation for s in demo.steps[1:]]
+        followed = [*later, demo.final_observation][position]
+        prompt = render_future(*_played(demo, position, step.action, codec, history_length), form)
+        answer = prediction_text(form, step.action, observation_text(followed, form))
+        examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
 
@@ -123,6 +150,7 @@ def train_sft(
     generator: torch.Generator,
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    head: ValueHead | None = None,
 ) -> SFTProgress:
     """Train `model` in place on all examples, `config.epochs` times.
 
@@ -131,6 +159,7 @@ def train_sft(
     Args:
         should_stop: makes the training open-ended instead: it goes on until this says so, see
             `_OpenEnded`; `config.epochs` is not used.
+        head: learns the labels of labelled examples, at its own constant learning rate.
     Returns:
         The last step's progress.
     """
@@ -153,11 +182,13 @@ def train_sft(
             break
         for group in optimizer.param_groups:
             group["lr"] = config.lr * factor
-        loss = _loss(model, batch, pad_id)
+        loss = _loss(model, batch, pad_id, head)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
         optimizer.step()
+        if head is not None:
+            head.step(config.grad_clip)
         progress = SFTProgress(
             step=step,
             num_steps=num_steps,
@@ -210,8 +241,13 @@ class _OpenEnded:
         return OPEN_ENDED_SHARE * (FLOOR + (1.0 - FLOOR) * left)
 
 
-def _loss(model: PreTrainedModel, batch: Sequence[Example], pad_id: int) -> Tensor:
-    """Mean negative log-likelihood of the batch's response tokens."""
+def _loss(
+    model: PreTrainedModel, batch: Sequence[Example], pad_id: int, head: ValueHead | None
+) -> Tensor:
+    """Mean negative log-likelihood of the batch's response tokens and labels.
+
+    A label counts like one token: a critique in words has one token for its verdict too.
+    """
     shape = (len(batch), max(e.num_tokens for e in batch))
     input_ids = torch.full(shape, pad_id)
     targets = torch.full(shape, -100)
@@ -225,7 +261,16 @@ def _loss(model: PreTrainedModel, batch: Sequence[Example], pad_id: int) -> Tens
     hidden = model.base_model(input_ids=input_ids.to(device), use_cache=False).last_hidden_state
     wanted = targets[:, 1:] != -100
     logits = model.get_output_embeddings()(hidden[:, :-1][wanted.to(device)]).float()
-    return F.cross_entropy(logits, targets[:, 1:][wanted].to(device))
+    wanted_ids = targets[:, 1:][wanted].to(device)
+    rows = [row for row, example in enumerate(batch) if example.label is not None]
+    if head is None or not rows:
+        return F.cross_entropy(logits, wanted_ids)
+    last = [batch[row].num_tokens - 1 for row in rows]
+    labels = [example.label for example in batch if example.label is not None]
+    total = F.cross_entropy(logits, wanted_ids, reduction="sum")
+    verdicts = head.layer(hidden[rows, last].to(head.layer.weight.dtype))[:, 0]
+    count = wanted_ids.numel() + len(labels)
+    return total / count + classification_loss(verdicts, labels, count)
 
 
 def _batches(
@@ -262,6 +307,31 @@ def _flatten(passes: Iterator[list[list[Example]]]) -> Iterator[tuple[int, list[
     for epoch, batches in enumerate(passes):
         for batch in batches:
             yield epoch, batch
+
+
+def _labelled_steps(
+    demos: Sequence[DemoEpisode], count: int, generator: torch.Generator
+) -> list[tuple[DemoEpisode, int, int, str]]:
+    """(demonstration, position, label, shown action), as many good as bad."""
+    steps = list(_steps(demos))
+    good = [(d, p, 1, s.expert_action) for d, p, s in steps if s.label_expert == 1]
+    bad = [
+        (d, p, 0, s.other_action)
+        for d, p, s in steps
+        if s.other_action is not None and s.label_other == 0
+    ]
+    half = min(count // 2, len(good), len(bad))
+    return [*_draw(good, half, generator), *_draw(bad, half, generator)]
+
+
+def _played(
+    demo: DemoEpisode, position: int, action: str, codec: Codec, history_length: int
+) -> tuple[str, str]:
+    """The agent's prompt at a step, and the whole response that plays `action` there."""
+    view = demo_views(demo, codec.form, codec.reasoning)[position]
+    tag = reasoning_tags(demo, codec.reasoning)[position]
+    problem = render_agent(view, codec.form, history_length, codec.reasoning)
+    return problem, agent_text(codec.form, demo.steps[position], action, tag)
 
 
 def _steps(demos: Sequence[DemoEpisode]) -> Iterator[tuple[DemoEpisode, int, DemoStep]]:

@@ -219,6 +219,9 @@ class OptimizerConfig(Section):
 
 class GCDConfig(Section):
     enabled: bool = False
+    form: Literal["generative", "value_head", "future"] = "generative"
+    """What the actor learns beside acting: to judge its steps in words; the ablations are to
+    classify them by a linear layer, and to predict what the environment answers to them."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of the judge loss beside the agent's."""
     labels: Literal["oracle", "rule"] = "oracle"
@@ -232,7 +235,11 @@ class GCDConfig(Section):
     gradient_ratio: float | None = Field(default=None, gt=0)
     """Rescale the judge's gradient to this multiple of the agent's norm (at most tenfold, since a
     gradient next to nothing is noise); null leaves it."""
+    head_lr: float = Field(default=1e-3, gt=0)
+    """Learning rate of the value head, which starts from nothing; it follows
+    optimizer.lr_schedule."""
     max_response_tokens: int = Field(default=24, ge=2)
+    """Tokens of one judgment or prediction; with the full prompt 512 is usual."""
 
 
 class TrainConfig(Section):
@@ -268,6 +275,9 @@ class EvalConfig(Section):
     """Evaluate the first n games of a level's fixed shuffled order; null takes all."""
     temperature: float = Field(default=0.4, ge=0)
     seeds: tuple[int, ...] = (0,)
+    reflection: bool = False
+    """Show the agent each of its answers, ask it to reflect, and play its second answer; prompting
+    alone, nothing is trained."""
 
 
 class SFTConfig(Section):
@@ -286,6 +296,11 @@ class SFTConfig(Section):
     """Tokens per optimizer step."""
     judge_samples: int = Field(default=100, ge=0)
     """Labelled steps added as judge examples, balanced between good and bad."""
+    future_samples: int = Field(default=0, ge=0)
+    """Steps added with the observation that followed, to be predicted."""
+    value_samples: int = Field(default=0, ge=0)
+    """Labelled steps added for a value head to classify, balanced likewise; the head is saved
+    beside the model, where gcd.form=value_head finds it."""
     grad_clip: float = Field(default=1.0, gt=0)
 
 
@@ -326,6 +341,21 @@ class Config(Section):
             raise ValueError(
                 f"agent.max_response_tokens={self.agent.max_response_tokens} cannot hold the "
                 "reasoning of agent.prompt=full; set it to 128 or more"
+            )
+        if (
+            self.agent.prompt == "full"
+            and self.gcd.enabled
+            and self.gcd.form != "value_head"
+            and self.gcd.max_response_tokens < 32
+        ):
+            raise ValueError(
+                f"gcd.max_response_tokens={self.gcd.max_response_tokens} cannot hold the "
+                "reasoning of agent.prompt=full; set it to 128 or more"
+            )
+        if self.eval.reflection and self.agent.prompt != "full":
+            raise ValueError(
+                f"eval.reflection=true needs agent.prompt=full: the {self.agent.prompt} prompt is "
+                "for models too small to reflect"
             )
         if self.algorithm.type == "rlvmr" and self.agent.reasoning != "meta":
             raise ValueError(

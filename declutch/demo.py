@@ -113,6 +113,7 @@ def _evaluate_control(
             config.env.max_steps,
             settings.temperature,
             lambda _: counter.advance(),
+            settings.reflection,
         )
         return evaluate(
             player,

@@ -79,8 +79,13 @@ def model_player(
     max_steps: int,
     temperature: float,
     on_finished: Callable[[Episode], None] | None = None,
+    reflection: bool = False,
 ) -> Player:
-    """A language model; suggestions never enter its prompts."""
+    """A language model; suggestions never enter its prompts.
+
+    Args:
+        reflection: as `CollectParams.reflection`.
+    """
 
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
         return collect(
@@ -88,7 +93,7 @@ def model_player(
             suite.make_env,
             policy.agent,
             policy.engine,
-            CollectParams(max_steps=max_steps, temperature=temperature),
+            CollectParams(max_steps=max_steps, temperature=temperature, reflection=reflection),
             stream(seed, "evaluation"),
             on_finished,
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from declutch.classifier import Classifier
 from declutch.config import Config, GiGPOConfig, GRPOConfig, PPOConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.registry import METHODS, agent_advantage
@@ -23,6 +24,7 @@ from declutch.learner.probe import probe, probe_hidden, probe_values
 from declutch.learner.samples import Sample, build_samples
 from declutch.learner.stats import UpdateStats
 from declutch.learner.update import Randomness, build_optimizer, set_learning_rate, update
+from declutch.learner.value_head import Classification
 from declutch.policy import Policy, load_policy
 from declutch.records import Episode, Probes, Role, Step, StepTable
 from declutch.streams import stream
@@ -47,11 +49,12 @@ class Learned:
 
 @dataclass(frozen=True)
 class Learner:
-    """The policy with its optimizer, the reference it is held to, and the critic.
+    """The policy with its optimizer, the reference it is held to, the critic, the classifier.
 
     Attributes:
         reference: None where no divergence from it is asked for.
         critic: None for a method without one.
+        classifier: None unless a value head stands in the judge's place.
     """
 
     config: Config
@@ -59,6 +62,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     reference: PreTrainedModel | None
     critic: Critic | None
+    classifier: Classifier | None
 
     @classmethod
     def start(cls, config: Config, checkpoint: Checkpoint | None) -> Learner:
@@ -72,15 +76,20 @@ class Learner:
         critic = None
         if isinstance(config.algorithm, PPOConfig):
             critic = make_critic(policy.model, config.optimizer, config.algorithm.critic_lr)
+        classifier = None
+        if config.gcd.enabled and config.gcd.form == "value_head":
+            classifier = Classifier(config, policy)
         if checkpoint is not None:
             checkpoint.restore(optimizer, {})
             if critic is not None:
                 critic.restore(checkpoint.part("critic"))
+            if classifier is not None:
+                classifier.head.restore(checkpoint.part("value head"))
         reference = None
         if config.loss.kl_coef > 0:
             first = load_policy(config.model.path, config) if checkpoint else policy
             reference = copy.deepcopy(first.model).requires_grad_(False)
-        return cls(config, policy, optimizer, reference, critic)
+        return cls(config, policy, optimizer, reference, critic, classifier)
 
     def is_warming(self, iteration: int) -> bool:
         """Only the critic learns in this iteration."""
@@ -166,8 +175,10 @@ class Learner:
     ) -> UpdateStats:
         config = self.config
         set_learning_rate(self.optimizer, config.optimizer, iteration, config.train.iterations)
-        judge: tuple[Sample, ...] = ()
-        if judged.episodes:
+        judge: tuple[Sample, ...] | Classification = ()
+        if self.classifier is not None:
+            judge = self.classifier.lesson(judged.questions, iteration)
+        elif judged.episodes:
             judge_table, judge_steps = build_table(judged.episodes)
             judge_advantage = grpo(judge_table, None, GRPOConfig())
             judge = self.samples(judge_steps, judge_advantage, Role.JUDGE)
@@ -212,6 +223,11 @@ class Learner:
         Raises:
             UserError: the disk is full or the folder cannot be written.
         """
+        parts = {}
+        if self.critic is not None:
+            parts["critic"] = self.critic.state()
+        if self.classifier is not None:
+            parts["value head"] = self.classifier.head.state()
         save_checkpoint(
             path,
             self.policy.model,
@@ -219,5 +235,5 @@ class Learner:
             self.optimizer,
             {"iteration": iteration, "seed": self.config.seed, "protocol": protocol},
             {},
-            {} if self.critic is None else {"critic": self.critic.state()},
+            parts,
         )

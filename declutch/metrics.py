@@ -63,25 +63,23 @@ def judge_metrics(judged: JudgeRound) -> Metrics:
     labels = {
         f"labels/{name}": value for name, value in vars(judged.stats).items() if value is not None
     }
-    counts = {"judge/num_questions": float(len(judged.questions))}
-    if not judged.episodes:
-        return {**counts, **labels}
-    answers = [(judged.questions[e.group].label, e.steps[0].action.text) for e in judged.episodes]
-    accuracy = {
-        f"judge/accuracy_{name}": _mean([a == str(value) for label, a in answers if label == value])
-        for value, name in ((1, "good"), (0, "bad"))
-    }
-    return {
-        **counts,
-        "judge/accuracy": _mean([a == str(label) for label, a in answers]),
-        **accuracy,
-        "judge/unreadable_share": _mean([a == "" for _, a in answers]),
-        "judge/one_share": _mean([a == "1" for _, a in answers]),
-        "judge/response_tokens": _mean(
+    metrics = {"judge/num_questions": float(len(judged.questions))}
+    answers = judged.answers()
+    if not answers:
+        return {**metrics, **labels}
+    metrics["judge/accuracy"] = _mean([question.is_right(text) for question, text in answers])
+    if judged.questions[0].label is not None:
+        for value, name in ((1, "good"), (0, "bad")):
+            metrics[f"judge/accuracy_{name}"] = _mean(
+                [question.is_right(text) for question, text in answers if question.label == value]
+            )
+        metrics["judge/one_share"] = _mean([text == "1" for _, text in answers])
+    if judged.episodes:
+        metrics["judge/unreadable_share"] = _mean([text == "" for _, text in answers])
+        metrics["judge/response_tokens"] = _mean(
             [float(e.steps[0].response_ids.numel()) for e in judged.episodes]
-        ),
-        **labels,
-    }
+        )
+    return {**metrics, **labels}
 
 
 def update_metrics(stats: UpdateStats | None) -> Metrics:

@@ -55,7 +55,8 @@ def _watch(player: str, config: Config, suite: Suite, task: TaskId) -> Episode:
 
     policy = load_policy(player, config)
     temperature = config.eval.temperature
-    return model_player(policy, suite, steps, temperature)([task], config.seed)[0]
+    play = model_player(policy, suite, steps, temperature, reflection=config.eval.reflection)
+    return play([task], config.seed)[0]
 
 
 def _show(episode: Episode, console: Console) -> None:

@@ -219,13 +219,25 @@ def _judgments_by_step(
     for judgment in judged.episodes:
         question = judged.questions[judgment.group]
         step = judgment.steps[0]
+        verdict: int | str | None = step.action.text or None
+        if verdict is not None and question.label is not None:
+            verdict = int(verdict)
         found.setdefault((question.episode, question.position), []).append(
             {
                 "response": codec.decode(step.response_ids, Role.JUDGE),
-                "verdict": int(step.action.text) if step.action.text else None,
+                "verdict": verdict,
                 "reward": step.reward,
             }
         )
+    for question, score in zip(judged.questions, judged.scores, strict=False):
+        verdict = int(score >= 0.5)
+        found[question.episode, question.position] = [
+            {
+                "response": f"the value head takes it for good with probability {score:.3f}",
+                "verdict": verdict,
+                "reward": float(verdict == question.label),
+            }
+        ]
     return found
 
 

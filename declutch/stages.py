@@ -8,13 +8,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from declutch.cold_start import SFTProgress, agent_examples, judge_examples, train_sft
+from declutch.classifier import start_head
+from declutch.cold_start import (
+    SFTProgress,
+    agent_examples,
+    future_examples,
+    judge_examples,
+    train_sft,
+    value_examples,
+)
 from declutch.config import Config, change_config
 from declutch.demos import DemosHeader, read_demos, write_demos
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
 from declutch.errors import UserError
 from declutch.learner.checkpoint import save_model
+from declutch.learner.value_head import HEAD_FILE, layer_bytes
 from declutch.policy import load_model, pad_token_id
 from declutch.rollout.speaker import Codec
 from declutch.streams import stream
@@ -35,7 +44,8 @@ class ColdStart:
 
     Attributes:
         protocol: "strict" or "declared-share"; "" when the model was never cold-started.
-        num_episodes, num_examples, num_judge_examples: the data.
+        num_episodes, num_examples, num_judge_examples, num_future_examples, num_value_examples:
+            the data.
         epochs, steps, tokens, seconds, loss: the training.
     """
 
@@ -48,6 +58,8 @@ class ColdStart:
     tokens: int = 0
     seconds: float = 0.0
     loss: float = 0.0
+    num_future_examples: int = 0
+    num_value_examples: int = 0
 
 
 def make_demos(
@@ -107,7 +119,8 @@ def run_sft(
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> ColdStart:
-    """Train `config.model.path` on demonstrations and judge samples; write the model to `out`.
+    """Train `config.model.path` on demonstrations, and on steps to judge, to foretell or to
+    classify; write the model to `out`.
 
     Args:
         should_stop: as for `train_sft`: makes the training open-ended.
@@ -124,23 +137,34 @@ def run_sft(
     codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     history = config.agent.history_length
     examples = agent_examples(demos, codec, history)
+    sft = config.sft
     judged = judge_examples(
-        demos, codec, history, config.sft.judge_samples, stream(config.seed, "judge-examples")
+        demos, codec, history, sft.judge_samples, stream(config.seed, "judge-examples")
     )
+    foretold = future_examples(
+        demos, codec, history, sft.future_samples, stream(config.seed, "future-examples")
+    )
+    classified = value_examples(
+        demos, codec, history, sft.value_samples, stream(config.seed, "value-examples")
+    )
+    head = start_head(config, model) if sft.value_samples else None
     progress = train_sft(
         model,
-        [*examples, *judged],
-        config.sft,
+        [*examples, *judged, *foretold, *classified],
+        sft,
         pad_token_id(tokenizer),
         stream(config.seed, "sft"),
         on_step,
         should_stop,
+        head,
     )
     facts = ColdStart(
         protocol=header.protocol,
         num_episodes=len(demos),
         num_examples=len(examples),
         num_judge_examples=len(judged),
+        num_future_examples=len(foretold),
+        num_value_examples=len(classified),
         epochs=progress.epoch,
         steps=progress.step,
         tokens=progress.tokens,
@@ -148,7 +172,10 @@ def run_sft(
         loss=progress.loss,
     )
     facts_text = json.dumps(vars(facts), indent=1) + "\n"
-    save_model(out, model, tokenizer, {COLD_START_FILE: facts_text.encode()})
+    files = {COLD_START_FILE: facts_text.encode()}
+    if head is not None:
+        files[HEAD_FILE] = layer_bytes(head.layer)
+    save_model(out, model, tokenizer, files)
     return facts
 
 

@@ -100,7 +100,8 @@ class _Loop:
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()
         if config.gcd.enabled and not self.learner.is_warming(number):
-            judged = play_judge(played.episodes, policy, config, number, self.phase)
+            classify = self.learner.classifier.judge if self.learner.classifier else None
+            judged = play_judge(played.episodes, policy, config, number, self.phase, classify)
         with self.phase("update"):
             learned = self.learner.learn(played.episodes, judged, number)
         metrics: dict[str, float] = {
@@ -133,7 +134,11 @@ class _Loop:
         config = self.config
         with self.phase("eval"):
             player = model_player(
-                self.learner.policy, self.suite, config.env.max_steps, config.eval.temperature
+                self.learner.policy,
+                self.suite,
+                config.env.max_steps,
+                config.eval.temperature,
+                reflection=config.eval.reflection,
             )
             name = f"iteration_{self.iteration:04d}"
             result: EvalResult = evaluate(

@@ -7,17 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from declutch.agent.prompt import observation_text
 from declutch.cold_start import (
     OPEN_ENDED_SHARE,
     SFTProgress,
     _Cosine,
+    _loss,
     _OpenEnded,
     agent_examples,
+    future_examples,
     judge_examples,
     train_sft,
+    value_examples,
 )
 from declutch.config import HouseholdsConfig, SFTConfig, TinyConfig, parse_config
 from declutch.demos import DemoEpisode, read_demos
+from declutch.learner.value_head import ValueHead, make_layer
 from declutch.policy import load_policy, pad_token_id
 from declutch.rollout.speaker import Codec
 from declutch.stages import make_demos, make_tiny
@@ -85,6 +90,77 @@ def test_judge_examples_stay_balanced_where_bad_ones_are_few(
     num_good = sum(step.label_expert == 1 for step in episode.steps)
     examples = judge_examples([episode], codec, 6, 1000, stream(0, "x"))
     assert len(examples) == 2 * min(num_bad, num_good)
+
+
+def test_future_examples_tell_what_followed_the_action_that_was_played(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    demos = material[1]
+    num_steps = sum(len(demo.steps) for demo in demos)
+    assert len(future_examples(demos, codec, 6, 7, stream(0, "x"))) == 7
+    examples = future_examples(demos, codec, 6, 10_000, stream(0, "x"))
+    assert len(examples) == num_steps
+    # Every step once; its prompt ends with the action that was played, its answer with the next
+    # step's observation.
+    expected = set()
+    for demo in demos:
+        told = [step.observation for step in demo.steps[1:]] + [demo.final_observation]
+        for step, followed in zip(demo.steps, told, strict=True):
+            expected.add((step.action, observation_text(followed, "compact")))
+    found = set()
+    for example in examples:
+        prompt = codec.tokenizer.decode(example.prompt_ids)
+        assert prompt.endswith("</action> now <think>")
+        answer = codec.tokenizer.decode(example.response_ids)
+        assert answer.endswith("</answer>")
+        found.add(
+            (
+                prompt.split("<action>")[1].split("</action>")[0].strip(),
+                answer.split("<answer>")[1].removesuffix("</answer>").strip(),
+            )
+        )
+        assert codec.tokenizer.unk_token_id not in example.response_ids.tolist()
+    assert found == expected
+
+
+def test_value_examples_have_the_judges_prompts_and_no_answer(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    labelled = value_examples(material[1], codec, 6, 10, stream(0, "x"))
+    judged = judge_examples(material[1], codec, 6, 10, stream(0, "x"))
+    assert [e.label for e in labelled] == [1] * 5 + [0] * 5
+    for one, other in zip(labelled, judged, strict=True):
+        assert torch.equal(one.prompt_ids, other.prompt_ids)
+        assert one.response_ids.numel() == 0
+
+
+def test_a_label_counts_like_one_response_token(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    config = parse_config({"model": {"path": str(material[0])}}, "test")
+    model = load_policy(material[0], config).model
+    layer = make_layer(model, stream(0, "x"))
+    head = ValueHead(layer, torch.optim.SGD(layer.parameters(), lr=1.0))
+    spoken = agent_examples(material[1], codec, 6)[:3]
+    labelled = value_examples(material[1], codec, 6, 2, stream(0, "x"))
+    pad = pad_token_id(codec.tokenizer)
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for example in spoken:
+            ids = torch.cat([example.prompt_ids, example.response_ids])
+            scores = torch.log_softmax(model(ids[None]).logits[0], -1)
+            for place in range(len(example.prompt_ids), len(ids)):
+                total -= float(scores[place - 1, ids[place]])
+                count += 1
+        for example in labelled:
+            states = model(example.prompt_ids[None], output_hidden_states=True).hidden_states
+            odds = float(layer(states[-1][0, -1]))
+            total += math.log(1 + math.exp(-odds if example.label else odds))
+            count += 1
+        loss = _loss(model, [*spoken, *labelled], pad, head)
+        assert float(loss) == pytest.approx(total / count, rel=1e-4)
+        assert torch.equal(_loss(model, spoken, pad, head), _loss(model, spoken, pad, None))
+        assert float(_loss(model, labelled, pad, head)) > 0  # no token at all
 
 
 def test_cosine_by_hand() -> None:

@@ -46,6 +46,8 @@ def test_a_dumped_configuration_reads_back_equal() -> None:
         ("tiny.num_heads=3", ["tiny.hidden_size=128", "tiny.num_heads=3"]),
         ("algorithm.type=rlvmr", ["algorithm.type=rlvmr", "agent.reasoning=think", "=meta"]),
         ("agent.reasoning=plan", ["agent.reasoning", "plan", "meta"]),
+        ("gcd.form=head", ["gcd.form", "'head'", "value_head"]),
+        ("eval.reflection=true", ["eval.reflection=true", "agent.prompt=full"]),
         ("env.suite=sokoban", ["env.suite", "sokoban", "alfworld"]),
     ],
 )
@@ -56,6 +58,15 @@ def test_bad_settings_name_key_and_value(override: str, words: list[str]) -> Non
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("form", ["generative", "future"])
+def test_an_answer_in_words_needs_room_for_reasoning(form: str) -> None:
+    full = ["agent.prompt=full", "agent.max_response_tokens=512", "gcd.enabled=true"]
+    with pytest.raises(UserError, match=r"gcd\.max_response_tokens=24 cannot hold"):
+        load_config(None, [*full, f"gcd.form={form}"])
+    load_config(None, [*full, f"gcd.form={form}", "gcd.max_response_tokens=256"])
+    load_config(None, [*full, "gcd.form=value_head"])  # it says nothing
 
 
 def test_a_missing_or_broken_file_is_one_message(tmp_path: Path) -> None:

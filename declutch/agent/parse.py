@@ -32,6 +32,7 @@ _JUDGMENT = re.compile(
     re.DOTALL,
 )
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_PREDICTION = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _ADVICE = re.compile(r"<advise>(.*?)</advise>", re.DOTALL)
 _BOXED = re.compile(r"\\boxed\s*\{\s*([01])\s*\}")
 
@@ -125,6 +126,21 @@ def parse_verdict(text: str) -> Verdict:
         advice=advices[0].strip() if len(advices) == 1 else "",
         better_action=_squeeze(actions[0]) if len(actions) == 1 else "",
         is_valid=match is not None and value is not None and len(_TAG.findall(text)) == tags,
+    )
+
+
+def parse_prediction(text: str) -> Action:
+    """Read a prediction: its text is the one answer block's, "" when none could be read."""
+    answers = _ANSWER.findall(text)
+    answer = _squeeze(answers[0]) if len(answers) == 1 else ""
+    thoughts = _THOUGHT.findall(text)
+    is_whole = _PREDICTION.fullmatch(text) is not None and len(_TAG.findall(text)) == 4
+    return Action(
+        text=answer,
+        thought=thoughts[0].strip() if thoughts else "",
+        tag="think" if thoughts else "",
+        is_valid=is_whole and answer != "",
+        is_admissible=answer != "",
     )
 
 

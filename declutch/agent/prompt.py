@@ -43,6 +43,7 @@ class View:
         history: all (observation, action) pairs so far, oldest first.
         guidelines: suggestions to follow; always () in evaluation.
         answers: all the agent's own responses so far, oldest first.
+        draft: the agent's own first answer, which it is asked to reflect on; "" for none.
     """
 
     intro: str
@@ -53,6 +54,7 @@ class View:
     history: tuple[tuple[str, str], ...] = ()
     guidelines: tuple[str, ...] = ()
     answers: tuple[Action, ...] = ()
+    draft: str = ""
 
     @property
     def plan(self) -> str:
@@ -98,15 +100,36 @@ def render_agent(
 
 def render_judge(problem: str, response: str, form: PromptForm) -> str:
     """The judge's prompt: the agent's own prompt and its whole response."""
-    if form == "compact":
-        # The agent's prompt ends with the tag that its response, given whole here, begins with.
-        problem = problem.removesuffix("<think>").rstrip()
-    return _template(f"{form}_judge").format(problem=problem, response=response)
+    return _render_about("judge", problem, response, form)
+
+
+def render_future(problem: str, response: str, form: PromptForm) -> str:
+    """The prompt that asks what the environment answers to a response of the agent."""
+    return _render_about("future", problem, response, form)
+
+
+def render_reflection(problem: str, response: str) -> str:
+    """The agent's own prompt again with its first response, to be reflected on; full form."""
+    return _template("full_reflection").format(problem=problem, response=response)
+
+
+def observation_text(observation: str, form: PromptForm) -> str:
+    """An observation as a prediction is to word it: in the prompt's own form, on one line."""
+    if form == "full":
+        return _line(observation)
+    return "failed" if observation == NOTHING_HAPPENS else compress_observation(observation)
 
 
 def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
     """The part of the response that the prompt already holds."""
     return "<think>" if form == "compact" and reasoning == "think" else ""
+
+
+def _render_about(question: str, problem: str, response: str, form: PromptForm) -> str:
+    if form == "compact":
+        # The agent's prompt ends with the tag that its response, given whole here, begins with.
+        problem = problem.removesuffix("<think>").rstrip()
+    return _template(f"{form}_{question}").format(problem=problem, response=response)
 
 
 def _render_compact(view: View, recent: tuple[tuple[str, str], ...], reasoning: Reasoning) -> str:

@@ -1,7 +1,8 @@
-"""Judge examples for the cold start: a label becomes a short critique, by template."""
+"""What the cold start has the model answer to questions about a step, by template."""
 
 from __future__ import annotations
 
+from declutch.agent.compact import compress_action
 from declutch.agent.prompt import PromptForm
 
 # The principle behind each phase of the expert's reasoning, for good steps and for bad ones.
@@ -39,6 +40,20 @@ def critique_text(form: PromptForm, label: int, phase: str, better: str, thought
         else f"The chosen action does not serve this; '{better}' would have been better."
     )
     return f"<think>{thought} {finding}</think>{verdict}"
+
+
+def prediction_text(form: PromptForm, action: str, observation: str) -> str:
+    """The response a forecaster should give.
+
+    Args:
+        form: prompt form; the compact one begins after the opening tag.
+        action: what the agent did.
+        observation: what followed, as `observation_text` words it.
+    """
+    answer = f"<answer>{observation}</answer>"
+    if form == "compact":
+        return f"{compress_action(action)}</think>{answer}"
+    return f"<think>What follows is what '{action}' shows or changes.</think>{answer}"
 
 
 def critique_vocabulary() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from declutch.agent.parse import parse_verdict
+from declutch.agent.parse import parse_prediction, parse_verdict
 from declutch.agent.prompt import View
 from declutch.config import AgentConfig
 from declutch.envs.text_env import Observation, Transition
@@ -18,7 +18,7 @@ SUITE = "judge"
 
 
 class JudgeEnv:
-    """Asks one question; the answer "0" or "1" is worth 1 if it is the label, else 0."""
+    """Asks one question; the right answer is worth 1, any other 0."""
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions
@@ -26,12 +26,12 @@ class JudgeEnv:
 
     def reset(self, task: TaskId) -> Observation:
         self._current = self._questions[task.index]
-        return Observation(self._current.prompt, ("0", "1"))
+        return Observation(self._current.prompt, ())
 
     def step(self, action: str) -> Transition:
         if self._current is None:
             raise RuntimeError("step before reset")
-        is_right = action == str(self._current.label)
+        is_right = self._current.is_right(action)
         reward = float(is_right)
         return Transition(Observation("", ()), reward, is_right, True, reward)
 
@@ -39,22 +39,29 @@ class JudgeEnv:
         self._current = None
 
 
-class Judge:
-    """The model as a critic of its own steps."""
+class _Examinee:
+    """The model as one who answers questions.
 
-    def __init__(self, codec: Codec, config: AgentConfig, max_tokens: int) -> None:
+    Args:
+        closing_tag: ends an answer.
+        followers: pairs of texts; after the first the second must follow, where the actions of an
+            agent are masked and all of them are single tokens.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        config: AgentConfig,
+        max_tokens: int,
+        closing_tag: str,
+        followers: tuple[tuple[str, str], ...],
+    ) -> None:
         self.codec = codec
-        self.max_tokens = max_tokens
-        self._forced: tuple[tuple[int, int], ...] = ()
-        names = ("</think>", "<answer>", "\\boxed{0}", "\\boxed{1}", "</answer>", "<advise>")
-        tags = codec.single_ids(names) if config.constrain_actions else None
-        if tags is not None:
-            self._forced = (
-                (tags["</think>"], tags["<answer>"]),
-                (tags["\\boxed{0}"], tags["</answer>"]),
-                (tags["\\boxed{1}"], tags["</answer>"]),
-                (tags["</answer>"], tags["<advise>"]),
-            )
+        self._max_tokens = max_tokens
+        self._closing_tag = closing_tag
+        names = tuple(dict.fromkeys(text for pair in followers for text in pair))
+        ids = codec.single_ids(names) if config.constrain_actions else None
+        self._forced = tuple((ids[a], ids[b]) for a, b in followers) if ids is not None else ()
 
     def request(self, view: View) -> Request:
         return Request(self.codec.encode_prompt(view.observation))
@@ -62,14 +69,30 @@ class Judge:
     def sampling(self, temperature: float) -> SamplingParams:
         return SamplingParams(
             temperature=temperature,
-            max_tokens=self.max_tokens,
-            stop_ids=self.codec.stop_ids("</advise>"),
+            max_tokens=self._max_tokens,
+            stop_ids=self.codec.stop_ids(self._closing_tag),
             forced_after=self._forced,
-            has_ended=self.codec.end_test("</advise>"),
+            has_ended=self.codec.end_test(self._closing_tag),
         )
 
+    def text(self, completion: Completion) -> str:
+        return self.codec.decode(completion.token_ids, Role.JUDGE)
+
+
+class Judge(_Examinee):
+    """The model as a critic of its own steps; the answer is "0" or "1"."""
+
+    def __init__(self, codec: Codec, config: AgentConfig, max_tokens: int) -> None:
+        followers = (
+            ("</think>", "<answer>"),
+            ("\\boxed{0}", "</answer>"),
+            ("\\boxed{1}", "</answer>"),
+            ("</answer>", "<advise>"),
+        )
+        super().__init__(codec, config, max_tokens, "</advise>", followers)
+
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        verdict = parse_verdict(self.codec.decode(completion.token_ids, Role.JUDGE))
+        verdict = parse_verdict(self.text(completion))
         return Action(
             text="" if verdict.value is None else str(verdict.value),
             thought=verdict.thought,
@@ -77,6 +100,16 @@ class Judge:
             is_valid=verdict.is_valid,
             is_admissible=verdict.value is not None,
         )
+
+
+class Forecaster(_Examinee):
+    """The model as one who foretells what its steps lead to; the answer is an observation."""
+
+    def __init__(self, codec: Codec, config: AgentConfig, max_tokens: int) -> None:
+        super().__init__(codec, config, max_tokens, "</answer>", (("</think>", "<answer>"),))
+
+    def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        return parse_prediction(self.text(completion))
 
 
 def judge_plays(questions: Sequence[Question], num_judgments: int) -> list[Play]:

@@ -1,4 +1,4 @@
-"""Choose the steps the actor is asked about: labelled, balanced, spread over tasks."""
+"""Choose the steps the actor is asked about, and what the right answers are."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Question:
-    """One step to be judged.
+    """One step to be judged, or whose outcome is to be predicted.
 
     Attributes:
         episode, position: which step.
-        label: 1 good, 0 bad.
-        prompt: the judge prompt's text.
+        label: 1 good, 0 bad; None where a prediction is asked for.
+        answer: the right answer: the label as text, or the observation that followed.
+        prompt: the prompt's text.
     """
 
     episode: int
     position: int
-    label: int
+    label: int | None
+    answer: str
     prompt: str
+
+    def is_right(self, answer: str) -> bool:
+        """Whether an answer is the right one; an unreadable one ("") never is."""
+        return answer != "" and answer == self.answer
 
 
 def select_steps(
@@ -63,7 +69,19 @@ def build_questions(
     render: Callable[[Episode, int], str],
 ) -> list[Question]:
     """Write the chosen steps' questions; `render` gives the judge prompt of a step."""
-    return [Question(e, p, label, render(episodes[e], p)) for e, p, label in chosen]
+    return [Question(e, p, label, str(label), render(episodes[e], p)) for e, p, label in chosen]
+
+
+def spread_steps(
+    episodes: Sequence[Episode], count: int, generator: torch.Generator
+) -> list[tuple[int, int]]:
+    """Choose up to `count` steps whatever they were worth; turns as in `select_steps`.
+
+    Returns:
+        (episode, position) pairs in play order.
+    """
+    alike: list[Labels] = [(1,) * len(episode.steps) for episode in episodes]
+    return sorted(_by_turns(episodes, alike, 1, generator)[:count])
 
 
 def _by_turns(

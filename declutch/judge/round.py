@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from declutch.agent.prompt import render_judge, view_at
-from declutch.config import Config
-from declutch.judge.env import Judge, JudgeEnv, judge_plays
+import torch
+
+from declutch.agent.prompt import observation_text, render_future, render_judge, view_at
+from declutch.config import Config, GCDConfig
+from declutch.judge.env import Forecaster, Judge, JudgeEnv, judge_plays
 from declutch.judge.labels import Labels, LabelStats, label_stats, oracle_labels, rule_labels
-from declutch.judge.questions import Question, build_questions, select_steps
+from declutch.judge.questions import Question, build_questions, select_steps, spread_steps
 from declutch.policy import Policy
 from declutch.records import Episode, Outcome, Role
 from declutch.rollout.collect import CollectParams, collect
 from declutch.streams import stream
 
 Phase = Callable[[str], AbstractContextManager[None]]
+Classify = Callable[[Sequence[Question]], list[float]]
+"""The value head's probability that each question's step was good."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,11 @@ class JudgeRound:
     """What one iteration's judging produced.
 
     Attributes:
-        questions: the judged steps; `Question.episode` indexes the agent's episodes.
-        episodes: one a judgment; its group is its question.
+        questions: the steps asked about; `Question.episode` indexes the agent's episodes.
+        episodes: one a judgment or prediction; its group is its question.
         rule, oracle: labels of all agent episodes by source.
         stats: the sources compared, None without judging.
+        scores: for each question the value head's probability of "good"; () without a head.
     """
 
     questions: tuple[Question, ...]
@@ -35,54 +40,97 @@ class JudgeRound:
     rule: tuple[Labels, ...]
     oracle: tuple[Labels, ...]
     stats: LabelStats | None
+    scores: tuple[float, ...] = ()
 
     @staticmethod
     def empty() -> JudgeRound:
         return JudgeRound((), (), (), (), None)
 
+    def answers(self) -> list[tuple[Question, str]]:
+        """Every answer with its question: "0" or "1", a prediction, or "" where unreadable."""
+        spoken = [(self.questions[e.group], e.steps[0].action.text) for e in self.episodes]
+        pairs = zip(self.questions, self.scores, strict=False)
+        return [*spoken, *((question, str(int(score >= 0.5))) for question, score in pairs)]
+
 
 def play_judge(
-    episodes: Sequence[Episode], policy: Policy, config: Config, iteration: int, phase: Phase
+    episodes: Sequence[Episode],
+    policy: Policy,
+    config: Config,
+    iteration: int,
+    phase: Phase,
+    classify: Classify | None = None,
 ) -> JudgeRound:
     """Label, select and judge (METHOD, section 4, steps 1 to 3).
 
     Both sources label every step, for their comparison; `config.gcd.labels` alone chooses which
     one the questions come from.
+
+    Args:
+        classify: the value head, which then judges in the place of sampled answers.
     """
     gcd = config.gcd
     with phase("label"):
         played = [e if e.outcome is not Outcome.ENV_ERROR else _without_steps(e) for e in episodes]
         rule = [rule_labels(episode, gcd.rule_key) for episode in played]
         oracle = [oracle_labels(episode) for episode in played]
-        chosen = select_steps(
-            played,
-            oracle if gcd.labels == "oracle" else rule,
-            gcd.num_questions,
-            stream(config.seed, "questions", iteration),
-        )
-        questions = build_questions(played, chosen, lambda e, p: _render(policy, e, p))
+        labels = oracle if gcd.labels == "oracle" else rule
+        draw = stream(config.seed, "questions", iteration)
+        questions = _ask(played, labels, policy, gcd, draw)
+    judgments: list[Episode] = []
+    scores: list[float] = []
     with phase("judge"):
-        judgments = collect(
-            judge_plays(questions, gcd.num_judgments),
-            lambda: JudgeEnv(questions),
-            Judge(policy.codec, config.agent, gcd.max_response_tokens),
-            policy.engine,
-            CollectParams(max_steps=1, temperature=config.rollout.temperature, role=Role.JUDGE),
-            stream(config.seed, "judge", iteration),
-        )
+        if classify is not None:
+            scores = classify(questions)
+        else:
+            speaker = Forecaster if gcd.form == "future" else Judge
+            judgments = collect(
+                judge_plays(questions, gcd.num_judgments),
+                lambda: JudgeEnv(questions),
+                speaker(policy.codec, config.agent, gcd.max_response_tokens),
+                policy.engine,
+                CollectParams(max_steps=1, temperature=config.rollout.temperature, role=Role.JUDGE),
+                stream(config.seed, "judge", iteration),
+            )
     return JudgeRound(
         questions=tuple(questions),
         episodes=tuple(judgments),
         rule=tuple(rule),
         oracle=tuple(oracle),
         stats=label_stats(rule, oracle),
+        scores=tuple(scores),
     )
 
 
-def _render(policy: Policy, episode: Episode, position: int) -> str:
+def _ask(
+    episodes: Sequence[Episode],
+    labels: Sequence[Labels],
+    policy: Policy,
+    gcd: GCDConfig,
+    draw: torch.Generator,
+) -> list[Question]:
+    if gcd.form == "future":
+        steps = spread_steps(episodes, gcd.num_questions, draw)
+        return [_ask_future(episodes[e], e, p, policy) for e, p in steps]
+    chosen = select_steps(episodes, labels, gcd.num_questions, draw)
+    form = policy.codec.form
+    return build_questions(
+        episodes, chosen, lambda e, p: render_judge(*_played(policy, e, p), form)
+    )
+
+
+def _ask_future(episode: Episode, index: int, position: int, policy: Policy) -> Question:
+    form = policy.codec.form
+    later = [step.observation for step in episode.steps[1:]]
+    followed = [*later, episode.final_observation][position]
+    prompt = render_future(*_played(policy, episode, position), form)
+    return Question(index, position, None, observation_text(followed, form), prompt)
+
+
+def _played(policy: Policy, episode: Episode, position: int) -> tuple[str, str]:
+    """The agent's prompt and whole response at one step."""
     problem = policy.agent.render(view_at(episode, position))
-    response = policy.codec.decode(episode.steps[position].response_ids)
-    return render_judge(problem, response, policy.codec.form)
+    return problem, policy.codec.decode(episode.steps[position].response_ids)
 
 
 def _without_steps(episode: Episode) -> Episode:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, has_no_gradient
 from declutch.learner.stats import PartSums, StepStats, UpdateStats, summarise
+from declutch.learner.value_head import Classification, ValueHead
 
 MAX_JUDGE_SCALE = 10.0
 """`gcd.gradient_ratio` multiplies the judge's gradient with no more than this."""
@@ -87,7 +90,7 @@ def update(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     agent: Sequence[Sample],
-    judge: Sequence[Sample],
+    judge: Sequence[Sample] | Classification,
     loss: LossConfig,
     opt: OptimizerConfig,
     gcd: GCDConfig,
@@ -109,7 +112,8 @@ def update(
     Args:
         model: updated in place.
         optimizer: over the model's parameters; updated in place.
-        agent, judge: the samples; no judge sample is plain policy optimisation.
+        agent, judge: the samples; no judge sample is plain policy optimisation. A value head with
+            its labelled examples may stand in the place of judge samples; it is updated in place.
         temperature: what the responses were sampled at.
         max_response_tokens: the agent's limit; "seq-mean-token-sum-norm" divides by it.
         skip_idle: as in `PassSettings`; clip share, KL and entropy are over the rest.
@@ -124,24 +128,24 @@ def update(
     settings = PassSettings(
         loss, temperature, opt.micro_batch_tokens, pad_id, skip_idle, break_even
     )
+    train_agent = partial(_policy_backward, model, agent, settings, max_response_tokens)
+    head, questions, train_judge = _judge_task(model, judge, settings, gcd.max_response_tokens)
     steps = []
     with evaluation_mode(model):
         for _ in range(opt.epochs):
-            for agent_ids, judge_ids in plan_steps(len(agent), judge, opt, randomness):
-                agent_part = _differentiate(
-                    model, [agent[i] for i in agent_ids], settings, max_response_tokens
-                )
+            for agent_ids, judge_ids in plan_steps(len(agent), questions, opt, randomness):
+                agent_part = _differentiate(model, train_agent, agent_ids)
                 judge_part = None
                 if judge_ids:
-                    judge_part = _differentiate(
-                        model, [judge[i] for i in judge_ids], settings, gcd.max_response_tokens
-                    )
+                    judge_part = _differentiate(model, train_judge, judge_ids)
                 steps.append(_step(model, optimizer, agent_part, judge_part, opt, gcd))
+                if head is not None and judge_part is not None:
+                    head.step(opt.grad_clip)
     return summarise(steps, has_kl=loss.kl_coef > 0)
 
 
 def plan_steps(
-    num_agent: int, judge: Sequence[Sample], opt: OptimizerConfig, randomness: Randomness
+    num_agent: int, judge: Sequence[_Prompted], opt: OptimizerConfig, randomness: Randomness
 ) -> list[tuple[list[int], list[int]]]:
     """Sample indices of each optimizer step of one pass over the data: (agent's, judge's).
 
@@ -163,7 +167,12 @@ def plan_steps(
     ]
 
 
-def _shuffle_by_prompt(samples: Sequence[Sample], generator: torch.Generator) -> list[int]:
+class _Prompted(Protocol):
+    @property
+    def prompt_ids(self) -> Tensor: ...
+
+
+def _shuffle_by_prompt(samples: Sequence[_Prompted], generator: torch.Generator) -> list[int]:
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for index, sample in enumerate(samples):
         by_prompt.setdefault(tuple(sample.prompt_ids.tolist()), []).append(index)
@@ -181,13 +190,46 @@ class _Part:
     sums: PartSums
 
 
-def _differentiate(
-    model: nn.Module, samples: Sequence[Sample], settings: PassSettings, max_response_tokens: int
-) -> _Part:
-    """Gradient of the samples' loss. The parameters' own `grad` is left empty."""
+_Backward = Callable[[Sequence[int]], PartSums]
+"""Adds the gradient of the samples of given indices to the parameters' `grad`."""
+
+
+def _judge_task(
+    model: nn.Module,
+    judge: Sequence[Sample] | Classification,
+    settings: PassSettings,
+    max_response_tokens: int,
+) -> tuple[ValueHead | None, Sequence[_Prompted], _Backward]:
+    """The head that learns with the judge's samples, if any; the samples; their loss."""
+    if isinstance(judge, Classification):
+        backward = partial(judge.backward, model, settings.token_budget, settings.pad_id)
+        return judge.head, judge.examples, backward
+    return None, judge, partial(_policy_backward, model, judge, settings, max_response_tokens)
+
+
+def _differentiate(model: nn.Module, backward: _Backward, chosen: Sequence[int]) -> _Part:
+    """Gradient of the chosen samples' loss. The parameters' own `grad` is left empty."""
     parameters = _trained(model)
     for parameter in parameters:
         parameter.grad = None
+    sums = backward(chosen)
+    gradient = [
+        torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for parameter in parameters
+    ]
+    for parameter in parameters:
+        parameter.grad = None
+    return _Part(gradient, float(nn.utils.get_total_norm(gradient)), sums)
+
+
+def _policy_backward(
+    model: nn.Module,
+    population: Sequence[Sample],
+    settings: PassSettings,
+    max_response_tokens: int,
+    chosen: Sequence[int],
+) -> PartSums:
+    samples = [population[index] for index in chosen]
     num_tokens = sum(sample.response_ids.numel() for sample in samples)
     normalizer = loss_normalizer(num_tokens, len(samples), settings.loss, max_response_tokens)
     active = [
@@ -208,13 +250,7 @@ def _differentiate(
         loss, loss_stats = policy_loss(logprobs, batch, settings.loss, normalizer)
         loss.backward()
         sums = sums.add(batch, loss.detach(), loss_stats, logprobs.detach(), entropy)
-    gradient = [
-        torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for parameter in parameters
-    ]
-    for parameter in parameters:
-        parameter.grad = None
-    return _Part(gradient, float(nn.utils.get_total_norm(gradient)), sums)
+    return sums
 
 
 def _step(
@@ -274,8 +310,11 @@ def _trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _check(agent: Sequence[Sample], judge: Sequence[Sample], loss: LossConfig) -> None:
+def _check(
+    agent: Sequence[Sample], judge: Sequence[Sample] | Classification, loss: LossConfig
+) -> None:
     if not agent:
         raise ValueError("an update needs at least one agent sample")
-    if loss.kl_coef > 0 and any(s.ref_logprobs is None for s in (*agent, *judge)):
+    samples = agent if isinstance(judge, Classification) else (*agent, *judge)
+    if loss.kl_coef > 0 and any(s.ref_logprobs is None for s in samples):
         raise ValueError(f"loss.kl_coef={loss.kl_coef} needs the reference's log-probabilities")

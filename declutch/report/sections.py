@@ -28,6 +28,12 @@ LEVEL_MEANINGS = {
 PHASE_NAMES = {"eval": "evaluate"}
 
 ALGORITHM_NAMES = {"gigpo": "GiGPO"}
+AUXILIARY_NAMES = {
+    "generative": ("GCD", "judgments"),
+    "value_head": ("value-head classifier", ""),
+    "future": ("prediction", "predictions"),
+}
+"""By `gcd.form`: what the auxiliary task is called, and its answers."""
 
 NOT_EVALUATED = '<p class="empty">Nothing has been evaluated yet.</p>'
 SHORT = {TRAINED: "RL"}
@@ -58,10 +64,13 @@ def describe_method(config: Mapping[str, Any]) -> str:
         weight = f"weight {pick(config, 'gcd.weight')}"
         if ratio is not None:
             weight = f"gradient {ratio:g} × the agent's"
+        form = pick(config, "gcd.form") or "generative"
+        name, answers = AUXILIARY_NAMES.get(form, (str(form), "answers"))
+        source = "" if form == "future" else f"{pick(config, 'gcd.labels')} labels, "
+        times = "" if form == "value_head" else f" × {pick(config, 'gcd.num_judgments')} {answers}"
         method += (
-            f" + GCD · {pick(config, 'gcd.labels')} labels, {weight}, "
-            f"{pick(config, 'gcd.num_questions')} steps × {pick(config, 'gcd.num_judgments')} "
-            "judgments per iteration"
+            f" + {name} · {source}{weight}, "
+            f"{pick(config, 'gcd.num_questions')} steps{times} per iteration"
         )
     return f"{method} · suite {pick(config, 'env.suite')} · seed {pick(config, 'seed')}"
 

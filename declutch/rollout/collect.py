@@ -36,6 +36,8 @@ class CollectParams:
         role: who plays.
         guidelines: suggestions shown in every prompt; () in evaluation.
         ask_oracle: record the oracle's label of every action.
+        reflection: show the speaker each of its responses and take the one it gives then; the
+            first is in no record.
     """
 
     max_steps: int
@@ -45,6 +47,7 @@ class CollectParams:
     role: Role = Role.AGENT
     guidelines: tuple[str, ...] = ()
     ask_oracle: bool = False
+    reflection: bool = False
 
 
 def collect(
@@ -97,8 +100,16 @@ def collect(
                     live.append(started)
             if not live:
                 continue
-            requests = [speaker.request(e.view(params.guidelines)) for e in live]
-            completions = engine.generate(requests, speaker.sampling(params.temperature), generator)
+            views = [e.view(params.guidelines) for e in live]
+            sampling = speaker.sampling(params.temperature)
+            if params.reflection:
+                drafts = engine.generate([speaker.request(v) for v in views], sampling, generator)
+                views = [
+                    replace(view, draft=speaker.text(draft))
+                    for view, draft in zip(views, drafts, strict=True)
+                ]
+            requests = [speaker.request(view) for view in views]
+            completions = engine.generate(requests, sampling, generator)
             still = []
             for episode, request, completion in zip(live, requests, completions, strict=True):
                 outcome = episode.advance(request.prompt_ids, completion, speaker, params)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from declutch.agent.parse import REASONING_TAGS, parse_response
-from declutch.agent.prompt import PromptForm, View, render_agent, response_prefix
+from declutch.agent.prompt import PromptForm, View, render_agent, render_reflection, response_prefix
 from declutch.config import AgentConfig, Reasoning
 from declutch.errors import UserError
 from declutch.records import META_TAGS, Action, Completion, Role
@@ -47,6 +47,10 @@ class Speaker(Protocol):
 
     def sampling(self, temperature: float) -> SamplingParams:
         """How to sample this role's responses."""
+        ...
+
+    def text(self, completion: Completion) -> str:
+        """A whole response as text."""
         ...
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
@@ -159,7 +163,8 @@ class Agent:
 
     def render(self, view: View) -> str:
         codec = self.codec
-        return render_agent(view, codec.form, self.config.history_length, codec.reasoning)
+        prompt = render_agent(view, codec.form, self.config.history_length, codec.reasoning)
+        return render_reflection(prompt, view.draft) if view.draft else prompt
 
     def request(self, view: View) -> Request:
         prompt_ids = self.codec.encode_prompt(self.render(view))
@@ -184,9 +189,11 @@ class Agent:
             has_ended=self.codec.end_test("</action>"),
         )
 
+    def text(self, completion: Completion) -> str:
+        return self.codec.decode(completion.token_ids)
+
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        text = self.codec.decode(completion.token_ids)
-        return parse_response(text, admissible, self.codec.reasoning)
+        return parse_response(self.text(completion), admissible, self.codec.reasoning)
 
 
 def _spell(names: tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.agent.parse import parse_response, parse_verdict
+from declutch.agent.parse import parse_prediction, parse_response, parse_verdict
 from declutch.records import META_TAGS
 
 ADMISSIBLE = ("go to desk 1", "look")
@@ -103,6 +103,8 @@ def test_any_text_is_read(text: str, reasoning: str) -> None:
     verdict = parse_verdict(text)
     assert verdict.value in (None, 0, 1)
     assert not verdict.is_valid or verdict.value is not None
+    prediction = parse_prediction(text)
+    assert not prediction.is_valid or prediction.text
 
 
 @given(st.text(alphabet=st.characters(blacklist_characters="<>"), max_size=50))
@@ -138,3 +140,20 @@ def test_unreadable_verdicts(text: str) -> None:
 def test_a_verdict_is_read_from_a_bad_form_but_the_form_is_bad() -> None:
     verdict = parse_verdict("well <answer>\\boxed{1}</answer>")
     assert (verdict.value, verdict.is_valid) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "is_valid"),
+    [
+        ("<think>t</think><answer> at  desk 1\n: nothing </answer>", "at desk 1 : nothing", True),
+        ("well <answer>closed</answer>", "closed", False),
+        ("<think>t</think><answer>closed</answer> done", "closed", False),
+        ("<think>t</think><answer>a</answer><answer>b</answer>", "", False),
+        ("<think>t</think><answer> </answer>", "", False),
+        ("<think>t</think><answer>cut off", "", False),
+        ("", "", False),
+    ],
+)
+def test_predictions(text: str, answer: str, is_valid: bool) -> None:
+    prediction = parse_prediction(text)
+    assert (prediction.text, prediction.is_valid) == (answer, is_valid)

@@ -13,7 +13,16 @@ from declutch.agent.compact import (
     task_of,
 )
 from declutch.agent.parse import parse_response
-from declutch.agent.prompt import View, build_view, render_agent, render_judge, view_at
+from declutch.agent.prompt import (
+    View,
+    build_view,
+    observation_text,
+    render_agent,
+    render_future,
+    render_judge,
+    render_reflection,
+    view_at,
+)
 from declutch.records import Episode, Outcome, Role, Step, TaskId, empty_float
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -121,6 +130,36 @@ def test_judge_prompt_is_golden(form: str) -> None:
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
     text = render_judge(problem, response, form)
     assert text == (GOLDEN / f"{form}_judge.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", ["full", "compact"])
+def test_future_prompt_is_golden(form: str) -> None:
+    problem = render_agent(example(), form, 6)
+    response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
+    text = render_future(problem, response, form)
+    assert text == (GOLDEN / f"{form}_future.txt").read_text(encoding="utf-8")
+
+
+def test_reflection_prompt_is_golden() -> None:
+    problem = render_agent(example(), "full", 6)
+    response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
+    text = render_reflection(problem, response)
+    assert text == (GOLDEN / "full_reflection.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("observation", "form", "text"),
+    [
+        (OPEN, "compact", "open drawer 1 : mug 2 pen 1"),
+        (NOTHING, "compact", "failed"),
+        (NOTHING, "full", NOTHING),
+        ("On the desk 1,\n  you see a pen 1.", "full", "On the desk 1, you see a pen 1."),
+    ],
+)
+def test_an_observation_to_predict_is_worded_as_in_the_prompt(
+    observation: str, form: str, text: str
+) -> None:
+    assert observation_text(observation, form) == text
 
 
 def test_history_is_cut_to_the_last_steps() -> None:

@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from declutch.judge.env import JudgeEnv, judge_plays
 from declutch.judge.labels import label_stats, oracle_labels, rule_labels
-from declutch.judge.questions import select_steps
+from declutch.judge.questions import Question, select_steps, spread_steps
+from declutch.judge.round import JudgeRound
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
 
 NOTHING = "Nothing happens."
@@ -111,3 +113,48 @@ def test_selection_is_a_function_of_the_stream(seed: int) -> None:
         select_steps(episodes, labels, 6, torch.Generator().manual_seed(seed)) for _ in range(2)
     ]
     assert runs[0] == runs[1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=8), st.integers(1, 12))
+def test_spread_steps_gives_every_task_its_turn(lengths: list[tuple[int, int]], count: int) -> None:
+    episodes = [make_episode([make_step("x")] * n, group=g) for g, n in lengths]
+    chosen = spread_steps(episodes, count, torch.Generator().manual_seed(0))
+    assert len(set(chosen)) == len(chosen) == min(count, sum(n for _, n in lengths))
+    assert chosen == sorted(chosen)
+    assert all(p < len(episodes[e].steps) for e, p in chosen)
+    taken = Counter(episodes[e].group for e, _ in chosen)
+    room = Counter()
+    for group, length in lengths:
+        room[group] += length
+    # No task is asked twice more than another that has steps left.
+    for group, left in room.items():
+        if taken[group] < left:
+            assert max(taken.values()) <= taken[group] + 1
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "reward"),
+    [
+        ("at desk 1 : nothing", "at desk 1 : nothing", 1.0),
+        ("at desk 1 : nothing", "at desk 1 : pen 1", 0.0),
+        ("at desk 1 : nothing", "", 0.0),
+        ("", "", 0.0),
+        ("1", "1", 1.0),
+        ("1", "0", 0.0),
+    ],
+)
+def test_only_the_right_answer_is_worth_something(truth: str, answer: str, reward: float) -> None:
+    questions = [Question(0, 0, None, "never asked", "p"), Question(0, 1, None, truth, "q")]
+    play = judge_plays(questions, 2)[2]
+    assert play.group == 1
+    env = JudgeEnv(questions)
+    assert env.reset(play.task).text == "q"
+    transition = env.step(answer)
+    assert (transition.reward, transition.is_done) == (reward, True)
+
+
+def test_a_value_heads_answers_are_its_side_of_one_half() -> None:
+    questions = tuple(Question(0, p, label, str(label), "") for p, label in enumerate((1, 0, 1)))
+    judged = JudgeRound(questions, (), (), (), None, scores=(0.5, 0.6, 0.4))
+    assert [text for _, text in judged.answers()] == ["1", "1", "0"]
+    assert [question.is_right(text) for question, text in judged.answers()] == [True, False, False]

@@ -282,6 +282,15 @@ def test_page_draws_in_a_browser(run_dir: Path, tmp_path: Path, width: int):
         ({"algorithm": {"type": "gigpo"}}, "GiGPO · suite"),
         ({"algorithm": {"type": "rloo"}, "gcd": {"enabled": True, "weight": 0.5}}, "weight 0.5,"),
         ({"gcd": {"enabled": True, "gradient_ratio": 0.5}}, "gradient 0.5 × the agent's,"),
+        ({"gcd": {"enabled": True}}, "GRPO + GCD · oracle labels, weight 1.0, 30 steps × 8 judg"),
+        (
+            {"gcd": {"enabled": True, "form": "value_head"}},
+            "GRPO + value-head classifier · oracle labels, weight 1.0, 30 steps per iteration",
+        ),
+        (
+            {"gcd": {"enabled": True, "form": "future"}},
+            "GRPO + prediction · weight 1.0, 30 steps × 8 predictions per iteration",
+        ),
     ],
 )
 def test_method_in_one_line(changes: dict, expected: str):

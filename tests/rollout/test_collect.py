@@ -150,3 +150,29 @@ def test_what_was_sampled_is_what_is_recorded() -> None:
     assert [step.response_ids.tolist() for step in episodes[0].steps] == [[1], [2], [3]]
     assert [step.observation for step in episodes[0].steps] == ["left 3", "left 2", "left 1"]
     assert episodes[0].final_observation == "left 0"
+
+
+class Doubter(Echo):
+    """Prompts with the length of its draft beside that of the history."""
+
+    def request(self, view: View) -> Request:
+        return Request(torch.zeros(10 * len(view.draft) + len(view.history) + 1, dtype=torch.long))
+
+    def text(self, completion: Completion) -> str:
+        return "x" * int(completion.token_ids[0])
+
+
+def test_reflection_asks_twice_and_plays_the_second_answer() -> None:
+    engine = CountingEngine()
+    episodes = collect(
+        [Play(TaskId("s", "train", index, str(index)), index) for index in (2, 1)],
+        lambda: CountDown([]),
+        Doubter(),
+        engine,
+        CollectParams(max_steps=5, temperature=1.0, reflection=True),
+        torch.Generator().manual_seed(0),
+    )
+    assert engine.batches == [2, 2, 1, 1]
+    # The first answer is the prompt's length, 1 and then 2; the second prompt shows it.
+    assert [[step.prompt_ids.numel() for step in e.steps] for e in episodes] == [[11, 22], [11]]
+    assert [[int(s.response_ids[0]) for s in e.steps] for e in episodes] == [[11, 22], [11]]

@@ -143,13 +143,16 @@ function judgmentList(judgments) {
   const ones = judgments.filter((j) => j.verdict === 1).length;
   const zeros = judgments.filter((j) => j.verdict === 0).length;
   const right = judgments.filter((j) => j.reward > 0).length;
-  const unreadable = judgments.length - ones - zeros;
-  let text = `${judgments.length} judgments: ${ones} good, ${zeros} bad`;
+  const unreadable = judgments.filter((j) => !isPresent(j.verdict)).length;
+  const predicts = judgments.some((j) => typeof j.verdict === "string");
+  let text = predicts ? `${judgments.length} predictions` : `${judgments.length} judgments: ${ones} good, ${zeros} bad`;
   if (unreadable) text += `, ${unreadable} unreadable`;
-  const details = html("details", {}, html("summary", { text: `${text} · ${right} match the label` }));
+  const match = predicts ? "come true" : "match the label";
+  const details = html("details", {}, html("summary", { text: `${text} · ${right} ${match}` }));
   for (const judgment of judgments) {
+    const verdict = predicts ? (judgment.reward > 0 ? "true" : "false") : `says ${judgment.verdict}`;
     details.append(html("div", { class: "judgment" },
-      html("span", { class: `badge ${judgment.reward > 0 ? "good" : "bad"}`, text: isPresent(judgment.verdict) ? `says ${judgment.verdict}` : "unreadable" }),
+      html("span", { class: `badge ${judgment.reward > 0 ? "good" : "bad"}`, text: isPresent(judgment.verdict) ? verdict : "unreadable" }),
       html("pre", { text: judgment.response })));
   }
   return details;

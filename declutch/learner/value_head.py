@@ -1,0 +1,175 @@
+"""The classifier that speaks no words: one linear layer on the actor's last hidden state.
+
+The ablation of the generative judge. It reads the judge's own prompt (the agent's prompt and its
+whole response) and says from the hidden state at its end whether the step was good; nothing is
+sampled. Source: RM appendix B, table 3 and figure 10(b).
+
+Notation: K examples, P prompt tokens, D hidden.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from declutch.errors import UserError
+from declutch.learner.mode import evaluation_mode
+from declutch.learner.stats import PartSums
+
+HEAD_FILE = "value_head.pt"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A prompt, i64[P], that ends with what is to be classified; label 1 is good, 0 bad."""
+
+    prompt_ids: Tensor
+    label: int
+
+
+@dataclass(frozen=True)
+class ValueHead:
+    """The layer, f32[D] -> f32[1], and its own optimizer.
+
+    The layer follows its own loss whatever share of the gradient reaches the backbone, and is
+    clipped by itself: at `gcd.weight` 0 it is a linear probe of the embeddings that the agent's
+    task alone makes.
+    """
+
+    layer: nn.Linear
+    optimizer: torch.optim.Optimizer
+
+    def step(self, grad_clip: float) -> None:
+        """Train the layer on the gradient it has, and clear that; without one nothing happens."""
+        nn.utils.clip_grad_norm_(self.layer.parameters(), grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` puts back."""
+        return {"layer": self.layer.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put layer and optimizer back where they were."""
+        self.layer.load_state_dict(state["layer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a value head learns from in one iteration; stands in the place of judge samples."""
+
+    head: ValueHead
+    examples: Sequence[Labelled]
+
+    def backward(
+        self, model: nn.Module, budget: int, pad_id: int, chosen: Sequence[int]
+    ) -> PartSums:
+        """Add the gradient of the chosen examples' mean loss to the backbone's and the layer's.
+
+        Args:
+            budget, pad_id: as in `classify`.
+            chosen: indices of examples, at least one.
+        """
+        examples = [self.examples[index] for index in chosen]
+        total = 0.0
+        prompts = [example.prompt_ids for example in examples]
+        for batch in split_prompts(prompts, budget):
+            logits = read_logits(model, self.head.layer, [prompts[i] for i in batch], pad_id)
+            loss = classification_loss(logits, [examples[i].label for i in batch], len(examples))
+            loss.backward()
+            total += float(loss.detach())
+        num_tokens = sum(prompt.numel() for prompt in prompts)
+        return PartSums(num_samples=len(examples), num_forward_tokens=num_tokens, loss=total)
+
+
+def make_layer(model: Any, generator: torch.Generator) -> nn.Linear:
+    """A fresh layer on the model's device; its logits are of order 1 whatever the width."""
+    size = model.config.get_text_config().hidden_size
+    layer = nn.Linear(size, 1)
+    with torch.no_grad():
+        layer.weight.normal_(0.0, size**-0.5, generator=generator)
+        layer.bias.zero_()
+    return layer.to(model.device)
+
+
+def classification_loss(logits: Tensor, labels: Sequence[int], normalizer: int) -> Tensor:
+    """Binary cross-entropy in nats, summed and divided by `normalizer`.
+
+    Args:
+        logits: f32[K], log-odds of "good".
+        labels: K of 1 (good) or 0 (bad).
+    """
+    target = torch.tensor(labels, dtype=logits.dtype, device=logits.device)
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / normalizer
+
+
+def classify(
+    model: Any, layer: nn.Linear, prompts: Sequence[Tensor], budget: int, pad_id: int
+) -> Tensor:
+    """f32[K], the log-odds that each prompt ends with a good step; no gradient, on the CPU.
+
+    Args:
+        prompts: K tensors i64[P].
+        budget: tokens of one forward pass, padding included.
+        pad_id: any token of the vocabulary.
+    """
+    logits = torch.zeros(len(prompts))
+    with evaluation_mode(model), torch.no_grad():
+        for batch in split_prompts(prompts, budget):
+            logits[batch] = read_logits(model, layer, [prompts[i] for i in batch], pad_id).cpu()
+    return logits
+
+
+def read_logits(model: Any, layer: nn.Linear, prompts: Sequence[Tensor], pad_id: int) -> Tensor:
+    """f32[K], differentiable, from one forward pass."""
+    length = torch.tensor([prompt.numel() for prompt in prompts])
+    input_ids = torch.full((len(prompts), int(length.max())), pad_id)
+    for row, prompt in enumerate(prompts):
+        input_ids[row, : prompt.numel()] = prompt
+    # Right padding under causal attention needs no mask: no token attends to what follows it.
+    hidden = model.base_model(input_ids=input_ids.to(model.device), use_cache=False)
+    end = hidden.last_hidden_state[torch.arange(len(prompts)), length - 1]  # [K, D]
+    logits: Tensor = layer(end.to(layer.weight.dtype))[:, 0]
+    return logits
+
+
+def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]:
+    """Indices of the prompts of each forward pass, long ones first; `budget` counts padding."""
+    order = sorted(range(len(prompts)), key=lambda index: -prompts[index].numel())
+    while order:
+        size = max(1, budget // prompts[order[0]].numel())
+        yield order[:size]
+        order = order[size:]
+
+
+def layer_bytes(layer: nn.Linear) -> bytes:
+    """The content of a model folder's `value_head.pt`."""
+    buffer = io.BytesIO()
+    torch.save(layer.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def load_layer(layer: nn.Linear, folder: Path) -> bool:
+    """Give a fresh layer the weights that lie beside a model's; false where there are none.
+
+    Raises:
+        UserError: a damaged file, or a layer of another width.
+    """
+    path = folder / HEAD_FILE
+    if not path.is_file():
+        return False
+    try:
+        layer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        reason = str(error).splitlines()[-1].strip() if str(error) else "it ends too early"
+        raise UserError(f"{path} does not fit the model: {reason}; repeat the cold start") from None
+    return True

@@ -1,0 +1,71 @@
+"""The numbers of judging, under the names they have in metrics.jsonl."""
+
+import pytest
+import torch
+
+from declutch.judge.labels import LabelStats
+from declutch.judge.questions import Question
+from declutch.judge.round import JudgeRound
+from declutch.metrics import judge_metrics
+from declutch.records import Action, Episode, Outcome, Role, Step, TaskId
+
+STATS = LabelStats(0.1, 0.2, 0.3, 0.4, None, 0.5)
+
+
+def answer(question: int, text: str) -> Episode:
+    nothing = torch.zeros(0)
+    action = Action(text, "", "", True, True)
+    response = torch.zeros(7, dtype=torch.long)
+    step = Step("", "", (), action, nothing.long(), response, nothing, 0.0)
+    task = TaskId("judge", "train", question, "")
+    return Episode(task, question, Role.JUDGE, (step,), Outcome.WON, 0.0)
+
+
+def asked(*labels: int) -> tuple[Question, ...]:
+    return tuple(Question(0, p, label, str(label), "") for p, label in enumerate(labels))
+
+
+def test_judgments_by_hand() -> None:
+    answers = [answer(0, "1"), answer(0, "0"), answer(1, "0"), answer(1, "")]
+    found = judge_metrics(JudgeRound(asked(1, 0), tuple(answers), (), (), STATS))
+    assert found == {
+        "judge/num_questions": 2,
+        "judge/accuracy": 0.5,
+        "judge/accuracy_good": 0.5,
+        "judge/accuracy_bad": 0.5,
+        "judge/one_share": 0.25,
+        "judge/unreadable_share": 0.25,
+        "judge/response_tokens": 7,
+        "labels/rule_good": 0.1,
+        "labels/rule_bad": 0.2,
+        "labels/oracle_good": 0.3,
+        "labels/oracle_bad": 0.4,
+        "labels/rule_precision_bad": 0.5,
+    }
+
+
+def test_a_value_head_is_measured_like_a_judge_but_says_nothing() -> None:
+    judged = JudgeRound(asked(1, 0, 1, 0), (), (), (), STATS, scores=(0.9, 0.1, 0.2, 0.3))
+    found = judge_metrics(judged)
+    assert found["judge/accuracy"] == 0.75
+    assert found["judge/accuracy_good"] == 0.5
+    assert found["judge/accuracy_bad"] == 1.0
+    assert found["judge/one_share"] == 0.25
+    assert "judge/response_tokens" not in found
+    assert "judge/unreadable_share" not in found
+
+
+def test_predictions_have_an_accuracy_and_no_classes() -> None:
+    questions = (Question(0, 0, None, "at desk 1 : nothing", ""),)
+    answers = (answer(0, "at desk 1 : nothing"), answer(0, "failed"), answer(0, ""))
+    found = judge_metrics(JudgeRound(questions, answers, (), (), STATS))
+    assert found["judge/accuracy"] == pytest.approx(1 / 3)
+    assert found["judge/unreadable_share"] == pytest.approx(1 / 3)
+    assert not {"judge/accuracy_good", "judge/one_share"} & set(found)
+
+
+def test_without_questions_there_are_counts_only() -> None:
+    assert judge_metrics(JudgeRound.empty()) == {}
+    found = judge_metrics(JudgeRound((), (), (), (), STATS))
+    assert found["judge/num_questions"] == 0
+    assert "judge/accuracy" not in found
