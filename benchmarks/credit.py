@@ -32,7 +32,7 @@ from declutch.config import ALGORITHMS
 from declutch.credit.nthr import BLOCK_TOKENS
 from declutch.credit.registry import METHODS
 from declutch.credit.table import spread_to_tokens
-from declutch.records import Probes, StepTable
+from declutch.records import META_TAGS, Probes, StepTable
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "oracles"))
 import credit_oracle
@@ -135,10 +135,14 @@ def loops(work: Workload) -> dict[str, Work]:
     values, final = work.values.tolist(), work.rewards.tolist()
     plan = list(zip(groups, rewards, strict=True))
     full = list(zip(groups, rewards, seen, strict=True))
+    named = zip(table.tag.tolist(), table.action.tolist(), strict=True)
+    acts = iter([(META_TAGS[tag], action, True, True) for tag, action in named])
+    reasoned = [(group, sum(each) > 0, each, [next(acts) for _ in each]) for group, each in plan]
     return {
         "grpo": lambda: credit_oracle.grpo(plan),
         "rloo": lambda: credit_oracle.rloo(plan),
         "gigpo": lambda: credit_oracle.gigpo(full),
+        "rlvmr": lambda: credit_oracle.rlvmr(reasoned),
         "ppo": lambda: [
             credit_oracle.gae(v, r, 1.0, 1.0) for v, r in zip(values, final, strict=True)
         ],
