@@ -98,13 +98,15 @@ def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tenso
         f64[S].
     """
     length = int(segments.size.max()) if len(segments) else 0
-    time = torch.arange(len(reward)) - segments.start[segments.index]
+    # A row of `length` places a segment; `place` is where each entry lies in them.
+    gap = torch.arange(len(segments)) * length - segments.start
+    place = torch.arange(len(reward)) + gap[segments.index]
     total = torch.zeros(len(segments), length, dtype=torch.float64)
-    total[segments.index, time] = reward.double()
+    total.view(-1).index_copy_(0, place, reward.double())
     # Each pass doubles how far ahead an entry has summed, so that there are log2 of them.
     reach = 1
     while reach < length:
         ahead = total[:, reach:].clone()
         total[:, : length - reach] += gamma**reach * ahead
         reach *= 2
-    return total[segments.index, time]
+    return total.view(-1).index_select(0, place)
