@@ -30,7 +30,12 @@ console = Console()
 errors = Console(stderr=True)
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="YAML file; what it omits has its default.")
+    list[Path] | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="YAML file; what it omits has its default. Given again, the later is laid over.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -260,7 +265,7 @@ def compare_command(
     """
     from declutch.compare import command
     from declutch.compare.grid import find_runs, parse_gcd
-    from declutch.config import read_yaml
+    from declutch.config import read_layers
 
     enabled = parse_gcd(gcd or [])
     if show:
@@ -268,7 +273,7 @@ def compare_command(
         command.show_tables(out, find_runs(out, stems, enabled, seeds or []), iteration, console)
         return
     base = _load(config, None)
-    data = read_yaml(config) if config else {}
+    data = read_layers(config or [])
     names = methods or [base.algorithm.type]
     grid = command.make_grid(out, data, names, enabled, seeds or [0, 1, 2], overrides or [])
     if dry_run:
@@ -402,16 +407,16 @@ def spread_lists(arguments: list[str]) -> list[str]:
     return result
 
 
-def _load(config: Path | None, overrides: list[str] | None) -> Config:
+def _load(config: list[Path] | None, overrides: list[str] | None) -> Config:
     return load_config(config, overrides or [])
 
 
 def _training_config(
-    run: Any, config: Path | None, overrides: list[str] | None, resume: bool
+    run: Any, config: list[Path] | None, overrides: list[str] | None, resume: bool
 ) -> Config:
     """The run's own configuration on --resume, where only `train.iterations` may grow."""
     if resume:
-        if config is not None:
+        if config:
             raise UserError("--resume continues with the run's own config.yaml; leave --config out")
         data = run.read_config().model_dump(mode="json")
         text = [item for item in overrides or [] if item]

@@ -7,9 +7,8 @@ the nearest valid one.
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -137,9 +136,9 @@ class PPOConfig(Section):
     """Of generalised advantage estimation, per token."""
     whiten: bool = True
     """Give the iteration's advantages mean 0 and deviation 1."""
-    critic_lr: float = Field(default=1e-5, gt=0)
-    """Learning rate of the critic, a copy of the model with a scalar head; the other settings of
-    its optimizer are those of `optimizer`."""
+    critic_lr: float | None = Field(default=None, gt=0)
+    """Learning rate of the critic, a copy of the model with a scalar head; null takes ten times
+    optimizer.lr, as in the papers' code base. The rest of its optimizer is as in `optimizer`."""
     critic_warmup: int = Field(default=0, ge=0)
     """Iterations at the start in which only the critic learns."""
     value_clip: float = Field(default=0.5, gt=0)
@@ -373,26 +372,62 @@ class Config(Section):
 KNOWN_LEVELS = ("L0", "L1", "L2", "L0-train", "L2-seen")
 
 
-def load_config(path: Path | None, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration.
 
     Args:
-        path: a YAML file, or None for the defaults.
-        overrides: "section.key=value" items; values are YAML.
+        paths: YAML files, each laid over those before it; none for the defaults.
+        overrides: "section.key=value" items, laid over the files; values are YAML.
     Raises:
         UserError: unreadable file, unknown key, wrong type, impossible combination.
     """
-    data = {} if path is None else read_yaml(path)
-    data = apply_overrides(data, overrides)
-    return parse_config(data, source="the command line" if path is None else str(path))
+    files = [paths] if isinstance(paths, Path) else list(paths or ())
+    source = ", ".join(map(str, files)) or "the command line"
+    return parse_config(apply_overrides(read_layers(files), overrides), source)
 
 
-def apply_overrides(data: dict[str, Any], overrides: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    """A copy of plain configuration data with "section.key=value" items put in."""
-    result = copy.deepcopy(data)
-    for item in overrides:
-        _apply_override(result, item)
+def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
+    """Plain data of YAML files, each laid over those before it."""
+    data: dict[str, Any] = {}
+    for path in paths:
+        data = lay_over(data, read_yaml(path))
+    return data
+
+
+def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `above`, section by section.
+
+    Where `above` chooses another algorithm, settings of the former one that the new one lacks are
+    left behind.
+    """
+    chosen = above.get("algorithm")
+    given = base.get("algorithm")
+    if isinstance(chosen, Mapping) and isinstance(given, Mapping) and "type" in chosen:
+        wanted = ALGORITHMS.get(str(chosen["type"]))
+        others = {key for section in ALGORITHMS.values() for key in section.model_fields}
+        if wanted is not None:
+            foreign = others - set(wanted.model_fields)
+            kept = {key: value for key, value in given.items() if key not in foreign}
+            base = {**base, "algorithm": kept}
+    return _merge(base, above)
+
+
+def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in above.items():
+        below = result.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merge(below, value)
+        result[key] = value
     return result
+
+
+def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain configuration data with "section.key=value" items laid over it."""
+    above: dict[str, Any] = {}
+    for item in overrides:
+        above = _merge(above, _parse_override(_merge(data, above), item))
+    return lay_over(data, above)
 
 
 def parse_config(data: dict[str, Any], source: str) -> Config:
@@ -456,7 +491,8 @@ def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _apply_override(data: dict[str, Any], item: str) -> None:
+def _parse_override(data: Mapping[str, Any], item: str) -> dict[str, Any]:
+    """An item as nested data, to be laid over `data`."""
     key, separator, value = item.partition("=")
     if not separator or not key:
         raise UserError(f"override {item!r} is not of the form section.key=value")
@@ -468,13 +504,15 @@ def _apply_override(data: dict[str, Any], item: str) -> None:
     if isinstance(parsed, str):
         parsed = _number_or_text(parsed)
     *sections, last = key.split(".")
-    node = data
+    node: Any = data
     for section in sections:
-        child = node.setdefault(section, {})
-        if not isinstance(child, dict):
+        node = node.get(section, {})
+        if not isinstance(node, Mapping):
             raise UserError(f"override {item!r}: {section!r} is a value, not a section")
-        node = child
-    node[last] = parsed
+    nested: dict[str, Any] = {last: parsed}
+    for section in reversed(sections):
+        nested = {section: nested}
+    return nested
 
 
 def _number_or_text(text: str) -> float | str:

@@ -75,7 +75,8 @@ class Learner:
         optimizer = build_optimizer(policy.model, config.optimizer)
         critic = None
         if isinstance(config.algorithm, PPOConfig):
-            critic = make_critic(policy.model, config.optimizer, config.algorithm.critic_lr)
+            rate = config.algorithm.critic_lr or 10 * config.optimizer.lr
+            critic = make_critic(policy.model, config.optimizer, rate)
         classifier = None
         if config.gcd.enabled and config.gcd.form == "value_head":
             classifier = Classifier(config, policy)

@@ -69,6 +69,31 @@ def test_an_answer_in_words_needs_room_for_reasoning(form: str) -> None:
     load_config(None, [*full, "gcd.form=value_head"])  # it says nothing
 
 
+def test_later_files_are_laid_over_earlier_ones_and_the_command_line_over_all(
+    tmp_path: Path,
+) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("optimizer: {lr: 1.0, beta1: 0.5}\nseed: 3\n")
+    second.write_text("optimizer: {lr: 2.0}\nseed: 4\n")
+    config = load_config([first, second], ["seed=5"])
+    assert (config.optimizer.lr, config.optimizer.beta1, config.seed) == (2.0, 0.5, 5)
+    assert load_config([second, first]).seed == 3
+
+
+def test_another_algorithm_leaves_the_settings_of_the_former_behind(tmp_path: Path) -> None:
+    path = tmp_path / "base.yaml"
+    path.write_text("algorithm: {type: gigpo, gamma: 0.5, mode: mean_norm, group_stats: steps}\n")
+    ppo = load_config(path, ["algorithm.type=ppo"]).algorithm
+    assert (ppo.type, ppo.gamma) == ("ppo", 0.5)
+    assert load_config(path, ["algorithm.type=rloo"]).algorithm.group_stats == "steps"
+    # What was asked for beside it, or is no setting at all, is not lost in silence.
+    with pytest.raises(UserError, match=r"algorithm\.group_stats"):
+        load_config(path, ["algorithm.group_stats=steps", "algorithm.type=ppo"])
+    path.write_text("algorithm: {group_stat: steps}\n")
+    with pytest.raises(UserError, match=r"group_stat'; did you mean 'group_stats'"):
+        load_config(path, ["algorithm.type=rloo"])
+
+
 def test_a_missing_or_broken_file_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read"):
         load_config(tmp_path / "none.yaml")

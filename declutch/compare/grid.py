@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from declutch.config import (
-    ALGORITHMS,
     Config,
     apply_overrides,
     change_config,
+    lay_over,
     parse_config,
     read_yaml,
 )
@@ -110,21 +110,13 @@ def plan_grid(
 def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """A method's name and plain configuration data.
 
-    Of the base's `algorithm` section a method takes the settings that its algorithm has.
-
     Args:
         text: an algorithm type, or a YAML file (its stem is the name) laid over `base`.
     """
     path = Path(text)
     is_file = path.suffix in (".yaml", ".yml")
     above = read_yaml(path) if is_file else {"algorithm": {"type": text}}
-    given, wanted = base.get("algorithm"), above.get("algorithm")
-    if isinstance(given, Mapping) and isinstance(wanted, Mapping):
-        algorithm = ALGORITHMS.get(str(wanted.get("type", given.get("type", "grpo"))))
-        if algorithm is not None:
-            known = {key: value for key, value in given.items() if key in algorithm.model_fields}
-            base = {**base, "algorithm": known}
-    return path.stem if is_file else text, _lay_over(base, above)
+    return path.stem if is_file else text, lay_over(base, above)
 
 
 def find_runs(
@@ -227,14 +219,3 @@ def _check_shared(arms: Mapping[Arm, Config]) -> None:
                         f"{getattr(here, key)} for {arm}: methods are compared on the same games, "
                         "played alike"
                     )
-
-
-def _lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `above`, section by section."""
-    result = dict(base)
-    for key, value in above.items():
-        below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = _lay_over(below, value)
-        result[key] = value
-    return result
