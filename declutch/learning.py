@@ -20,7 +20,7 @@ from declutch.credit.table import build_table, mean_over_tokens
 from declutch.judge.round import JudgeRound
 from declutch.learner.checkpoint import Checkpoint, save_checkpoint
 from declutch.learner.critic import Critic, CriticStats, make_critic, update_critic, value_samples
-from declutch.learner.probe import probe, probe_hidden, probe_values
+from declutch.learner.probe import probe, probe_hidden, probe_values, readout_matrix
 from declutch.learner.samples import Sample, build_samples
 from declutch.learner.stats import UpdateStats
 from declutch.learner.update import Randomness, build_optimizer, set_learning_rate, update
@@ -131,7 +131,7 @@ class Learner:
             values = torch.cat(probe_values(self.critic.model, steps, *limits))
         if "hidden" in names:
             hidden = torch.cat(probe_hidden(model, steps, *limits))
-            readout = model.get_output_embeddings().weight.detach().float().cpu()
+            readout = readout_matrix(model)
         is_masked = any(step.allowed_ids for step in steps)
         free = ((None,) * step.response_ids.numel() for step in steps)
         allowed = chain.from_iterable(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from declutch.errors import UserError
 from declutch.learner.forward import (
     response_hidden,
     response_values,
@@ -63,6 +65,32 @@ def probe_values(
     return _by_response(
         critic, samples, token_budget, pad_id, lambda batch: response_values(critic, batch).cpu()
     )
+
+
+def readout_matrix(model: Any) -> Tensor:
+    """f32[V, D] on the CPU, whose product with the hidden states is the model's logits.
+
+    Raises:
+        UserError: the model does more to its logits: scales or caps them, or adds a bias.
+    """
+    head = model.get_output_embeddings()
+    given: list[Tensor] = []
+    handle = head.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    with evaluation_mode(model), torch.no_grad():
+        try:
+            some = torch.arange(min(8, vocabulary_size(model)), device=model.device)
+            logits = model(input_ids=some[None], use_cache=False).logits.float()
+        finally:
+            handle.remove()
+        product = given[0].float() @ head.weight.float().T
+    # Half precision rounds by less than this; a scale or a cap changes more.
+    if not torch.allclose(logits, product, rtol=0, atol=0.02 * float(product.abs().max())):
+        raise UserError(
+            f"this method needs logits that are one matrix product of the hidden states, but "
+            f"{type(model).__name__} scales or caps them or adds a bias; choose another model or "
+            "another algorithm.type"
+        )
+    return head.weight.detach().float().cpu()
 
 
 def _by_response(
