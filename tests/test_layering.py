@@ -14,6 +14,7 @@ ROOMS = {
     "judge": {"envs", "agent", "rollout", "policy", "streams"},
     "credit": set(),
     "learner": set(),
+    "endpoint": set(),
     "compare": {
         *("learner", "report", "results", "summary", "stats", "tables", "progress"),
         *("run_folder", "stages", "suites"),
