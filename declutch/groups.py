@@ -24,13 +24,13 @@ class Played:
         first: the episodes of the tasks that were drawn, whatever came of them: what success
             rates are taken over, since a refill is chosen by its outcome.
         episodes: those that are trained on.
-        num_replaced: groups of equal returns that were dropped.
+        num_replaced: groups of equal returns that were dropped; None without dynamic sampling.
         num_refilled: groups played in their place, of whatever returns.
     """
 
     first: tuple[Episode, ...]
     episodes: tuple[Episode, ...]
-    num_replaced: int = 0
+    num_replaced: int | None = None
     num_refilled: int = 0
 
 

@@ -13,7 +13,7 @@ from declutch.judge.round import JudgeRound
 from declutch.learner.critic import CriticStats
 from declutch.learner.stats import UpdateStats
 from declutch.learning import Learned
-from declutch.records import Outcome
+from declutch.records import META_TAGS, Outcome, StepTable
 from declutch.results import EvalResult
 from declutch.summary import summarise
 
@@ -49,10 +49,30 @@ def agent_metrics(play: Played, learned: Learned) -> Metrics:
         "agent/timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
         "agent/env_errors": len(episodes) - len(played),
         "agent/zero_variance_share": _mean(even),
-        "agent/replaced_groups": play.num_replaced,
-        "agent/refilled_groups": play.num_refilled,
+        **_dynamic_metrics(play),
+        **_tag_shares(learned.table),
         "agent/num_samples": len(learned.table),
         "agent/advantage_std": float(torch.std(learned.advantage, correction=0)),
+    }
+
+
+def _dynamic_metrics(play: Played) -> Metrics:
+    if play.num_replaced is None:
+        return {}
+    return {
+        "agent/replaced_groups": play.num_replaced,
+        "agent/refilled_groups": play.num_refilled,
+    }
+
+
+def _tag_shares(table: StepTable) -> Metrics:
+    """Of the steps that name their way of reasoning, the share of each; {} where none does."""
+    named = table.tag[table.tag >= 0]
+    if not len(named):
+        return {}
+    counts = named.bincount(minlength=len(META_TAGS)).tolist()
+    return {
+        f"agent/tag/{tag}": count / len(named) for tag, count in zip(META_TAGS, counts, strict=True)
     }
 
 

@@ -76,6 +76,15 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("mismatch", "update/mismatch_mean", ""),
         ),
     ),
+    (
+        "critic",
+        (
+            ("explained variance", "critic/explained_variance", "%"),
+            ("loss", "critic/loss", ""),
+            ("clipped", "critic/clip_share", "%"),
+            ("gradient norm", "critic/grad_norm", ""),
+        ),
+    ),
 )
 PHASES = ("play", "label", "judge", "update", "save", "eval")
 PLAIN_METRICS = (

@@ -73,7 +73,7 @@ def test_without_it_everything_is_kept(calls):
     result = play_groups(config(dynamic=False), FakeSuite(10), None, 0)
     assert len(played) == 1
     assert result.first == result.episodes
-    assert (result.num_replaced, result.num_refilled) == (0, 0)
+    assert (result.num_replaced, result.num_refilled) == (None, 0)
 
 
 def test_dull_groups_are_replaced_by_new_tasks(calls):

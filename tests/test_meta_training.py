@@ -71,6 +71,8 @@ def test_it_trains_on_what_it_sampled(folder: Path) -> None:
         assert row["update/mismatch_max"] < 1e-3
         assert row["agent/advantage_std"] > 0
         assert row["judge/num_questions"] > 0
+        shares = [row[f"agent/tag/{tag}"] for tag in META_TAGS]
+        assert sum(shares) == pytest.approx(1.0)
 
 
 def test_its_responses_name_a_way_of_reasoning_and_its_prompts_remember_them(folder: Path) -> None:

@@ -170,6 +170,7 @@ def test_every_method_trains_and_continues_where_it_stopped(
     rows = [json.loads(line) for line in metrics_without_times(tmp_path / "whole")]
     assert all(row["agent/num_samples"] > 0 for row in rows)
     assert rows[1]["update/grad_norm"] > 0
+    assert all(("agent/refilled_groups" in row) == (name == "dapo") for row in rows)
     if name == "ppo":
         assert "update/num_steps" not in rows[0]
         assert rows[0]["critic/num_steps"] == rows[1]["update/num_steps"] == 2

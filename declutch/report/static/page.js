@@ -27,7 +27,9 @@
       shares("Invalid, inadmissible, out of steps", [["invalid format", "agent/invalid_share"], ["inadmissible", "agent/inadmissible_share", "var(--c2)"], ["out of steps", "agent/timed_out_share", "var(--c7)"]]),
       numbers("Steps per episode", [["steps", "agent/num_steps"]]),
       numbers("Tokens per response", [["agent", "agent/response_tokens"], ["judge", "judge/response_tokens", "var(--c5)"]]),
-      shares("Groups without a difference in return", [["equal returns", "agent/zero_variance_share", "var(--c7)"]], "they teach nothing")]],
+      shares("Groups without a difference in return", [["equal returns", "agent/zero_variance_share", "var(--c7)"]], "they teach nothing"),
+      numbers("Groups replaced", [["dropped", "agent/replaced_groups", "var(--c7)"], ["played instead", "agent/refilled_groups"]], { min: 0, note: "dynamic sampling" }),
+      shares("Ways of reasoning", ["planning", "explore", "reflection", "monitor"].map((tag) => [tag, `agent/tag/${tag}`]), "of steps that name one")]],
     ["Judge", [
       { ...shares("Judge accuracy", [["all", "judge/accuracy", "var(--mean)"], ["good steps", "judge/accuracy_good", "var(--c3)"], ["bad steps", "judge/accuracy_bad", "var(--c2)"]], "verdict equals label"), max: 1 },
       { ...shares("What the judge says", [["“1” (good)", "judge/one_share", "var(--c4)"], ["unreadable", "judge/unreadable_share", "var(--c7)"]]), max: 1 },
@@ -42,6 +44,11 @@
       numbers("Sampler against learner", [["mean |Δ log p|", "update/mismatch_mean"], ["max", "update/mismatch_max", "var(--c2)"]], { log: true, note: "logarithmic" }),
       numbers("Loss", [["agent", "update/loss_agent"], ["judge", "update/loss_judge", "var(--c5)"]]),
       numbers("Tokens per second in the update", [["tokens/s", "time/tokens_per_second", "var(--c3)"]], { min: 0 })]],
+    ["Critic", [
+      numbers("Explained variance", [["of the returns", "critic/explained_variance", "var(--c1)"]], { note: "by the values before the update" }),
+      numbers("Value loss", [["loss", "critic/loss"]], { min: 0 }),
+      shares("Clipped values", [["clipped", "critic/clip_share"]]),
+      numbers("Critic's gradient norm", [["norm", "critic/grad_norm"]], { log: true, note: "logarithmic" })]],
   ];
   const charts = document.getElementById("charts");
   for (const [name, specs] of groups) {
