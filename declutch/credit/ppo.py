@@ -60,12 +60,12 @@ def gae(
     Returns:
         Advantages f32[K] and returns f32[K], which are the advantages plus the values.
     """
-    following = torch.zeros_like(values, dtype=torch.float64)
-    following[:-1] = values[1:].double()
+    expected = values.double()
+    following = expected.roll(-1)
     following[segments.start + segments.size - 1] = 0
-    delta = rewards.double() + gamma * following - values.double()
+    delta = torch.add(rewards.double(), following, alpha=gamma).sub_(expected)
     advantage = discounted_return(delta, segments, gamma * lam)
-    return advantage.float(), (advantage + values.double()).float()
+    return advantage.float(), (advantage + expected).float()
 
 
 def _estimate(table: StepTable, probes: Probes | None, config: PPOConfig) -> tuple[Tensor, Tensor]:

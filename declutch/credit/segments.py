@@ -98,15 +98,11 @@ def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tenso
         f64[S].
     """
     length = int(segments.size.max()) if len(segments) else 0
-    # A row of `length` places a segment; `place` is where each entry lies in them.
-    gap = torch.arange(len(segments)) * length - segments.start
-    place = torch.arange(len(reward)) + gap[segments.index]
-    total = torch.zeros(len(segments), length, dtype=torch.float64)
-    total.view(-1).index_copy_(0, place, reward.double())
-    # Each pass doubles how far ahead an entry has summed, so that there are log2 of them.
-    reach = 1
-    while reach < length:
-        ahead = total[:, reach:].clone()
-        total[:, : length - reach] += gamma**reach * ahead
-        reach *= 2
-    return total.view(-1).index_select(0, place)
+    # A column a segment and a row a moment, so that all segments step back in time together.
+    time = torch.arange(len(reward)).sub_(segments.start[segments.index])
+    place = time.mul_(len(segments)).add_(segments.index)
+    to_come = torch.zeros(length, len(segments), dtype=torch.float64)
+    to_come.view(-1).index_copy_(0, place, reward.double())
+    for moment in reversed(range(length - 1)):
+        to_come[moment].add_(to_come[moment + 1], alpha=gamma)
+    return to_come.view(-1).index_select(0, place)
