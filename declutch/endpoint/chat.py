@@ -1,4 +1,4 @@
-"""What the rest of the package knows of a language model that answers over a network: ask, reply."""
+"""What the rest of the package knows of a language model behind a network: ask, reply."""
 
 from __future__ import annotations
 
