@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from declutch.config import Config, apply_overrides, load_config, parse_config
+from declutch.config import Config, EndpointConfig, apply_overrides, load_config, parse_config
 from declutch.errors import UserError
 
 app = typer.Typer(
@@ -420,7 +420,10 @@ def _training_config(
             raise UserError("--resume continues with the run's own config.yaml; leave --config out")
         data = run.read_config().model_dump(mode="json")
         text = [item for item in overrides or [] if item]
-        allowed = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        own = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        # A server may move, a key's variable be renamed; the model it answers by is the run's.
+        places = tuple(f"endpoint.{n}=" for n in EndpointConfig.model_fields if n != "model")
+        allowed = (*own, *places, "gcd.on_endpoint_failure=", "gcd.fallback_labels=")
         for item in text:
             if not item.startswith(allowed):
                 raise UserError(
