@@ -60,7 +60,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Config:
         "tiny": {"hidden_size": 32, "num_layers": 2, "intermediate_size": 64},
         "sft": {"num_episodes": 30, "epochs": 3, "lr": 5e-3, "judge_samples": 20},
         "model": {"path": str(folder / "tiny")},
-        "train": {"iterations": 2, "tasks_per_iteration": 2, "group_size": 2, "save_every": 10},
+        "train": {"iterations": 2, "tasks_per_iteration": 4, "group_size": 2, "save_every": 10},
         "optimizer": {"lr": 1e-3, "mini_batch": None, "num_mini_batches": 1},
         "loss": {"kl_coef": 0.0},
         "gcd": {
@@ -184,8 +184,9 @@ def test_training_goes_on_when_the_server_dies(
         assert row["update/num_steps"] > 0
         origins = {key for key in row if key.startswith("labels/from/")}
         assert origins <= ({f"labels/from/{source}"} if source else set())
-        if source == "oracle":
-            assert row["judge/num_questions"] == row["labels/from/oracle"] > 0
+        assert sum(row[key] for key in origins) == row["judge/num_questions"]
+    if source == "oracle":
+        assert any(row["judge/num_questions"] for row in others)
     (note,) = view.notes
     assert "iteration 2" in note
     assert "2 of 3 iterations" in build_report(tmp_path / "run").read_text()
@@ -225,7 +226,7 @@ def test_a_budget_that_ends_is_a_failure_like_another(base: Config, tmp_path: Pa
 
 
 def test_a_server_of_all_troubles_ends_no_run(base: Config, tmp_path: Path) -> None:
-    troubles = ["drop", "429", "500", "broken", "html", "empty", "null", "shape", "nonsense"]
+    troubles = ["drop", "broken", "429", "html", "empty", "500", "null", "shape", "nonsense"]
 
     def manner(number: int, body: dict) -> str:
         return troubles[number % 18] if number % 18 < 9 else decided(number, body)
