@@ -202,25 +202,28 @@ def compare_sources(
 
 
 def report_table(report: LabelReport, title: str) -> Table:
-    """A line per source; agreement and precision are against the oracle."""
+    """A column per source; agreement and precision are against the oracle."""
     table = Table(title=f"{report.num_steps} steps of {report.num_episodes} episodes, {title}")
-    table.add_column("source")
-    for heading in (
-        *("steps", "labelled", "good of labelled", "with oracle's", "agree", "constant would"),
-        *("precision good", "precision bad", "good|good good|bad bad|good bad|bad"),
-    ):
-        table.add_column(heading, justify="right")
-    for name, source in report.sources.items():
-        compared = ["", "", "", "", "", ""]
-        if name != "oracle":
-            compared = [
-                str(source.num_compared),
-                *map(_percent, (source.agreement, source.constant)),
-                *(_percent(source.precision(word)) for word in ("good", "bad")),
-                " ".join(map(str, source.cells.values())),
-            ]
-        shares = (_percent(source.labelled), _percent(source.good_share))
-        table.add_row(name, str(source.steps), *shares, *compared)
+    table.add_column("")
+    for name in report.sources:
+        table.add_column(name, justify="right")
+    sources = list(report.sources.values())
+    table.add_row("steps", *(str(s.steps) for s in sources))
+    table.add_row("labelled", *(_percent(s.labelled) for s in sources))
+    table.add_row("good, of the labelled", *(_percent(s.good_share) for s in sources))
+    table.add_section()
+    table.add_row("steps the oracle labels too", *(str(s.num_compared) for s in sources))
+    table.add_row("agree with it", *(_percent(s.agreement) for s in sources))
+    table.add_row("a constant verdict would", *(_percent(s.constant) for s in sources))
+    for word in ("good", "bad"):
+        table.add_row(
+            f'right where it says "{word}"', *(_percent(s.precision(word)) for s in sources)
+        )
+    table.add_section()
+    for cell in report.sources["oracle"].cells:
+        said, true = cell.split("/")
+        cells = (str(s.cells[cell]) for s in sources)
+        table.add_row(f"says {said}, the oracle {true}", *cells)
     return table
 
 
