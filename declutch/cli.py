@@ -338,6 +338,55 @@ def demo_command(
     run_demo(_load(config, overrides), out, console)
 
 
+@app.command("serve")
+def serve_command(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name to serve.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(help="What requests call the model; the folder's name else.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Answers sampled at once.")] = 32,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of an answer where a request sets no limit.")
+    ] = 512,
+) -> None:
+    """Serve a local model with the OpenAI chat-completions protocol, until Ctrl-C or SIGTERM."""
+    settings = _load(config, overrides)
+    try:
+        from declutch.serve.app import serve
+    except ImportError as error:
+        raise UserError(
+            f"serving needs the package {error.name!r}: pip install 'declutch[serve]'"
+        ) from None
+    from declutch.policy import load_model
+    from declutch.serve.model import ServedModel
+
+    served = ServedModel(*load_model(model, settings), max_batch, max_tokens)
+    called = name or Path(model).name
+
+    def announce(url: str) -> None:
+        console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)
+
+    serve(served, called, host, port, max_batch, announce)
+
+
+@app.command("convert-gguf")
+def convert_gguf_command(
+    source: Annotated[
+        str, typer.Argument(help="GGUF file, or name of an installed package that holds one.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write the model to.")],
+) -> None:
+    """Write the model in a GGUF file as a folder that every command takes."""
+    from declutch.gguf import convert_gguf
+
+    size = convert_gguf(source, out)
+    console.print(f"{size / 1e6:.1f} M parameters written to {out}")
+
+
 @games_app.command("list")
 def games_list_command(overrides: Overrides = None, config: ConfigOption = None) -> None:
     """Count the games of every split and task type."""
