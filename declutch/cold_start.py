@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from declutch.agent.prompt import observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
-from declutch.config import SFTConfig
+from declutch.config import JudgePrompt, SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
 from declutch.judge.critiques import critique_text, prediction_text
@@ -87,6 +87,7 @@ def judge_examples(
     history_length: int,
     count: int,
     generator: torch.Generator,
+    judge_prompt: JudgePrompt = "gc",
 ) -> list[Example]:
     """Judge examples, half good and half bad by the oracle, steps drawn at random.
 
@@ -98,8 +99,10 @@ def judge_examples(
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
         step = demo.steps[position]
-        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
-        answer = critique_text(form, verdict, step.short_thought, step.expert_action, step.thought)
+        played = _played(demo, position, shown, codec, history_length)
+        prompt = render_judge(*played, form, judge_prompt)
+        words = (step.short_thought, step.expert_action, step.thought)
+        answer = critique_text(form, verdict, *words, judge_prompt)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
@@ -110,11 +113,13 @@ def value_examples(
     history_length: int,
     count: int,
     generator: torch.Generator,
+    judge_prompt: JudgePrompt = "gc",
 ) -> list[Example]:
     """As `judge_examples`, for a value head: the same prompts, with the label alone."""
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
-        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
+        played = _played(demo, position, shown, codec, history_length)
+        prompt = render_judge(*played, form, judge_prompt)
         nothing = torch.zeros(0, dtype=torch.long)
         examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
     return examples

@@ -138,14 +138,15 @@ def run_sft(
     history = config.agent.history_length
     examples = agent_examples(demos, codec, history)
     sft = config.sft
+    asked = config.gcd.judge_prompt
     judged = judge_examples(
-        demos, codec, history, sft.judge_samples, stream(config.seed, "judge-examples")
+        demos, codec, history, sft.judge_samples, stream(config.seed, "judge-examples"), asked
     )
     foretold = future_examples(
         demos, codec, history, sft.future_samples, stream(config.seed, "future-examples")
     )
     classified = value_examples(
-        demos, codec, history, sft.value_samples, stream(config.seed, "value-examples")
+        demos, codec, history, sft.value_samples, stream(config.seed, "value-examples"), asked
     )
     head = start_head(config, model) if sft.value_samples else None
     progress = train_sft(

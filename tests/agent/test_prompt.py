@@ -130,6 +130,8 @@ def test_judge_prompt_is_golden(form: str) -> None:
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
     text = render_judge(problem, response, form)
     assert text == (GOLDEN / f"{form}_judge.txt").read_text(encoding="utf-8")
+    other = (GOLDEN / f"{form}_judge{'_rm' if form == 'full' else ''}.txt").read_text("utf-8")
+    assert render_judge(problem, response, form, "rm") == other
 
 
 @pytest.mark.parametrize("form", ["full", "compact"])
