@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,11 +85,12 @@ def demos_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _bar("playing") as report:
-        header = make_demos(settings, suite, out, report)
+    chat = _chat(settings) if settings.sft.reasoning == "endpoint" else None
+    with _bar("demonstrations") as report:
+        header = make_demos(settings, suite, out, report, chat)
     console.print(
         f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
-        f"written to {out}"
+        f"reasoning by {header.reasoning}{_fallbacks(header.fallbacks)}, written to {out}"
     )
 
 
@@ -103,18 +105,21 @@ def sft_command(
     from declutch.stages import make_demos, run_sft
 
     settings = _load(config, [*(overrides or []), f"model.path={model}"])
+    chat = _chat(settings) if settings.sft.asks_endpoint else None
     demos = settings.sft.demos
     if demos is None:
         demos = out.parent / f"{out.name}.demos.jsonl"
         if not demos.exists():
             suite = _suite(settings)
-            with _bar("playing") as report:
-                make_demos(settings, suite, demos, report)
+            with _bar("demonstrations") as report:
+                make_demos(settings, suite, demos, report, chat)
     with _bar("cold start") as report:
-        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps))
+        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps), chat=chat)
     more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}
     console.print(
-        f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
+        f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
+        f"{_fallbacks(facts.reasoning_fallbacks)}) and {facts.num_judge_examples} judge examples "
+        f"(critiques by {facts.critiques}{_fallbacks(facts.critique_fallbacks)}), "
         + "".join(f"{count} {name} examples, " for name, count in more.items() if count)
         + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
@@ -492,6 +497,19 @@ def _done(run_dir: Path) -> int:
 
     last = latest_checkpoint(run_dir)
     return 0 if last is None else int(load_checkpoint(last).state["iteration"])
+
+
+def _chat(settings: Config) -> Any:
+    from declutch.endpoint.client import open_endpoint
+
+    return open_endpoint(settings.endpoint)
+
+
+def _fallbacks(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return f", but {sum(counts.values())} by template ({reasons})"
 
 
 def _suite(settings: Config) -> Any:
