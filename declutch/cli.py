@@ -105,14 +105,15 @@ def sft_command(
     from declutch.stages import make_demos, run_sft
 
     settings = _load(config, [*(overrides or []), f"model.path={model}"])
-    chat = _chat(settings) if settings.sft.asks_endpoint else None
-    demos = settings.sft.demos
-    if demos is None:
-        demos = out.parent / f"{out.name}.demos.jsonl"
-        if not demos.exists():
-            suite = _suite(settings)
-            with _bar("demonstrations") as report:
-                make_demos(settings, suite, demos, report, chat)
+    sft = settings.sft
+    demos = sft.demos or out.parent / f"{out.name}.demos.jsonl"
+    is_to_make = sft.demos is None and not demos.exists()
+    asks = sft.critiques == "endpoint" or (is_to_make and sft.reasoning == "endpoint")
+    chat = _chat(settings) if asks else None
+    if is_to_make:
+        suite = _suite(settings)
+        with _bar("demonstrations") as report:
+            make_demos(settings, suite, demos, report, chat)
     with _bar("cold start") as report:
         facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps), chat=chat)
     more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}

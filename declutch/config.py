@@ -371,11 +371,6 @@ class SFTConfig(Section):
     text_temperature: float = Field(default=0.7, ge=0)
     grad_clip: float = Field(default=1.0, gt=0)
 
-    @property
-    def asks_endpoint(self) -> bool:
-        """Whether a language model words any of its texts."""
-        return "endpoint" in (self.reasoning, self.critiques)
-
 
 class TinyConfig(Section):
     hidden_size: int = Field(default=128, ge=16)
@@ -426,11 +421,12 @@ class Config(Section):
                 f"gcd.max_response_tokens={self.gcd.max_response_tokens} cannot hold the "
                 "reasoning of agent.prompt=full; set it to 128 or more"
             )
-        if self.sft.asks_endpoint and self.agent.prompt != "full":
-            key = "reasoning" if self.sft.reasoning == "endpoint" else "critiques"
+        texts = {"reasoning": self.sft.reasoning, "critiques": self.sft.critiques}
+        asked = [key for key, author in texts.items() if author == "endpoint"]
+        if asked and self.agent.prompt != "full":
             raise ValueError(
-                f"sft.{key}=endpoint needs agent.prompt=full: the {self.agent.prompt} prompt is "
-                "for models that know the templates' words alone"
+                f"sft.{asked[0]}=endpoint needs agent.prompt=full: the {self.agent.prompt} prompt "
+                "is for models that know the templates' words alone"
             )
         if self.eval.reflection and self.agent.prompt != "full":
             raise ValueError(
