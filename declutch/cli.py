@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from declutch.config import Config, apply_overrides, load_config, parse_config
+from declutch.config import Config, EndpointConfig, apply_overrides, load_config, parse_config
 from declutch.errors import UserError
 
 app = typer.Typer(
@@ -232,6 +232,41 @@ def eval_command(
     if out is not None:
         save_result(result, out)
         console.print(f"written to {out}")
+
+
+@app.command("labels")
+def labels_command(
+    model: Annotated[str, typer.Argument(help="Run folder, model folder or hub name.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    split: Annotated[str, typer.Option(help="Split or level to play.")] = "rl-train",
+    num_steps: Annotated[
+        int, typer.Option("--steps", min=1, help="Steps to label by the rule and the oracle.")
+    ] = 2000,
+    llm_steps: Annotated[
+        int, typer.Option("--llm-steps", min=0, help="Of these, steps to ask the endpoint about.")
+    ] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Ask nothing; print example prompts and an estimate."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the numbers to.")] = None,
+) -> None:
+    """Label steps that a policy played, by every source, and say how the sources agree.
+
+    A run folder stands for its last checkpoint and brings its own configuration.
+    """
+    from declutch.label_command import run_labels
+    from declutch.learner.checkpoint import latest_checkpoint
+    from declutch.policy import load_policy
+
+    last = latest_checkpoint(Path(model))
+    own = Path(model) / "config.yaml"
+    files = config or ([own] if last is not None and own.exists() else None)
+    settings = _load(files, overrides)
+    policy = load_policy(last or model, settings)
+    suite = _suite(settings)
+    run_labels(policy, settings, suite, split, num_steps, llm_steps, dry_run, out, console)
 
 
 @app.command("compare")
@@ -475,7 +510,10 @@ def _training_config(
             raise UserError("--resume continues with the run's own config.yaml; leave --config out")
         data = run.read_config().model_dump(mode="json")
         text = [item for item in overrides or [] if item]
-        allowed = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        own = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        # A server may move, a key's variable be renamed; the model it answers by is the run's.
+        places = tuple(f"endpoint.{n}=" for n in EndpointConfig.model_fields if n != "model")
+        allowed = (*own, *places, "gcd.on_endpoint_failure=", "gcd.fallback_labels=")
         for item in text:
             if not item.startswith(allowed):
                 raise UserError(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from declutch.config import Config
+from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player
 from declutch.groups import play_groups
+from declutch.judge.llm_labels import EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import (
     checkpoint_path,
@@ -27,6 +29,7 @@ from declutch.metrics import (
     Score,
     agent_metrics,
     critic_metrics,
+    endpoint_metrics,
     eval_scores,
     judge_metrics,
     update_metrics,
@@ -42,6 +45,8 @@ class View(Protocol):
     def phase(self, name: str) -> None: ...
 
     def update(self, metrics: Mapping[str, float]) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None: ...
 
@@ -59,7 +64,8 @@ def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: st
     Returns:
         The last checkpoint.
     Raises:
-        UserError: diverged, disk full, no games, a model that cannot be loaded.
+        UserError: diverged, disk full, no games, a model that cannot be loaded, an endpoint that is
+            away under gcd.on_endpoint_failure=stop.
     """
     loop = _Loop.start(config, run, suite, view)
     if loop.iteration == 0:
@@ -79,29 +85,36 @@ class _Loop:
     view: View
     learner: Learner
     iteration: int
+    chat: Endpoint | None
+    labeler: Labeler | None
     clock: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, config: Config, run: RunFolder, suite: Suite, view: View) -> _Loop:
+        # Before anything that takes time: an endpoint that is not named fails at once.
+        chat = labeler = None
+        if config.gcd.enabled and config.gcd.asks_endpoint:
+            chat = open_endpoint(config.endpoint)
+            labeler = Labeler(config, chat, view.note)
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        return cls(config, run, suite, view, learner, iteration)
+        return cls(config, run, suite, view, learner, iteration, chat, labeler)
 
     def run_iteration(self, protocol: str) -> None:
         config, number, policy = self.config, self.iteration, self.learner.policy
         began = time.perf_counter()
         self.clock = {}
+        asked = self.chat.usage if self.chat else None
         with self.phase("play"):
             played = play_groups(config, self.suite, policy, number)
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played.episodes):
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()
         if config.gcd.enabled and not self.learner.is_warming(number):
-            classify = self.learner.classifier.judge if self.learner.classifier else None
-            judged = play_judge(played.episodes, policy, config, number, self.phase, classify)
+            judged = self.judge(played.episodes, protocol)
         with self.phase("update"):
             learned = self.learner.learn(played.episodes, judged, number)
         metrics: dict[str, float] = {
@@ -110,6 +123,7 @@ class _Loop:
             **judge_metrics(judged),
             **update_metrics(learned.policy),
             **critic_metrics(learned.critic),
+            **endpoint_metrics(self.chat.usage - asked if self.chat and asked else None),
             "update/learning_rate": self.learner.optimizer.param_groups[0]["lr"],
         }
         self.iteration += 1
@@ -129,6 +143,24 @@ class _Loop:
             with self.phase("save"):
                 self.save(protocol)
         self.finish(metrics, time.perf_counter() - began, learned.policy)
+
+    def judge(self, episodes: Sequence[Episode], protocol: str) -> JudgeRound:
+        """Label and judge; what was learned so far is saved before a failed endpoint ends it."""
+        classifier = self.learner.classifier
+        try:
+            return play_judge(
+                episodes,
+                self.learner.policy,
+                self.config,
+                self.iteration,
+                self.phase,
+                classifier.judge if classifier else None,
+                self.labeler,
+            )
+        except EndpointFailedError:
+            if self.iteration and not checkpoint_path(self.run.path, self.iteration).exists():
+                self.save(protocol)
+            raise
 
     def evaluate(self, protocol: str) -> dict[str, float]:
         config = self.config

@@ -154,8 +154,9 @@ def count_votes(
 def ballot_stats(ballots: Sequence[Ballot]) -> BallotStats:
     """Count ballots."""
     asks = [len(b.verdicts) + b.num_unreadable + b.num_failed for b in ballots]
+    pairs = list(zip(ballots, asks, strict=True))
     larger = [max(Counter(b.verdicts).values()) / len(b.verdicts) for b in ballots if b.verdicts]
-    alike = [len(b.verdicts) == n and len(set(b.verdicts)) == 1 for b, n in zip(ballots, asks, strict=True)]
+    alike = [len(b.verdicts) == n and len(set(b.verdicts)) == 1 for b, n in pairs]
     return BallotStats(
         steps=len(ballots),
         kept=sum(b.label is not None for b in ballots),

@@ -100,9 +100,7 @@ def test_the_wait_doubles_up_to_a_minute() -> None:
         ("shape", "no text"),
     ],
 )
-def test_what_will_not_pass_is_an_error_at_once(
-    trouble: str, reason: str, tmp_path: Path
-) -> None:
+def test_what_will_not_pass_is_an_error_at_once(trouble: str, reason: str, tmp_path: Path) -> None:
     with chat_server(trouble) as server:
         chat = endpoint(server, cache_dir=tmp_path)
         (reply,) = chat.ask(ask_about("q"))
