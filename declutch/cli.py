@@ -92,6 +92,7 @@ def demos_command(
         f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
         f"reasoning by {header.reasoning}{_fallbacks(header.fallbacks)}, written to {out}"
     )
+    _tell_usage(chat)
 
 
 @app.command("sft")
@@ -124,6 +125,7 @@ def sft_command(
         + "".join(f"{count} {name} examples, " for name, count in more.items() if count)
         + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
+    _tell_usage(chat)
 
 
 @app.command("train")
@@ -542,6 +544,15 @@ def _chat(settings: Config) -> Any:
     from declutch.endpoint.client import open_endpoint
 
     return open_endpoint(settings.endpoint)
+
+
+def _tell_usage(chat: Any) -> None:
+    if chat is not None:
+        used = chat.usage
+        console.print(
+            f"endpoint: {used.calls:,} calls, {used.cached:,} answers from the cache, "
+            f"{used.tokens:,} tokens, cost {used.cost:.2f}"
+        )
 
 
 def _fallbacks(counts: Mapping[str, int]) -> str:
