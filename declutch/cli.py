@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,12 +85,14 @@ def demos_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _bar("playing") as report:
-        header = make_demos(settings, suite, out, report)
+    chat = _chat(settings) if settings.sft.reasoning == "endpoint" else None
+    with _bar("demonstrations") as report:
+        header = make_demos(settings, suite, out, report, chat)
     console.print(
         f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
-        f"written to {out}"
+        f"reasoning by {header.reasoning}{_fallbacks(header.fallbacks)}, written to {out}"
     )
+    _tell_usage(chat)
 
 
 @app.command("sft")
@@ -103,21 +106,26 @@ def sft_command(
     from declutch.stages import make_demos, run_sft
 
     settings = _load(config, [*(overrides or []), f"model.path={model}"])
-    demos = settings.sft.demos
-    if demos is None:
-        demos = out.parent / f"{out.name}.demos.jsonl"
-        if not demos.exists():
-            suite = _suite(settings)
-            with _bar("playing") as report:
-                make_demos(settings, suite, demos, report)
+    sft = settings.sft
+    demos = sft.demos or out.parent / f"{out.name}.demos.jsonl"
+    is_to_make = sft.demos is None and not demos.exists()
+    asks = sft.critiques == "endpoint" or (is_to_make and sft.reasoning == "endpoint")
+    chat = _chat(settings) if asks else None
+    if is_to_make:
+        suite = _suite(settings)
+        with _bar("demonstrations") as report:
+            make_demos(settings, suite, demos, report, chat)
     with _bar("cold start") as report:
-        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps))
+        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps), chat=chat)
     more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}
     console.print(
-        f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
+        f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
+        f"{_fallbacks(facts.reasoning_fallbacks)}) and {facts.num_judge_examples} judge examples "
+        f"(critiques by {facts.critiques}{_fallbacks(facts.critique_fallbacks)}), "
         + "".join(f"{count} {name} examples, " for name, count in more.items() if count)
         + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
+    _tell_usage(chat)
 
 
 @app.command("train")
@@ -373,6 +381,55 @@ def demo_command(
     run_demo(_load(config, overrides), out, console)
 
 
+@app.command("serve")
+def serve_command(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name to serve.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(help="What requests call the model; the folder's name else.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Answers sampled at once.")] = 32,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of an answer where a request sets no limit.")
+    ] = 512,
+) -> None:
+    """Serve a local model with the OpenAI chat-completions protocol, until Ctrl-C or SIGTERM."""
+    settings = _load(config, overrides)
+    try:
+        from declutch.serve.app import serve
+    except ImportError as error:
+        raise UserError(
+            f"serving needs the package {error.name!r}: pip install 'declutch[serve]'"
+        ) from None
+    from declutch.policy import load_model
+    from declutch.serve.model import ServedModel
+
+    served = ServedModel(*load_model(model, settings), max_batch, max_tokens)
+    called = name or Path(model).name
+
+    def announce(url: str) -> None:
+        console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)
+
+    serve(served, called, host, port, max_batch, announce)
+
+
+@app.command("convert-gguf")
+def convert_gguf_command(
+    source: Annotated[
+        str, typer.Argument(help="GGUF file, or name of an installed package that holds one.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write the model to.")],
+) -> None:
+    """Write the model in a GGUF file as a folder that every command takes."""
+    from declutch.gguf import convert_gguf
+
+    size = convert_gguf(source, out)
+    console.print(f"{size / 1e6:.1f} M parameters written to {out}")
+
+
 @games_app.command("list")
 def games_list_command(overrides: Overrides = None, config: ConfigOption = None) -> None:
     """Count the games of every split and task type."""
@@ -481,6 +538,28 @@ def _done(run_dir: Path) -> int:
 
     last = latest_checkpoint(run_dir)
     return 0 if last is None else int(load_checkpoint(last).state["iteration"])
+
+
+def _chat(settings: Config) -> Any:
+    from declutch.endpoint.client import open_endpoint
+
+    return open_endpoint(settings.endpoint)
+
+
+def _tell_usage(chat: Any) -> None:
+    if chat is not None:
+        used = chat.usage
+        console.print(
+            f"endpoint: {used.calls:,} calls, {used.cached:,} answers from the cache, "
+            f"{used.tokens:,} tokens, cost {used.cost:.2f}"
+        )
+
+
+def _fallbacks(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return f", but {sum(counts.values())} by template ({reasons})"
 
 
 def _suite(settings: Config) -> Any:

@@ -22,6 +22,7 @@ from declutch.demos import DemoEpisode, DemoStep
 from declutch.judge.critiques import critique_text, prediction_text
 from declutch.learner.value_head import ValueHead, classification_loss
 from declutch.rollout.speaker import Codec
+from declutch.written import Critic
 
 T = TypeVar("T")
 
@@ -88,21 +89,30 @@ def judge_examples(
     count: int,
     generator: torch.Generator,
     judge_prompt: JudgePrompt = "gc",
+    critic: Critic | None = None,
 ) -> list[Example]:
     """Judge examples, half good and half bad by the oracle, steps drawn at random.
 
     A good one shows the expert's action, a bad one another command that the oracle condemns.
 
+    Args:
+        critic: words the answers where it can; None leaves all to the templates.
     Returns:
         `count` examples, or as many as keep the balance.
     """
     form, examples = codec.form, []
-    for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
+    chosen = _labelled_steps(demos, count, generator)
+    questions = [
+        (render_judge(*_played(d, p, shown, codec, history_length), form, judge_prompt), verdict)
+        for d, p, verdict, shown in chosen
+    ]
+    written = critic.write(questions) if critic is not None else [None] * len(questions)
+    for (demo, position, *_), (prompt, verdict), text in zip(
+        chosen, questions, written, strict=True
+    ):
         step = demo.steps[position]
-        played = _played(demo, position, shown, codec, history_length)
-        prompt = render_judge(*played, form, judge_prompt)
         words = (step.short_thought, step.expert_action, step.thought)
-        answer = critique_text(form, verdict, *words, judge_prompt)
+        answer = text or critique_text(form, verdict, *words, judge_prompt)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 

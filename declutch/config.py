@@ -361,6 +361,14 @@ class SFTConfig(Section):
     value_samples: int = Field(default=0, ge=0)
     """Labelled steps added for a value head to classify, balanced likewise; the head is saved
     beside the model, where gcd.form=value_head finds it."""
+    reasoning: Literal["template", "endpoint"] = "template"
+    """Who words the expert's reasoning in `declutch demos`: templates, or the model at `endpoint`,
+    which needs agent.prompt=full. The actions are the expert's either way."""
+    critiques: Literal["template", "endpoint"] = "template"
+    """Who words the answers of judge examples in `declutch sft`, likewise."""
+    text_max_tokens: int = Field(default=512, ge=1)
+    """Tokens of one text by the endpoint."""
+    text_temperature: float = Field(default=0.7, ge=0)
     grad_clip: float = Field(default=1.0, gt=0)
 
 
@@ -412,6 +420,13 @@ class Config(Section):
             raise ValueError(
                 f"gcd.max_response_tokens={self.gcd.max_response_tokens} cannot hold the "
                 "reasoning of agent.prompt=full; set it to 128 or more"
+            )
+        texts = {"reasoning": self.sft.reasoning, "critiques": self.sft.critiques}
+        asked = [key for key, author in texts.items() if author == "endpoint"]
+        if asked and self.agent.prompt != "full":
+            raise ValueError(
+                f"sft.{asked[0]}=endpoint needs agent.prompt=full: the {self.agent.prompt} prompt "
+                "is for models that know the templates' words alone"
             )
         if self.eval.reflection and self.agent.prompt != "full":
             raise ValueError(

@@ -121,6 +121,11 @@ def render_reflection(problem: str, response: str) -> str:
     return _template("full_reflection").format(problem=problem, response=response)
 
 
+def render_reasoning(problem: str, action: str) -> str:
+    """The prompt that asks a language model for the reasoning before an action; full form."""
+    return _template("full_reasoning").format(problem=problem, action=action)
+
+
 def observation_text(observation: str, form: PromptForm) -> str:
     """An observation as a prediction is to word it: in the prompt's own form, on one line."""
     if form == "full":
