@@ -61,6 +61,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ('says "1"', "judge/one_share", "%"),
             ("unreadable", "judge/unreadable_share", "%"),
             ("questions", "judge/num_questions", ""),
+            ("rules in prompts", "suggestions/num_rules", ""),
         ),
     ),
     (
@@ -168,6 +169,10 @@ class TrainView:
                 for level, (mean, low, high, n) in scores.items()
             ]
             print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
+
+    def say(self, line: str) -> None:
+        """Something that is worth a line of its own, e.g. what went wrong and was put up with."""
+        print_plain(self._console, line)
 
     def _plain_line(self) -> str:
         parts = [f"[{self._done}/{self._total}]"]

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from declutch.config import Config
+from declutch.endpoint.chat import Chat
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player
 from declutch.groups import play_groups
+from declutch.guidelines import Guidelines
 from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import (
     checkpoint_path,
@@ -45,8 +47,17 @@ class View(Protocol):
 
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None: ...
 
+    def say(self, line: str) -> None: ...
 
-def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: str) -> Path:
+
+def train(
+    config: Config,
+    run: RunFolder,
+    suite: Suite,
+    view: View,
+    protocol: str,
+    chat: Chat | None = None,
+) -> Path:
     """Train from `config.model.path`, or from the run's last checkpoint when there is one.
 
     Every random draw is a function of (seed, use, iteration), so that a resumed run continues as
@@ -56,12 +67,14 @@ def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: st
         run: where everything is written; its metrics end where its last checkpoint does.
         view: is told of phases, metrics and evaluations.
         protocol: cold-start protocol of the model, for the headers of tables.
+        chat: a language model to ask, where the settings want one.
     Returns:
         The last checkpoint.
     Raises:
-        UserError: diverged, disk full, no games, a model that cannot be loaded.
+        UserError: diverged, disk full, no games, a model that cannot be loaded, no `chat` where one
+            is needed.
     """
-    loop = _Loop.start(config, run, suite, view)
+    loop = _Loop.start(config, run, suite, view, chat)
     if loop.iteration == 0:
         loop.evaluate(protocol)
     while loop.iteration < config.train.iterations:
@@ -78,36 +91,47 @@ class _Loop:
     suite: Suite
     view: View
     learner: Learner
+    guidelines: Guidelines
     iteration: int
     clock: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, config: Config, run: RunFolder, suite: Suite, view: View) -> _Loop:
+    def start(
+        cls, config: Config, run: RunFolder, suite: Suite, view: View, chat: Chat | None
+    ) -> _Loop:
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        return cls(config, run, suite, view, learner, iteration)
+        guidelines = Guidelines(config.gcd.suggestions, run.path, chat, view.say)
+        return cls(config, run, suite, view, learner, guidelines, iteration)
 
     def run_iteration(self, protocol: str) -> None:
         config, number, policy = self.config, self.iteration, self.learner.policy
         began = time.perf_counter()
         self.clock = {}
         with self.phase("play"):
-            played = play_groups(config, self.suite, policy, number)
+            played = play_groups(config, self.suite, policy, number, self.guidelines.rules)
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played.episodes):
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()
         if config.gcd.enabled and not self.learner.is_warming(number):
             classify = self.learner.classifier.judge if self.learner.classifier else None
             judged = play_judge(played.episodes, policy, config, number, self.phase, classify)
+        suggested: dict[str, float] = {}
+        if config.gcd.suggestions.enabled:
+            with self.phase("judge"):
+                suggested = self.guidelines.update(
+                    judged, played.episodes, policy.codec, number + 1
+                )
         with self.phase("update"):
             learned = self.learner.learn(played.episodes, judged, number)
         metrics: dict[str, float] = {
             "iteration": number + 1,
             **agent_metrics(played, learned),
             **judge_metrics(judged),
+            **suggested,
             **update_metrics(learned.policy),
             **critic_metrics(learned.critic),
             "update/learning_rate": self.learner.optimizer.param_groups[0]["lr"],

@@ -23,6 +23,7 @@ from declutch.report.sections import (
     score_cards,
 )
 from declutch.report.shell import asset, render_shell
+from declutch.report.suggestions import suggestions_section
 
 PAGE_NAME = "report.html"
 SCRIPTS = ("charts.js", "browser.js", "page.js")
@@ -30,6 +31,7 @@ LINKS = {
     "results": "Results",
     "curves": "Curves",
     "behaviour": "Behaviour",
+    "suggestions": "Suggestions",
     "time": "Time",
     "episodes": "Episodes",
     "settings": "Settings",
@@ -71,6 +73,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         cards=score_cards(data, comparison),
         comparison=comparison_section(comparison),
         behaviour=behaviour_section(comparison),
+        suggestions=suggestions_section(data.suggestions),
         phases=phases_section(data),
         episode_count=escape(_episode_count(episodes)),
         config=config_section(data),
@@ -78,7 +81,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
     return render_shell(
         title=f"{data.name} · declutch",
         header=header_section(data),
-        links=LINKS,
+        links={key: name for key, name in LINKS.items() if f'id="{key}"' in main},
         main=main,
         data={"charts": chart_data(data, comparison), "episodes": _episode_index(episodes)},
         scripts=SCRIPTS,
