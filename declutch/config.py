@@ -237,6 +237,8 @@ class SuggestionsConfig(Section):
     on_endpoint_failure: Literal["skip", "stop", "fallback"] = "skip"
     """Where the endpoint gives a theme no rule: leave the theme out (and keep the former rules if
     all are), stop the run, or take the central sentence."""
+    min_share: float = Field(default=0.02, ge=0, lt=1)
+    """A theme with a smaller share of the advice gives no rule."""
     max_rules: int = Field(default=5, ge=1)
     """Rules in a prompt at most, those of the themes with the most advice."""
     max_similarity: float = Field(default=0.9, gt=0, le=1)

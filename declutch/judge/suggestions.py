@@ -26,6 +26,8 @@ MAX_SENTENCES = 3000
 MAX_SHOWN = 40
 """Sentences of a theme that an endpoint is shown, the most frequent ones."""
 
+TOO_FEW = "too little advice"
+
 _RULE = re.compile(r"<rule>(.*?)</rule>", re.DOTALL)
 _MARKUP = re.compile(r"[<>\\]")
 
@@ -125,8 +127,8 @@ def find_themes(
 ) -> tuple[list[Theme], float | None]:
     """Cluster the different sentences of `advice`.
 
-    How often a sentence was given decides the medoids and the order of the themes, not the
-    clusters: copies of one sentence would look like the best of all themes.
+    How often a sentence was given weighs in the number of themes, in their medoids and in their
+    order. Copies are not items of their own: each sentence alone would look like the best theme.
 
     Returns:
         Themes without a rule, those with the most advice first; the silhouette or None.
@@ -138,11 +140,12 @@ def find_themes(
     if not ordered:
         return [], None
     distances = cosine_distances(embed([text for text, _ in ordered]))
-    labels, silhouette = cluster(distances, max_themes)
+    weights = [len(pieces) for _, pieces in ordered]
+    labels, silhouette = cluster(distances, weights, max_themes)
     themes = []
     for label in range(max(labels) + 1):
         members = [index for index, own in enumerate(labels) if own == label]
-        counts = [len(ordered[index][1]) for index in members]
+        counts = [weights[index] for index in members]
         medoid = members[find_medoid(distances[members][:, members], counts)]
         pieces = tuple(piece for index in members for piece in ordered[index][1])
         themes.append(Theme(ordered[medoid][0], pieces))
@@ -245,10 +248,16 @@ def _read(reply: ChatReply, max_words: int) -> tuple[str, str]:
 
 
 def _choose(themes: Sequence[Theme], config: SuggestionsConfig, embed: Embed) -> list[Theme]:
-    """Leave out rules that repeat one of a larger theme, and those beyond the limit."""
-    ruled = [index for index, theme in enumerate(themes) if theme.rule]
+    """Leave out rules of little weight, those that repeat one of a larger theme, and those beyond
+    the limit."""
+    least = config.min_share * sum(len(theme.advice) for theme in themes)
+    themes = [
+        theme if theme.left_out or len(theme.advice) >= least else replace(theme, left_out=TOO_FEW)
+        for theme in themes
+    ]
+    ruled = [index for index, theme in enumerate(themes) if not theme.left_out]
     if not ruled:
-        return list(themes)
+        return themes
     vectors = embed([themes[index].rule for index in ruled])
     kept = [ruled[place] for place in drop_similar(vectors, config.max_similarity)]
     reasons = {index: "says the same as a rule above" for index in ruled if index not in kept}

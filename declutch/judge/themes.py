@@ -60,31 +60,40 @@ def cosine_distances(vectors: Vectors) -> Vectors:
     return np.asarray(distances(vectors), dtype=np.float64)
 
 
-def cluster(distances: Vectors, max_clusters: int) -> tuple[list[int], float | None]:
-    """Group N items by average linkage, cut where the mean silhouette is best.
+def cluster(
+    distances: Vectors, weights: Sequence[int], max_clusters: int
+) -> tuple[list[int], float | None]:
+    """Group N items by Ward's linkage, cut where the mean silhouette is best.
+
+    Ward's clusters are of one spread; linkage by mean distance would give every stray sentence one
+    of its own.
 
     Args:
-        distances: f64[N, N], symmetric, zero on the diagonal.
+        distances: f64[N, N] cosine distances.
+        weights: how much each item counts in the mean silhouette.
         max_clusters: at least 2; the fewest clusters of equal silhouettes are taken.
     Returns:
         The cluster of every item, numbered by first appearance, and the silhouette in [-1, 1]:
         None where it says nothing, i.e. for up to two items, which are left apart, and for items
         that cannot be told apart, which are one cluster.
-    Source: Rousseeuw 1987, Silhouettes.
+    Source: Ward 1963; Rousseeuw 1987, Silhouettes. Differs: the mean is weighted.
     """
-    from sklearn.metrics import silhouette_score
+    from sklearn.metrics import silhouette_samples
 
     num = len(distances)
     if num <= 2:
         return list(range(num)), None
-    tree = linkage(squareform(distances, checks=False), method="average")
+    # Between the ends of unit vectors.
+    chords = np.sqrt(2.0 * squareform(distances, checks=False))
+    tree = linkage(chords, method="ward")
     best, score = [0] * num, None
     for count in range(2, min(max_clusters, num - 1) + 1):
         found = fcluster(tree, count, criterion="maxclust").tolist()
         # Equal distances are joined at once, so that there may be fewer clusters than asked for.
         if len(set(found)) < 2:
             continue
-        value = float(silhouette_score(distances, found, metric="precomputed"))
+        samples = silhouette_samples(distances, found, metric="precomputed")
+        value = float(np.average(samples, weights=weights))
         if score is None or value > score:
             best, score = found, value
     order = {label: number for number, label in enumerate(dict.fromkeys(best))}

@@ -131,6 +131,12 @@ def test_rules_are_capped_and_the_rest_says_so() -> None:
     assert [t.left_out for t in made.themes] == ["", "", "beyond max_rules"]
 
 
+def test_a_theme_with_next_to_no_advice_gives_no_rule() -> None:
+    made = suggest(SuggestionsConfig(min_share=0.3))
+    assert made.rules == (SEARCH, PLACE)
+    assert [t.left_out for t in made.themes] == ["", "", "too little advice"]
+
+
 def test_a_rule_that_repeats_a_larger_theme_is_left_out() -> None:
     # Two sentences are two themes; they differ by one word of many.
     texts = ["open what is closed at once"] * 2 + ["open what is closed at once now"]

@@ -1,6 +1,7 @@
 """Themes: hand-made distances, known groups of sentences, the optional sentence model."""
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,54 +18,77 @@ from declutch.judge.themes import (
     load_embedder,
 )
 
-LINE = np.array([0.0, 0.1, 5.0, 5.2, 5.1, 9.0])
+ANGLES = [0.0, 4.0, 60.0, 66.0, 63.0, 150.0]
 
 
-def on_a_line(places: np.ndarray) -> np.ndarray:
-    return np.abs(places[:, None] - places[None, :])
+def apart(angles: Sequence[float]) -> np.ndarray:
+    """Cosine distances of directions in a plane, given in degrees."""
+    turns = np.deg2rad(np.array(angles)[:, None] - np.array(angles)[None, :])
+    return 1.0 - np.cos(turns)
+
+
+def silhouette_of(distances: np.ndarray, labels: Sequence[int], weights: Sequence[int]) -> float:
+    """Weighted mean of (b - a) / max(a, b): mean distances to the own and the nearest cluster."""
+    total = 0.0
+    for item, own in enumerate(labels):
+        means = {}
+        for label in set(labels):
+            others = [j for j, other in enumerate(labels) if other == label and j != item]
+            if others:
+                means[label] = sum(distances[item, j] for j in others) / len(others)
+        if own in means:
+            a, b = means[own], min(mean for label, mean in means.items() if label != own)
+            total += weights[item] * (b - a) / max(a, b)
+    return total / sum(weights)
 
 
 def test_the_best_silhouette_decides_how_many_clusters() -> None:
-    labels, silhouette = cluster(on_a_line(LINE), 5)
+    distances = apart(ANGLES)
+    labels, silhouette = cluster(distances, [1] * 6, 5)
     assert labels == [0, 0, 1, 1, 1, 2]
-    # By hand: (b - a) / max(a, b) with the mean distances to the own and the nearest cluster; an
-    # item alone counts 0.
-    own = [0.1, 0.1, 0.15, 0.15, 0.1]
-    nearest = [5.1, 5.0, 4.0, 3.8, 3.9]
-    expected = (sum((b - a) / b for a, b in zip(own, nearest, strict=True)) + 0.0) / 6
-    assert silhouette == pytest.approx(expected)
+    assert silhouette == pytest.approx(silhouette_of(distances, labels, [1] * 6))
+    assert silhouette > silhouette_of(distances, [0, 0, 1, 1, 1, 1], [1] * 6)
+    assert silhouette > silhouette_of(distances, [0, 1, 2, 2, 2, 3], [1] * 6)
+
+
+def test_the_silhouette_of_a_frequent_item_weighs_more() -> None:
+    distances, weights = apart([*ANGLES[:5], 120.0]), [1, 1, 1, 1, 1, 50]
+    assert cluster(distances, [1] * 6, 5)[0] == [0, 0, 1, 1, 1, 2]
+    labels, silhouette = cluster(distances, weights, 5)
+    # An item scores 0 where it is alone.
+    assert labels == [0, 0, 1, 1, 1, 1]
+    assert silhouette == pytest.approx(silhouette_of(distances, labels, weights))
 
 
 def test_no_more_clusters_than_allowed() -> None:
-    labels, _ = cluster(on_a_line(LINE), 2)
+    labels, _ = cluster(apart(ANGLES), [1] * 6, 2)
     assert set(labels) == {0, 1}
 
 
 @pytest.mark.parametrize("num", [0, 1, 2])
 def test_up_to_two_items_stay_apart(num: int) -> None:
-    assert cluster(np.ones((num, num)) - np.eye(num), 5) == (list(range(num)), None)
+    assert cluster(np.ones((num, num)) - np.eye(num), [1] * num, 5) == (list(range(num)), None)
 
 
 def test_items_that_cannot_be_told_apart_are_one_cluster() -> None:
-    assert cluster(np.zeros((5, 5)), 4) == ([0] * 5, None)
+    assert cluster(np.zeros((5, 5)), [1] * 5, 4) == ([0] * 5, None)
 
 
-@given(
-    st.lists(st.floats(-9, 9, allow_nan=False), min_size=3, max_size=12),
-    st.integers(2, 6),
-)
+@given(st.lists(st.integers(0, 180), min_size=3, max_size=12), st.integers(2, 6))
 def test_every_item_has_a_cluster_and_clusters_are_numbered_by_appearance(
-    places: list[float], limit: int
+    angles: list[int], limit: int
 ) -> None:
-    labels, silhouette = cluster(on_a_line(np.array(places)), limit)
-    assert len(labels) == len(places)
+    distances, weights = apart(angles), list(range(1, len(angles) + 1))
+    labels, silhouette = cluster(distances, weights, limit)
+    assert len(labels) == len(angles)
     assert list(dict.fromkeys(labels)) == list(range(max(labels) + 1))
     assert max(labels) < limit
-    assert silhouette is None or -1 <= silhouette <= 1
+    assert (silhouette is None) == (len(set(labels)) == 1)
 
 
 def test_the_medoid_counts_each_item_as_often_as_told() -> None:
-    distances = on_a_line(np.array([0.0, 1.0, 3.0]))
+    line = np.array([0.0, 1.0, 3.0])
+    distances = np.abs(line[:, None] - line[None, :])
     assert find_medoid(distances, [1, 1, 1]) == 1
     assert find_medoid(distances, [1, 1, 3]) == 2
     assert find_medoid(np.zeros((2, 2)), [1, 5]) == 0
@@ -87,7 +111,8 @@ def principle(sentence: str) -> str:
 
 def test_the_templates_sentences_fall_into_their_principles() -> None:
     sentences = critique_vocabulary()
-    labels, silhouette = cluster(cosine_distances(load_embedder("tfidf")(sentences)), 12)
+    distances = cosine_distances(load_embedder("tfidf")(sentences))
+    labels, silhouette = cluster(distances, [1] * 15, 12)
     assert len(sentences) == 15
     assert len(set(labels)) == 7
     assert len({(label, principle(s)) for label, s in zip(labels, sentences, strict=True)}) == 7
