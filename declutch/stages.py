@@ -136,8 +136,10 @@ def run_sft(
     model, tokenizer = load_model(config.model.path, config)
     codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     history = config.agent.history_length
-    examples = agent_examples(demos, codec, history)
     sft = config.sft
+    examples = agent_examples(
+        demos, codec, history, sft.guided_share, stream(config.seed, "guided-examples")
+    )
     judged = judge_examples(
         demos, codec, history, sft.judge_samples, stream(config.seed, "judge-examples")
     )
