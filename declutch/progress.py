@@ -170,9 +170,9 @@ class TrainView:
             ]
             print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
 
-    def say(self, line: str) -> None:
-        """Something that is worth a line of its own, e.g. what went wrong and was put up with."""
-        print_plain(self._console, line)
+    def note(self, text: str) -> None:
+        """Say something that the numbers do not."""
+        print_plain(self._console, text)
 
     def _plain_line(self) -> str:
         parts = [f"[{self._done}/{self._total}]"]

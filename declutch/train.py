@@ -47,7 +47,7 @@ class View(Protocol):
 
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None: ...
 
-    def say(self, line: str) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 def train(
@@ -104,7 +104,7 @@ class _Loop:
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        guidelines = Guidelines(config.gcd.suggestions, run.path, chat, view.say)
+        guidelines = Guidelines(config.gcd.suggestions, run.path, chat, view.note)
         return cls(config, run, suite, view, learner, guidelines, iteration)
 
     def run_iteration(self, protocol: str) -> None:

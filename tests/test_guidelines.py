@@ -90,8 +90,8 @@ class Watcher:
     def evaluation(self, iteration: int, scores: dict) -> None:
         pass
 
-    def say(self, line: str) -> None:
-        self.lines.append(line)
+    def note(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def run_training(config: Config, path: Path, watcher: Watcher) -> Path:

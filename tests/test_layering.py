@@ -11,7 +11,7 @@ ROOMS = {
     "envs": set(),
     "agent": {"envs"},
     "rollout": {"envs", "agent"},
-    "judge": {"envs", "agent", "rollout", "policy", "streams", "endpoint"},
+    "judge": {"envs", "agent", "rollout", "endpoint", "policy", "streams"},
     "credit": set(),
     "learner": set(),
     "endpoint": set(),

@@ -26,8 +26,6 @@ MAX_SENTENCES = 3000
 MAX_SHOWN = 40
 """Sentences of a theme that an endpoint is shown, the most frequent ones."""
 
-TOO_FEW = "too little advice"
-
 _RULE = re.compile(r"<rule>(.*?)</rule>", re.DOTALL)
 _MARKUP = re.compile(r"[<>\\]")
 
@@ -173,24 +171,29 @@ def make_suggestions(
     themes, silhouette = find_themes(advice, embed, config.max_themes)
     if not themes:
         return Suggestions(iteration, former, note="no advice could be used: the rules stay")
-    if config.distill == "endpoint":
-        if chat is None:
-            raise UserError("gcd.suggestions.distill=endpoint, but there is no endpoint to ask")
-        themes, errors = _distill(themes, config, chat)
+    least = config.min_share * len(advice)
+    stray = [replace(t, left_out="too little advice") for t in themes if len(t.advice) < least]
+    themes = themes[: len(themes) - len(stray)]
+    errors: list[str] = []
+    if config.distill == "medoid":
+        themes = [_with_medoid(theme) for theme in themes]
+    elif chat is None:
+        raise UserError("gcd.suggestions.distill=endpoint, but there is no endpoint to ask")
     else:
-        themes, errors = [_with_medoid(theme) for theme in themes], []
-    note = ""
-    if errors:
-        note = f"the endpoint gave no rule for {len(errors)} of {len(themes)} themes ({errors[0]})"
-        if config.on_endpoint_failure == "stop":
-            raise UserError(f"iteration {iteration}: {note}; gcd.suggestions.on_endpoint_failure")
-        fallback = config.on_endpoint_failure == "fallback"
-        note += ": their central sentences are taken" if fallback else ": they are left out"
+        themes, errors = _distill(themes, config, chat)
     themes = _choose(themes, config, embed)
     rules = tuple(theme.rule for theme in themes if not theme.left_out)
+    note = _explain(errors, len(themes), config)
+    if errors and config.on_endpoint_failure == "stop":
+        raise UserError(
+            f"iteration {iteration}: {note}; gcd.suggestions.on_endpoint_failure=stop ends the run "
+            "here: resume it when the endpoint answers"
+        )
     if not rules:
-        rules, note = former, f"{note}, and the rules stay"
-    return Suggestions(iteration, rules, tuple(themes), len(advice), silhouette, note, len(errors))
+        rules, note = former, f"{note or 'no theme has enough advice'}, and the rules stay"
+    return Suggestions(
+        iteration, rules, (*themes, *stray), len(advice), silhouette, note, len(errors)
+    )
 
 
 def render_golden_rule(theme: Theme, max_words: int) -> str:
@@ -248,16 +251,10 @@ def _read(reply: ChatReply, max_words: int) -> tuple[str, str]:
 
 
 def _choose(themes: Sequence[Theme], config: SuggestionsConfig, embed: Embed) -> list[Theme]:
-    """Leave out rules of little weight, those that repeat one of a larger theme, and those beyond
-    the limit."""
-    least = config.min_share * sum(len(theme.advice) for theme in themes)
-    themes = [
-        theme if theme.left_out or len(theme.advice) >= least else replace(theme, left_out=TOO_FEW)
-        for theme in themes
-    ]
+    """Leave out rules that repeat one of a larger theme, and those beyond the limit."""
     ruled = [index for index, theme in enumerate(themes) if not theme.left_out]
     if not ruled:
-        return themes
+        return list(themes)
     vectors = embed([themes[index].rule for index in ruled])
     kept = [ruled[place] for place in drop_similar(vectors, config.max_similarity)]
     reasons = {index: "says the same as a rule above" for index in ruled if index not in kept}
@@ -266,6 +263,20 @@ def _choose(themes: Sequence[Theme], config: SuggestionsConfig, embed: Embed) ->
         replace(theme, left_out=reasons[index]) if index in reasons else theme
         for index, theme in enumerate(themes)
     ]
+
+
+def _explain(errors: Sequence[str], num_themes: int, config: SuggestionsConfig) -> str:
+    """What the endpoint failed at; "" for nothing."""
+    if not errors:
+        return ""
+    note = f"the endpoint gave no rule for {len(errors)} of {num_themes} themes ({errors[0]})"
+    match config.on_endpoint_failure:
+        case "skip":
+            return f"{note}: they are left out"
+        case "fallback":
+            return f"{note}: their central sentences are taken"
+        case "stop":
+            return note
 
 
 def _with_medoid(theme: Theme) -> Theme:

@@ -135,6 +135,16 @@ def test_a_theme_with_next_to_no_advice_gives_no_rule() -> None:
     made = suggest(SuggestionsConfig(min_share=0.3))
     assert made.rules == (SEARCH, PLACE)
     assert [t.left_out for t in made.themes] == ["", "", "too little advice"]
+    script = Script(by_theme)
+    ask = ASK.model_copy(update={"min_share": 0.3})
+    assert len(make_suggestions(advise(GIVEN), 10, (), ask, EMBED, script).themes) == 3
+    assert len(script.requests) == 2
+
+
+def test_the_rules_stay_where_every_theme_is_too_small() -> None:
+    made = suggest(SuggestionsConfig(min_share=0.9))
+    assert made.rules == ("former",)
+    assert made.note == "no theme has enough advice, and the rules stay"
 
 
 def test_a_rule_that_repeats_a_larger_theme_is_left_out() -> None:
