@@ -149,9 +149,11 @@ def train_command(
     facts = read_cold_start(settings.model.path)
     run.write_config(settings)
     run.write_facts("cold_start.json", vars(facts))
-    form = "gcd" if settings.gcd.form == "generative" else settings.gcd.form
+    gcd = settings.gcd
+    form = "gcd" if gcd.form == "generative" else gcd.form
+    suggests = "_sugg" if gcd.suggestions.enabled else ""
     title = f"{run_dir.name}: {settings.algorithm.type}"
-    title += f"+{form}" if settings.gcd.enabled else ""
+    title += f"+{form}{suggests}" if gcd.enabled else ""
     with TrainView(settings.train.iterations, title, start=_done(run_dir)) as view:
         last = train(settings, run, suite, view, facts.protocol)
     console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")

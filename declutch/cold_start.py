@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from declutch.agent.prompt import response_prefix as prefix_of
 from declutch.config import JudgePrompt, SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
-from declutch.judge.critiques import critique_text, prediction_text
+from declutch.judge.critiques import critique_text, critique_vocabulary, prediction_text
 from declutch.learner.value_head import ValueHead, classification_loss
 from declutch.rollout.speaker import Codec
 from declutch.written import Critic
@@ -29,6 +29,7 @@ T = TypeVar("T")
 FLOOR = 0.1
 """Share of the learning rate that a schedule ends with."""
 OPEN_ENDED_SHARE = 0.3
+MAX_RULES = 5
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,26 @@ class SFTProgress:
 
 
 def agent_examples(
-    demos: Sequence[DemoEpisode], codec: Codec, history_length: int
+    demos: Sequence[DemoEpisode],
+    codec: Codec,
+    history_length: int,
+    guided_share: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> list[Example]:
-    """One example per step: what the expert would do there, whatever was played."""
+    """One example per step: what the expert would do there, whatever was played.
+
+    Args:
+        guided_share: of the demonstrations show one to `MAX_RULES` rules at every step, drawn from
+            the templates' advice by `generator`.
+    """
     examples = []
     for demo in demos:
+        rules = _draw_rules(guided_share, generator) if generator is not None else ()
         views = demo_views(demo, codec.form, codec.reasoning)
         tags = reasoning_tags(demo, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
-            prompt = render_agent(view, codec.form, history_length, codec.reasoning)
+            guided = replace(view, guidelines=rules)
+            prompt = render_agent(guided, codec.form, history_length, codec.reasoning)
             response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
@@ -357,6 +369,13 @@ def _steps(demos: Sequence[DemoEpisode]) -> Iterator[tuple[DemoEpisode, int, Dem
 
 def _draw(pool: list[T], count: int, generator: torch.Generator) -> list[T]:
     return [pool[i] for i in torch.randperm(len(pool), generator=generator)[:count].tolist()]
+
+
+def _draw_rules(share: float, generator: torch.Generator) -> tuple[str, ...]:
+    if float(torch.rand((), generator=generator)) >= share:
+        return ()
+    count = 1 + int(torch.randint(MAX_RULES, (), generator=generator))
+    return tuple(_draw(list(critique_vocabulary()), count, generator))
 
 
 def _example(codec: Codec, prompt: str, response: str) -> Example:

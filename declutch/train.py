@@ -15,6 +15,7 @@ from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player
 from declutch.groups import play_groups
+from declutch.guidelines import Guidelines
 from declutch.judge.llm_labels import EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import (
@@ -84,6 +85,7 @@ class _Loop:
     suite: Suite
     view: View
     learner: Learner
+    guidelines: Guidelines
     iteration: int
     chat: Endpoint | None
     labeler: Labeler | None
@@ -93,15 +95,18 @@ class _Loop:
     def start(cls, config: Config, run: RunFolder, suite: Suite, view: View) -> _Loop:
         # Before anything that takes time: an endpoint that is not named fails at once.
         chat = labeler = None
-        if config.gcd.enabled and config.gcd.asks_endpoint:
+        gcd = config.gcd
+        if gcd.enabled and (gcd.asks_endpoint or gcd.suggestions.asks_endpoint):
             chat = open_endpoint(config.endpoint)
+        if gcd.enabled and gcd.asks_endpoint and chat is not None:
             labeler = Labeler(config, chat, view.note)
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        return cls(config, run, suite, view, learner, iteration, chat, labeler)
+        guidelines = Guidelines(gcd.suggestions, run.path, chat, view.note)
+        return cls(config, run, suite, view, learner, guidelines, iteration, chat, labeler)
 
     def run_iteration(self, protocol: str) -> None:
         config, number, policy = self.config, self.iteration, self.learner.policy
@@ -109,18 +114,25 @@ class _Loop:
         self.clock = {}
         asked = self.chat.usage if self.chat else None
         with self.phase("play"):
-            played = play_groups(config, self.suite, policy, number)
+            played = play_groups(config, self.suite, policy, number, self.guidelines.rules)
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played.episodes):
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()
         if config.gcd.enabled and not self.learner.is_warming(number):
             judged = self.judge(played.episodes, protocol)
+        suggested: dict[str, float] = {}
+        if config.gcd.suggestions.enabled:
+            with self.phase("judge"):
+                suggested = self.guidelines.update(
+                    judged, played.episodes, policy.codec, number + 1
+                )
         with self.phase("update"):
             learned = self.learner.learn(played.episodes, judged, number)
         metrics: dict[str, float] = {
             "iteration": number + 1,
             **agent_metrics(played, learned),
             **judge_metrics(judged),
+            **suggested,
             **update_metrics(learned.policy),
             **critic_metrics(learned.critic),
             **endpoint_metrics(self.chat.usage - asked if self.chat and asked else None),

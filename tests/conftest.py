@@ -32,6 +32,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
     for word, message in (
         ("real games", "tests on real games skipped: ALFWORLD_DATA is not set"),
         ("peers:", "comparisons with peers skipped: verl and trl are not installed"),
+        ("extra suggestions", "tests of the sentence model skipped: it is not installed"),
     ):
         count = sum(word in str(report.longrepr) for report in skipped)
         if count:

@@ -9,6 +9,7 @@ import torch
 
 from declutch.agent.prompt import observation_text
 from declutch.cold_start import (
+    MAX_RULES,
     OPEN_ENDED_SHARE,
     SFTProgress,
     _Cosine,
@@ -22,6 +23,7 @@ from declutch.cold_start import (
 )
 from declutch.config import HouseholdsConfig, SFTConfig, TinyConfig, parse_config
 from declutch.demos import DemoEpisode, read_demos
+from declutch.judge.critiques import critique_vocabulary
 from declutch.learner.value_head import ValueHead, make_layer
 from declutch.policy import load_policy, pad_token_id
 from declutch.rollout.speaker import Codec
@@ -54,6 +56,32 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoE
 def codec(material: tuple[Path, list[DemoEpisode]]) -> Codec:
     config = parse_config({"model": {"path": str(material[0])}}, "test")
     return load_policy(material[0], config).codec
+
+
+def test_some_demonstrations_show_rules_and_nothing_else_changes(
+    material: tuple[Path, list[DemoEpisode]], codec: Codec
+) -> None:
+    demos = material[1]
+    plain = agent_examples(demos, codec, 6)
+    for share, least, most in ((0.0, 0, 0), (0.5, 4, 16), (1.0, 20, 20)):
+        examples = iter(agent_examples(demos, codec, 6, share, stream(0, "guided")))
+        rest = iter(plain)
+        num_guided = 0
+        for demo in demos:
+            shown = set()
+            for _ in demo.steps:
+                example, other = next(examples), next(rest)
+                assert torch.equal(example.response_ids, other.response_ids)
+                text = codec.tokenizer.decode(example.prompt_ids.tolist())
+                head, _, tail = text.partition(" did ")
+                start, *rules = head.split(" rule ")
+                assert f"{start} did {tail}" == codec.tokenizer.decode(other.prompt_ids.tolist())
+                assert set(rules) <= set(critique_vocabulary())
+                assert len(set(rules)) == len(rules) <= MAX_RULES
+                shown.add(tuple(rules))
+            assert len(shown) == 1
+            num_guided += shown != {()}
+        assert least <= num_guided <= most
 
 
 def test_the_target_is_the_experts_action_whatever_was_played(

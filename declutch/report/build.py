@@ -24,6 +24,7 @@ from declutch.report.sections import (
     score_cards,
 )
 from declutch.report.shell import asset, render_shell
+from declutch.report.suggestions import suggestions_section
 
 PAGE_NAME = "report.html"
 SCRIPTS = ("charts.js", "browser.js", "page.js")
@@ -32,6 +33,7 @@ LINKS = {
     "curves": "Curves",
     "behaviour": "Behaviour",
     "labels": "Labels",
+    "suggestions": "Suggestions",
     "time": "Time",
     "episodes": "Episodes",
     "settings": "Settings",
@@ -74,6 +76,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         comparison=comparison_section(comparison),
         behaviour=behaviour_section(comparison),
         labels=labels_section(data),
+        suggestions=suggestions_section(data.suggestions),
         phases=phases_section(data),
         episode_count=escape(_episode_count(episodes)),
         config=config_section(data),
@@ -81,7 +84,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
     return render_shell(
         title=f"{data.name} · declutch",
         header=header_section(data),
-        links=LINKS,
+        links={key: name for key, name in LINKS.items() if f'id="{key}"' in main},
         main=main,
         data={"charts": chart_data(data, comparison), "episodes": _episode_index(episodes)},
         scripts=SCRIPTS,

@@ -11,7 +11,7 @@ from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
 
 DIGITS = 5
 PHASES = ("play", "label", "judge", "update", "eval", "save")
-CHARTED = ("agent/", "judge/", "labels/", "update/", "time/")
+CHARTED = ("agent/", "judge/", "labels/", "suggestions/", "update/", "time/")
 
 
 def chart_data(data: RunData, comparison: Comparison) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from declutch.config import read_yaml
 from declutch.errors import UserError
+from declutch.report.versions import Version, read_versions
 from declutch.results import EvalResult, load_result
 
 FACT_FILES = ("demos.json", "cold_start.json")
@@ -42,6 +43,7 @@ class RunData:
         control: more SFT for the time the training took, where it was evaluated.
         others: further evaluations by name.
         facts: what demos.json and cold_start.json say, by file name.
+        suggestions: the versions of the rules in training prompts, in order.
         episode_files: (iteration, file), in order.
         notes: what is missing or damaged, one sentence each.
     """
@@ -54,6 +56,7 @@ class RunData:
     control: EvalResult | None
     others: Mapping[str, EvalResult]
     facts: Mapping[str, Mapping[str, Any]]
+    suggestions: tuple[Version, ...]
     episode_files: tuple[tuple[int, Path], ...]
     notes: tuple[str, ...]
 
@@ -104,6 +107,7 @@ def read_run(path: Path) -> RunData:
             if name != CONTROL and not _ITERATION.fullmatch(name)
         },
         facts=_read_facts(path, notes),
+        suggestions=read_versions(path / "suggestions", notes),
         episode_files=episode_files,
         notes=(),
     )

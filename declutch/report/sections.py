@@ -66,6 +66,7 @@ def describe_method(config: Mapping[str, Any]) -> str:
             weight = f"gradient {ratio:g} × the agent's"
         form = pick(config, "gcd.form") or "generative"
         name, answers = AUXILIARY_NAMES.get(form, (str(form), "answers"))
+        name += "_sugg" if pick(config, "gcd.suggestions.enabled") else ""
         source = "" if form == "future" else f"{pick(config, 'gcd.labels')} labels, "
         times = "" if form == "value_head" else f" × {pick(config, 'gcd.num_judgments')} {answers}"
         method += (
@@ -186,7 +187,7 @@ def config_section(data: RunData) -> str:
     if data.config_text:
         parts.append(_folded("config.yaml", data.config_text))
     for name, result in data.others.items():
-        parts.append(_folded_html(f"evaluation {name}", _result_html(result)))
+        parts.append(folded_html(f"evaluation {name}", _result_html(result)))
     return "".join(parts) or '<p class="empty">Nothing was recorded.</p>'
 
 
@@ -346,10 +347,11 @@ def table_html(headings: Sequence[str], body: Sequence[str]) -> str:
 
 
 def _folded(title: str, text: str) -> str:
-    return _folded_html(title, f"<pre>{escape(text)}</pre>")
+    return folded_html(title, f"<pre>{escape(text)}</pre>")
 
 
-def _folded_html(title: str, body: str) -> str:
+def folded_html(title: str, body: str) -> str:
+    """HTML that opens under a plain title."""
     return f"<details><summary>{escape(title)}</summary>{body}</details>"
 
 

@@ -33,6 +33,7 @@
     ["Judge", [
       { ...shares("Judge accuracy", [["all", "judge/accuracy", "var(--mean)"], ["good steps", "judge/accuracy_good", "var(--c3)"], ["bad steps", "judge/accuracy_bad", "var(--c2)"]], "verdict equals label"), max: 1 },
       { ...shares("What the judge says", [["“1” (good)", "judge/one_share", "var(--c4)"], ["unreadable", "judge/unreadable_share", "var(--c7)"]]), max: 1 },
+      numbers("Suggestions", [["rules in prompts", "suggestions/num_rules", "var(--c3)"], ["pieces of advice", "suggestions/num_advice", "var(--c5)"]], { min: 0 }),
       shares("Labels among the steps played", [["oracle good", "labels/oracle_good", "var(--c3)"], ["oracle bad", "labels/oracle_bad", "var(--c2)"], ["rule good", "labels/rule_good", "var(--c1)"], ["rule bad", "labels/rule_bad", "var(--c5)"]]),
       { ...shares("Precision of the rule against the oracle", [["good", "labels/rule_precision_good", "var(--c3)"], ["bad", "labels/rule_precision_bad", "var(--c2)"]]), max: 1 }]],
     ["Update", [

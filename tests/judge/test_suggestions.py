@@ -1,0 +1,292 @@
+"""Advice to rules: what is collected, what an endpoint is asked, what is taken of its replies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.agent.prompt import build_view, render_agent
+from declutch.config import SuggestionsConfig
+from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.errors import UserError
+from declutch.judge.critiques import critique_text, critique_vocabulary
+from declutch.judge.questions import Question
+from declutch.judge.round import JudgeRound
+from declutch.judge.suggestions import (
+    Advice,
+    Suggestions,
+    Theme,
+    collect_advice,
+    find_themes,
+    make_suggestions,
+    parse_golden_rule,
+    render_golden_rule,
+    select_advice,
+)
+from declutch.judge.themes import load_embedder
+from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
+from declutch.rollout.speaker import Codec
+from declutch.tiny import train_tokenizer, vocabulary_texts
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+EMBED = load_embedder("tfidf")
+SEARCH, KEEP = "search places not seen yet", "keep to places not seen yet"
+OPEN, FIRST = "open what is closed", "open what is closed first"
+PLACE = "bring the object to its place"
+GIVEN = [SEARCH] * 4 + [KEEP] * 3 + [OPEN] * 2 + [FIRST] + [PLACE] * 5
+
+
+def advise(texts: Sequence[str], verdict: int = 1, label: int = 1) -> list[Advice]:
+    return [Advice(text, 3, "game", 0, step, verdict, label) for step, text in enumerate(texts)]
+
+
+def suggest(
+    config: SuggestionsConfig,
+    chat: Callable[[ChatRequest], ChatReply] | None = None,
+    texts: Sequence[str] = GIVEN,
+    former: tuple[str, ...] = ("former",),
+) -> Suggestions:
+    asked = None if chat is None else Script(chat)
+    return make_suggestions(advise(texts), 10, former, config, EMBED, asked)
+
+
+class Script:
+    """An endpoint that answers by a function."""
+
+    def __init__(self, answer: Callable[[ChatRequest], ChatReply]) -> None:
+        self._answer = answer
+        self.requests: list[ChatRequest] = []
+
+    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        self.requests += requests
+        return [self._answer(request) for request in requests]
+
+
+# What is collected
+
+
+def judge_round(responses: Sequence[str], codec: Codec, label: int) -> JudgeRound:
+    question = Question(1, 2, label, str(label), "prompt")
+    action = Action("", "", "", True, True)
+    episodes = []
+    for response in responses:
+        ids = codec.encode_prompt(response)
+        step = Step("", "", (), action, ids, ids, empty_float(), 0.0)
+        task = TaskId("judge", "train", 0, "question 0")
+        episodes.append(Episode(task, 0, Role.JUDGE, (step,), Outcome.FAILED, 0.0))
+    return JudgeRound((question,), tuple(episodes), (), (), None)
+
+
+def test_readable_advice_is_collected_with_where_it_came_from() -> None:
+    codec = Codec(train_tokenizer([*critique_vocabulary(), "find mug go"]), "compact", "think")
+    good = critique_text("compact", 1, "find mug", "go", "")
+    responses = [
+        good,
+        critique_text("compact", 0, "find mug", "go", ""),
+        "find mug",
+        good.replace(KEEP, ""),
+        good.replace("\\boxed{1}", "mug"),
+        good.replace(KEEP, "keep \\boxed{0}"),
+        good.replace(KEEP, "keep <unk> closed"),
+    ]
+    played = [
+        Episode(TaskId("s", "train", i, name), i, Role.AGENT, (), Outcome.WON, 1.0)
+        for i, name in enumerate(["one", "two"])
+    ]
+    found = collect_advice(judge_round(responses, codec, 1), played, codec, 7)
+    place = {"iteration": 7, "task": "two", "episode": 1, "step": 2, "label": 1}
+    assert found == [
+        Advice(text=KEEP, verdict=1, **place),
+        Advice(text=SEARCH, verdict=0, **place),
+    ]
+    assert [a.text for a in select_advice(found, SuggestionsConfig())] == [KEEP]
+    assert select_advice(found, SuggestionsConfig(advice_from="all")) == found
+    assert select_advice(found, SuggestionsConfig(advice_from="all", max_words=4)) == []
+
+
+# Themes and rules
+
+
+def test_each_theme_is_summed_up_by_its_most_given_sentence() -> None:
+    made = suggest(SuggestionsConfig())
+    assert [(len(t.advice), t.rule) for t in made.themes] == [(7, SEARCH), (5, PLACE), (3, OPEN)]
+    assert made.rules == (SEARCH, PLACE, OPEN)
+    assert [t.source for t in made.themes] == ["medoid"] * 3
+    assert made.num_advice == 15
+    assert made.silhouette is not None
+    assert made.note == ""
+    assert [a.text for a in made.themes[2].advice] == [OPEN, OPEN, FIRST]
+
+
+def test_order_of_themes_does_not_depend_on_the_order_of_advice() -> None:
+    assert suggest(SuggestionsConfig(), texts=GIVEN[::-1]).rules == (SEARCH, PLACE, OPEN)
+
+
+def test_rules_are_capped_and_the_rest_says_so() -> None:
+    made = suggest(SuggestionsConfig(max_rules=2))
+    assert made.rules == (SEARCH, PLACE)
+    assert [t.left_out for t in made.themes] == ["", "", "beyond max_rules"]
+
+
+def test_a_theme_with_next_to_no_advice_gives_no_rule() -> None:
+    made = suggest(SuggestionsConfig(min_share=0.3))
+    assert made.rules == (SEARCH, PLACE)
+    assert [t.left_out for t in made.themes] == ["", "", "too little advice"]
+    script = Script(by_theme)
+    ask = ASK.model_copy(update={"min_share": 0.3})
+    assert len(make_suggestions(advise(GIVEN), 10, (), ask, EMBED, script).themes) == 3
+    assert len(script.requests) == 2
+
+
+def test_the_rules_stay_where_every_theme_is_too_small() -> None:
+    made = suggest(SuggestionsConfig(min_share=0.9))
+    assert made.rules == ("former",)
+    assert made.note == "no theme has enough advice, and the rules stay"
+
+
+def test_a_rule_that_repeats_a_larger_theme_is_left_out() -> None:
+    # Two sentences are two themes; they differ by one word of many.
+    texts = ["open what is closed at once"] * 2 + ["open what is closed at once now"]
+    assert len(suggest(SuggestionsConfig(), texts=texts).rules) == 2
+    made = suggest(SuggestionsConfig(max_similarity=0.6), texts=texts)
+    assert made.rules == (texts[0],)
+    assert made.themes[1].left_out == "says the same as a rule above"
+
+
+def test_without_advice_the_rules_stay() -> None:
+    made = suggest(SuggestionsConfig(), texts=[])
+    assert made.rules == ("former",)
+    assert "the rules stay" in made.note
+
+
+@given(st.lists(st.sampled_from(critique_vocabulary()), max_size=40), st.integers(1, 4))
+def test_rules_are_sentences_that_were_given(texts: list[str], max_rules: int) -> None:
+    made = suggest(SuggestionsConfig(max_rules=max_rules), texts=texts, former=())
+    assert len(made.rules) <= max_rules
+    assert set(made.rules) <= set(texts)
+    assert sorted(a.text for t in made.themes for a in t.advice) == sorted(texts)
+    assert bool(made.rules) == bool(texts)
+
+
+def test_the_most_frequent_sentences_are_kept_where_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("declutch.judge.suggestions.MAX_SENTENCES", 2)
+    themes, _ = find_themes(advise(GIVEN), EMBED, 12)
+    assert [t.medoid for t in themes] == [PLACE, SEARCH]
+
+
+# The endpoint
+
+
+def said(rule: str) -> ChatReply:
+    return ChatReply(f"<think>Much alike.</think><rule>{rule}</rule>")
+
+
+def by_theme(request: ChatRequest) -> ChatReply:
+    """Rules that differ, and name the theme asked about."""
+    text = request.messages[0][1]
+    theme = next(name for name in (SEARCH, PLACE, OPEN) if f"theme: {name}\n" in text)
+    return said(f"Golden: {theme}")
+
+
+ASK = SuggestionsConfig(enabled=True, distill="endpoint")
+
+
+def test_the_question_is_golden() -> None:
+    theme = Theme(SEARCH, tuple(advise([SEARCH, SEARCH, KEEP, "Look in {new} places."])))
+    text = render_golden_rule(theme, 40)
+    assert text == (GOLDEN / "golden_rule.txt").read_text(encoding="utf-8")
+
+
+def test_each_theme_is_asked_about_once_and_its_rule_taken() -> None:
+    script = Script(by_theme)
+    made = make_suggestions(advise(GIVEN), 10, (), ASK, EMBED, script)
+    assert made.rules == tuple(f"Golden: {name}" for name in (SEARCH, PLACE, OPEN))
+    assert {t.source for t in made.themes} == {"endpoint"}
+    assert made.num_failures == 0
+    first = script.requests[0]
+    assert len(script.requests) == 3
+    assert first.temperature == 0
+    assert first.max_tokens == 1024
+    assert f"- {SEARCH}\n- {KEEP}\n" in first.messages[0][1]
+
+
+def fails_on_search(request: ChatRequest) -> ChatReply:
+    reply = by_theme(request)
+    return ChatReply(None, "timed out") if SEARCH in str(reply.text) else reply
+
+
+def nonsense(request: ChatRequest) -> ChatReply:
+    return ChatReply("I cannot help with that.")
+
+
+def test_skip_leaves_out_the_themes_that_failed() -> None:
+    made = suggest(ASK, fails_on_search)
+    assert made.rules == (f"Golden: {PLACE}", f"Golden: {OPEN}")
+    assert made.themes[0].left_out == "no rule: timed out"
+    assert made.note == "the endpoint gave no rule for 1 of 3 themes (timed out): they are left out"
+    assert made.num_failures == 1
+
+
+def test_skip_keeps_the_former_rules_where_all_failed() -> None:
+    made = suggest(ASK, nonsense)
+    assert made.rules == ("former",)
+    assert made.note.endswith("(unreadable reply): they are left out, and the rules stay")
+    assert made.num_failures == 3
+
+
+def test_fallback_takes_the_medoid_of_what_failed() -> None:
+    made = suggest(ASK.model_copy(update={"on_endpoint_failure": "fallback"}), fails_on_search)
+    assert made.rules == (SEARCH, f"Golden: {PLACE}", f"Golden: {OPEN}")
+    assert [t.source for t in made.themes] == ["medoid", "endpoint", "endpoint"]
+    assert made.note.endswith("their central sentences are taken")
+
+
+def test_stop_stops() -> None:
+    with pytest.raises(UserError, match=r"iteration 10: .*1 of 3 themes"):
+        suggest(ASK.model_copy(update={"on_endpoint_failure": "stop"}), fails_on_search)
+
+
+@pytest.mark.parametrize(
+    ("reply", "rule"),
+    [
+        ("<think>a</think><rule>Look\n twice.</rule>", "Look twice."),
+        ("<think>a <rule>one</rule></think><rule>two</rule>", ""),
+        ("<rule>one</rule", ""),
+        ("<rule>  </rule>", ""),
+        ("<rule>say <action>go</action></rule>", ""),
+        ("<rule>a b c d e</rule>", ""),
+        ("<rule>123 !</rule>", ""),
+        ("", ""),
+    ],
+)
+def test_rules_are_read_or_not_taken(reply: str, rule: str) -> None:
+    assert parse_golden_rule(reply, 4) == rule
+
+
+@given(st.text(alphabet=st.sampled_from("<>/rule athink\n\\{}"), max_size=60))
+def test_nothing_an_endpoint_says_crashes_or_carries_markup(text: str) -> None:
+    rule = parse_golden_rule(text, 5)
+    assert not set("<>\\") & set(rule)
+    made = suggest(ASK, lambda _: ChatReply(text))
+    assert made.rules
+
+
+# In a tiny model's prompt
+
+
+def test_rules_of_template_advice_are_words_a_tiny_model_knows() -> None:
+    tokenizer = train_tokenizer(vocabulary_texts([]))
+    rules = critique_vocabulary()
+    intro = "You are in a room. Your task is to: put a clean mug in desk."
+    view = build_view([intro], [], "", ())
+    text = render_agent(replace(view, guidelines=rules), "compact", 6)
+    added = text[text.index(" rule ") : text.index(" did ")]
+    assert added == "".join(f" rule {rule}" for rule in rules)
+    ids = tokenizer.encode(added, add_special_tokens=False)
+    assert len(ids) == len(added.split())
+    assert tokenizer.unk_token_id not in ids
