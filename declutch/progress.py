@@ -277,16 +277,18 @@ def reported_progress(
 ) -> Iterator[Callable[[int, int], None]]:
     """A `Counter` for work that calls the yielded function with (done, total).
 
-    It appears with the first call.
+    It appears with the first call; another total begins another one.
     """
     with ExitStack() as stack:
         counter: Counter | None = None
-        counted = 0
+        counted = expected = 0
 
         def report(done: int, total: int) -> None:
-            nonlocal counter, counted
-            if counter is None:
+            nonlocal counter, counted, expected
+            if counter is None or total != expected:
+                stack.close()
                 counter = stack.enter_context(Counter(description, total, console=console))
+                counted, expected = 0, total
             counter.advance(done - counted)
             counted = done
 

@@ -133,6 +133,12 @@ def test_reported_progress_counts_what_it_is_told() -> None:
         report(2, 5)
         report(5, 5)
     assert "making: 5/5" in stream.getvalue()
+    with reported_progress("twice", console=Console(file=stream)) as report:
+        report(2, 2)
+        report(3, 9)
+        report(9, 9)
+    assert "twice: 2/2" in stream.getvalue()
+    assert "twice: 9/9" in stream.getvalue()
     with reported_progress("nothing", console=Console(file=stream)):
         pass
     assert "nothing" not in stream.getvalue()
