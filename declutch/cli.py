@@ -365,8 +365,11 @@ def games_expert_command(
     from declutch.demos import expert_table
     from declutch.tables import expert_rows_table
 
-    suite = _suite(_load(config, overrides))
-    for name in split or ["train", "valid_seen", "valid_unseen"]:
+    settings = _load(config, overrides)
+    suite = _suite(settings)
+    is_alfworld = settings.env.suite in ("alfworld", "households")
+    usual = ["train", "valid_seen", "valid_unseen"] if is_alfworld else ["train", "L0", "L1", "L2"]
+    for name in split or usual:
         console.print(expert_rows_table(name, expert_table(suite, name)))
 
 

@@ -20,12 +20,23 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from declutch.errors import UserError
 
 Reasoning = Literal["think", "meta"]
+
+
+SUITES = ("alfworld", "households")
+
+
+def is_custom(suite: str) -> bool:
+    """Whether `env.suite` names an environment of the user's own, "package.module:Name"."""
+    module, separator, name = suite.partition(":")
+    parts = (*module.split("."), name)
+    return bool(separator) and all(part.isidentifier() for part in parts)
 
 
 class Section(BaseModel):
@@ -46,8 +57,9 @@ class HouseholdsConfig(Section):
 
 
 class EnvConfig(Section):
-    suite: Literal["alfworld", "households"] = "households"
-    """"households" generates its games, nothing to download; "alfworld" reads the official ones."""
+    suite: str = "households"
+    """"households" generates its games, nothing to download; "alfworld" reads the official ones;
+    "package.module:Name" is an environment of your own."""
     data_dir: Path | None = None
     """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
     cache_dir: Path = Path("~/.cache/declutch")
@@ -55,6 +67,15 @@ class EnvConfig(Section):
     households: HouseholdsConfig = HouseholdsConfig()
     max_steps: int = Field(default=30, ge=1)
     """Steps per episode; an episode that needs more has timed out, which is a failure."""
+
+    @field_validator("suite")
+    @classmethod
+    def _check_suite(cls, suite: str) -> str:
+        if suite not in SUITES and not is_custom(suite):
+            raise ValueError(
+                f"no such suite{_nearest(suite, SUITES)}, or package.module:Name for your own"
+            )
+        return suite
 
 
 class AgentConfig(Section):
@@ -362,7 +383,8 @@ class Config(Section):
                 f"agent.reasoning={self.agent.reasoning} has none; set agent.reasoning=meta"
             )
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
-        if unknown:
+        # An environment of one's own may have levels of its own.
+        if unknown and not is_custom(self.env.suite):
             raise ValueError(
                 f"eval.levels names {unknown[0]!r}{_nearest(unknown[0], KNOWN_LEVELS)}"
             )
@@ -535,6 +557,9 @@ def _explain(error: ValidationError, source: str) -> str:
             lines.append(f"{key}.type={name!r}{_nearest(name, tuple(ALGORITHMS))}")
         elif problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}{_nearest(path[-1], options)}")
+        elif key and problem["type"] == "value_error":
+            reason = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}={problem['input']!r}: {reason}")
         elif key:
             lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")
         else:

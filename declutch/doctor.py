@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,12 +20,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from declutch.config import Config, EnvConfig
+from declutch.config import Config, EnvConfig, is_custom
 from declutch.envs.alfworld.households import GENERATOR_VERSION
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import ALFWORLD_LEVELS
+from declutch.envs.text_env import CountsGames, Suite
 from declutch.errors import UserError
-from declutch.suites import alfworld_data_dir
+from declutch.suites import alfworld_data_dir, make_suite
 
 GIB = 1024**3
 MIN_PYTHON = (3, 11)
@@ -140,6 +142,8 @@ def check_games(config: Config) -> list[Finding]:
     """The games of the configured suite, and the official ones where they are to be found."""
     if config.env.suite == "households":
         return [check_households(config), _check_official(config, is_needed=False)]
+    if is_custom(config.env.suite):
+        return [check_custom(config)]
     return [_check_official(config, is_needed=True)]
 
 
@@ -154,6 +158,21 @@ def check_households(config: Config) -> Finding:
         return Finding(name, Status.OK, detail, "or now: declutch games generate")
     remedy = f"delete {folder}; the games are generated anew at the next use"
     return _describe_suite(name, AlfworldSuite(folder, "households"), config, remedy)
+
+
+def check_custom(config: Config) -> Finding:
+    """An environment of the user's own: it can be made, and has the tasks that are asked for."""
+    name, spec = "environment", config.env.suite
+    remedy = f"declutch envs check {spec} looks at it closely"
+    try:
+        suite = make_suite(config.env)
+        counts = count_games(suite)
+        for level in (config.train.split, *config.eval.levels):
+            suite.tasks(level)
+    except UserError as error:
+        detail, _, own_remedy = str(error).partition("; ")
+        return Finding(name, Status.PROBLEM, detail, own_remedy or remedy)
+    return Finding(name, Status.OK, f"{spec}\n{_format_counts(counts)}", remedy)
 
 
 def households_folder(env: EnvConfig) -> Path:
@@ -263,11 +282,24 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def games_table(suite: AlfworldSuite) -> Table:
+def count_games(suite: Suite) -> Counts:
+    """Games by split and task type.
+
+    Raises:
+        UserError: a suite that cannot count, and has no task in a split it should have.
+    """
+    if isinstance(suite, CountsGames):
+        return suite.count_games()
+    splits = ("train", "L0", "L1", "L2")
+    return {split: Tally(task.kind for task in suite.tasks(split)) for split in splits}
+
+
+def games_table(suite: Suite) -> Table:
     """Games of a suite by split and task type."""
-    counts = suite.count_games()
+    counts = count_games(suite)
+    where = f": {suite.root}" if isinstance(suite, AlfworldSuite) else ""
     table = Table(
-        title=f"{suite.name}: {suite.root}",
+        title=f"{suite.name}{where}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -330,7 +362,7 @@ def _count_level(counts: Counts, name: str) -> int:
 def _format_counts(counts: Counts) -> str:
     """Task types down, splits across, right-aligned."""
     kinds = dict.fromkeys(kind for split in counts.values() for kind in split)
-    width = max(map(len, kinds))
+    width = max(map(len, ("all", *kinds)))
     lines = [" " * width + "".join(f" {split}" for split in counts)]
     lines += [
         f"{kind:{width}}" + "".join(f" {counts[s].get(kind, 0):>{len(s)}}" for s in counts)

@@ -6,22 +6,24 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from declutch.config import EnvConfig
+from declutch.config import EnvConfig, is_custom
 from declutch.envs.alfworld.households import HouseholdCounts, ensure_households
 from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.custom import load_suite
+from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 
 
-def make_suite(
-    config: EnvConfig, progress: Callable[[int, int], None] | None = None
-) -> AlfworldSuite:
+def make_suite(config: EnvConfig, progress: Callable[[int, int], None] | None = None) -> Suite:
     """The suite of `config`; generated games are made on first use.
 
     Args:
         progress: told (done, total) while games are generated.
     Raises:
-        UserError: no data where the configuration says.
+        UserError: no data where the configuration says, or no such environment.
     """
+    if is_custom(config.suite):
+        return load_suite(config.suite)
     cache = config.cache_dir.expanduser()
     if config.suite == "households":
         households = config.households
