@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from declutch.agent.prompt import observation_text, render_agent, render_future, render_judge
+from declutch.agent.prompt import View, observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
 from declutch.config import SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
@@ -75,7 +75,7 @@ def agent_examples(
         views = demo_views(demo, codec.form, codec.reasoning)
         tags = reasoning_tags(demo, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
-            prompt = render_agent(view, codec.form, history_length, codec.reasoning)
+            prompt = _agent_prompt(view, codec, history_length)
             response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
@@ -98,7 +98,8 @@ def judge_examples(
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
         step = demo.steps[position]
-        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
+        played = _played(demo, position, shown, codec, history_length)
+        prompt = render_judge(*played, form, codec.wording)
         answer = critique_text(form, verdict, step.short_thought, step.expert_action, step.thought)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
@@ -114,7 +115,8 @@ def value_examples(
     """As `judge_examples`, for a value head: the same prompts, with the label alone."""
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
-        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
+        played = _played(demo, position, shown, codec, history_length)
+        prompt = render_judge(*played, form, codec.wording)
         nothing = torch.zeros(0, dtype=torch.long)
         examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
     return examples
@@ -136,8 +138,10 @@ def future_examples(
     for demo, position, step in _draw(list(_steps(demos)), count, generator):
         later = [s.observation for s in demo.steps[1:]]
         followed = [*later, demo.final_observation][position]
-        prompt = render_future(*_played(demo, position, step.action, codec, history_length), form)
-        answer = prediction_text(form, step.action, observation_text(followed, form))
+        played = _played(demo, position, step.action, codec, history_length)
+        prompt = render_future(*played, form, codec.wording)
+        seen = observation_text(followed, form, codec.wording)
+        answer = prediction_text(form, step.action, seen, codec.wording)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
@@ -324,13 +328,17 @@ def _labelled_steps(
     return [*_draw(good, half, generator), *_draw(bad, half, generator)]
 
 
+def _agent_prompt(view: View, codec: Codec, history_length: int) -> str:
+    return render_agent(view, codec.form, history_length, codec.reasoning, codec.wording)
+
+
 def _played(
     demo: DemoEpisode, position: int, action: str, codec: Codec, history_length: int
 ) -> tuple[str, str]:
     """The agent's prompt at a step, and the whole response that plays `action` there."""
     view = demo_views(demo, codec.form, codec.reasoning)[position]
     tag = reasoning_tags(demo, codec.reasoning)[position]
-    problem = render_agent(view, codec.form, history_length, codec.reasoning)
+    problem = _agent_prompt(view, codec, history_length)
     return problem, agent_text(codec.form, demo.steps[position], action, tag)
 
 

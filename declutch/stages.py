@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from declutch.agent.wording import wording_of
 from declutch.classifier import start_head
 from declutch.cold_start import (
     SFTProgress,
@@ -115,7 +116,7 @@ def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None
     if absent:
         demos += _play_held_out(config, suite, absent, make_expert)
     reasoning = config.agent.reasoning
-    texts = vocabulary_texts(demos, reasoning)
+    texts = vocabulary_texts(demos, reasoning, wording_of(config.env.suite))
     model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -158,7 +159,8 @@ def run_sft(
             f"sft.protocol={config.sft.protocol!r}; write new demonstrations or change the setting"
         )
     model, tokenizer = load_model(config.model.path, config)
-    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
+    wording = wording_of(config.env.suite)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
     history = config.agent.history_length
     examples = agent_examples(demos, codec, history)
     sft = config.sft
