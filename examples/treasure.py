@@ -1,0 +1,89 @@
+"""An environment of one's own: find a thing on an island and bring it to the boat.
+
+declutch envs check examples.treasure:Treasure
+declutch eval expert env.suite=examples.treasure:Treasure
+"""
+
+import random
+
+from declutch.envs.text_env import Observation, Transition
+from declutch.envs.wanderer import Whim
+from declutch.records import TaskId
+
+PLACES = ("beach", "boat", "cave", "hut", "tree", "well")
+FIRST_AND_KINDS = {
+    "train": (0, ("coin", "gem")),
+    "L0": (100, ("coin", "gem")),
+    "L1": (200, ("coin", "gem")),
+    "L2": (300, ("crown",)),
+}
+
+
+class Treasure:
+    name = "treasure"
+    held_out_kinds = ("crown",)
+
+    def tasks(self, split):
+        first, kinds = FIRST_AND_KINDS.get(split, (0, ()))
+        names = [f"{kind} {number}" for number in range(first, first + 30) for kind in kinds]
+        kinds = [name.split()[0] for name in names]
+        return tuple(
+            TaskId(self.name, split, index, name, kind)
+            for index, (name, kind) in enumerate(zip(names, kinds, strict=True))
+        )
+
+    def reset(self, task):
+        self.thing = task.kind
+        self.place = random.Random(task.name).choice(PLACES[2:])
+        self.here, self.held, self.is_won = "beach", False, False
+        return self.observe(f"You wash up on a beach. Your task is to: ship the {self.thing}.")
+
+    def step(self, action):
+        verb, _, rest = action.partition(" ")
+        if self.is_won or action not in self.commands():
+            text = "Nothing happens."
+        elif verb == "go":
+            self.here = rest.removeprefix("to ")
+            is_seen = self.here == self.place and not self.held
+            text = f"You reach the {self.here}. You see {self.thing if is_seen else 'nothing'}."
+        else:
+            self.held, self.is_won = verb == "take", verb == "load"
+            text = f"You {action}."
+        won = float(self.is_won)
+        return Transition(self.observe(text), won, self.is_won, self.is_won, won)
+
+    def commands(self):
+        moves = [f"go to {place}" for place in PLACES if place != self.here]
+        if self.held:
+            return (*moves, f"load {self.thing}") if self.here == "boat" else tuple(moves)
+        return (*moves, f"take {self.thing}") if self.here == self.place else tuple(moves)
+
+    def observe(self, text):
+        return Observation(text, self.commands(), self.thing if self.held else "")
+
+    def close(self):
+        pass
+
+    def make_expert(self, seed):
+        return Searcher()
+
+
+class Searcher:
+    """Sees only what the agent sees: takes and loads what it can, and else looks in all places."""
+
+    def reset(self, observation):
+        self.seen, self.observation = {"beach", "boat"}, observation
+
+    def act(self):
+        for command in self.observation.admissible:
+            if not command.startswith("go to "):
+                return Whim(command, "I can use this now.", command)
+        unseen = [place for place in PLACES if place not in self.seen]
+        place = "boat" if self.observation.inventory else unseen[0]
+        return Whim(f"go to {place}", f"Next I try the {place}.", f"find {place}")
+
+    def update(self, action, observation):
+        self.seen.add(action.removeprefix("go to "))
+        if self.seen.issuperset(PLACES):
+            self.seen = {"beach", "boat", action.removeprefix("go to ")}
+        self.observation = observation
