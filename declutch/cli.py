@@ -470,7 +470,7 @@ def _done(run_dir: Path) -> int:
 def _suite(settings: Config) -> Any:
     from declutch.suites import make_suite
 
-    with _bar("generating households") as report:
+    with _bar("generating games") as report:
         return make_suite(settings.env, report)
 
 

@@ -29,7 +29,7 @@ from declutch.errors import UserError
 Reasoning = Literal["think", "meta"]
 
 
-SUITES = ("alfworld", "households")
+SUITES = ("alfworld", "households", "math")
 
 
 def is_custom(suite: str) -> bool:
@@ -56,15 +56,29 @@ class HouseholdsConfig(Section):
     """Games in rooms that the train split never shows."""
 
 
+class MathConfig(Section):
+    file: Path | None = None
+    """MATH as JSON lines (problem, solution or answer, type); null generates problems by topic."""
+    seed: int = 0
+    """Seed of the generated problems."""
+    train: int = Field(default=200, ge=0)
+    """Generated problems per subject to train on, all seven subjects."""
+    dev: int = Field(default=50, ge=0)
+    """Generated problems per subject for L0."""
+    test: int = Field(default=50, ge=0)
+    """Generated problems per subject for L1 and L2."""
+
+
 class EnvConfig(Section):
     suite: str = "households"
     """"households" generates its games, nothing to download; "alfworld" reads the official ones;
-    "package.module:Name" is an environment of your own."""
+    "math" asks problems of one step; "package.module:Name" is an environment of your own."""
     data_dir: Path | None = None
     """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
     cache_dir: Path = Path("~/.cache/declutch")
     """Compiled and generated games; safe to delete."""
     households: HouseholdsConfig = HouseholdsConfig()
+    math: MathConfig = MathConfig()
     max_steps: int = Field(default=30, ge=1)
     """Steps per episode; an episode that needs more has timed out, which is a failure."""
 

@@ -315,7 +315,7 @@ def check_commands(subject: Subject) -> str:
                     where = _at(episode, position)
                     raise Broken(f"{where}: {command!r} is listed, but answered like nonsense")
     if not num_tried:
-        raise Doubtful("no commands are listed: answers are free")
+        return "none listed: answers are free"
     return f"{num_tried} commands tried"
 
 

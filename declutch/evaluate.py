@@ -141,7 +141,8 @@ def _play_scripted(
     while len(steps) < max_steps:
         text = expert.act().action
         transition = env.step(text)
-        action = Action(text, "", "", True, text in observation.admissible)
+        is_admissible = text in observation.admissible or not observation.admissible
+        action = Action(text, "", "", True, is_admissible)
         nothing = empty_float()
         steps.append(
             Step(

@@ -21,6 +21,7 @@ COMMANDS = (
     "play",
     "demo",
     "games",
+    "envs",
 )
 
 

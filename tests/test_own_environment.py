@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
 import pytest
+from runs import run_training
 
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.agent.wording import HOUSEHOLD, PLAIN, wording_of
-from declutch.config import Config, parse_config
+from declutch.config import parse_config
 from declutch.errors import UserError
 from declutch.evaluate import model_player
 from declutch.policy import load_policy
-from declutch.progress import TrainView
-from declutch.run_folder import RunFolder
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
-from declutch.train import train
 from examples.treasure import Treasure
 
 DATA = {
@@ -35,14 +32,6 @@ DATA = {
 
 class WithoutExpert(Treasure):
     make_expert = None
-
-
-def run_training(config: Config, path: Path) -> list[dict]:
-    run = RunFolder(path)
-    run.write_config(config)
-    with TrainView(config.train.iterations, "test") as view:
-        train(config, run, make_suite(config.env), view, "")
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_it_is_demonstrated_and_trained(tmp_path: Path) -> None:
@@ -69,8 +58,11 @@ def test_without_an_expert_chance_gives_the_words_of_every_level(tmp_path: Path)
     with pytest.raises(UserError, match="has no expert"):
         make_demos(config, suite, tmp_path / "demos.jsonl")
     data["model"] = {"path": str(tmp_path / "tiny")}
-    rows = run_training(parse_config(data, "test"), tmp_path / "run")
-    assert len(rows) == 2
+    for form, tokens in (("compact", 24), ("full", 32)):
+        agent = {"prompt": form, "max_response_tokens": tokens}
+        gcd = {**DATA["gcd"], "max_response_tokens": tokens}
+        settings = parse_config({**data, "agent": agent, "gcd": gcd}, "test")
+        assert len(run_training(settings, tmp_path / form)) == 2
     # A crown is in L2 alone; a word the tokenizer lacks would make its commands inadmissible.
     policy = load_policy(tmp_path / "tiny", config)
     assert policy.codec.token_id("crown") != policy.tokenizer.unk_token_id

@@ -79,7 +79,21 @@ PLAIN = Wording(
 )
 """Any environment: its own words in lower case."""
 
-WORDINGS: Mapping[str, Wording] = MappingProxyType({"alfworld": HOUSEHOLD, "households": HOUSEHOLD})
+MATH = Wording(
+    scene="You solve problems of mathematics.",
+    work="solves problems of mathematics",
+    world="examiner",
+    task=lambda intro: "solve",
+    room=lambda intro: "",
+    observation=lambda text: " ".join(text.lower().split()),
+    action=lambda text: " ".join(text.lower().split()),
+    templates=MappingProxyType({"full_agent": "math_agent", "full_judge": "math_judge"}),
+)
+"""Problems of one step; signs and operators are words too."""
+
+WORDINGS: Mapping[str, Wording] = MappingProxyType(
+    {"alfworld": HOUSEHOLD, "households": HOUSEHOLD, "math": MATH}
+)
 
 
 def wording_of(suite: str) -> Wording:
