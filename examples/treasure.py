@@ -11,12 +11,8 @@ from declutch.envs.wanderer import Whim
 from declutch.records import TaskId
 
 PLACES = ("beach", "boat", "cave", "hut", "tree", "well")
-FIRST_AND_KINDS = {
-    "train": (0, ("coin", "gem")),
-    "L0": (100, ("coin", "gem")),
-    "L1": (200, ("coin", "gem")),
-    "L2": (300, ("crown",)),
-}
+SEEN = ("coin", "gem")
+KINDS = {"train": SEEN, "L0": SEEN, "L1": SEEN, "L2": ("crown",)}
 
 
 class Treasure:
@@ -24,39 +20,34 @@ class Treasure:
     held_out_kinds = ("crown",)
 
     def tasks(self, split):
-        first, kinds = FIRST_AND_KINDS.get(split, (0, ()))
-        names = [f"{kind} {number}" for number in range(first, first + 30) for kind in kinds]
-        kinds = [name.split()[0] for name in names]
+        kinds = [kind for kind in KINDS.get(split, ()) for _ in range(30)]
         return tuple(
-            TaskId(self.name, split, index, name, kind)
-            for index, (name, kind) in enumerate(zip(names, kinds, strict=True))
+            TaskId("treasure", split, index, f"{split} {kind} {index}", kind)
+            for index, kind in enumerate(kinds)
         )
 
     def reset(self, task):
-        self.thing = task.kind
-        self.place = random.Random(task.name).choice(PLACES[2:])
+        self.thing, self.place = task.kind, random.Random(task.name).choice(PLACES[2:])
         self.here, self.held, self.is_won = "beach", False, False
         return self.observe(f"You wash up on a beach. Your task is to: ship the {self.thing}.")
 
     def step(self, action):
-        verb, _, rest = action.partition(" ")
-        if self.is_won or action not in self.commands():
-            text = "Nothing happens."
-        elif verb == "go":
-            self.here = rest.removeprefix("to ")
-            is_seen = self.here == self.place and not self.held
-            text = f"You reach the {self.here}. You see {self.thing if is_seen else 'nothing'}."
-        else:
-            self.held, self.is_won = verb == "take", verb == "load"
-            text = f"You {action}."
+        text = "Nothing happens."
+        if action in self.commands():
+            verb, *_, noun = action.split()
+            self.here = noun if verb == "go" else self.here
+            self.held = verb == "take" or (self.held and verb == "go")
+            self.is_won = verb == "load"
+            is_here = self.here == self.place and not self.held
+            text = f"You {action}. You see {self.thing if is_here else 'nothing'}."
         won = float(self.is_won)
         return Transition(self.observe(text), won, self.is_won, self.is_won, won)
 
     def commands(self):
-        moves = [f"go to {place}" for place in PLACES if place != self.here]
+        moves = tuple(f"go to {place}" for place in PLACES if place != self.here)
         if self.held:
-            return (*moves, f"load {self.thing}") if self.here == "boat" else tuple(moves)
-        return (*moves, f"take {self.thing}") if self.here == self.place else tuple(moves)
+            return (*moves, f"load {self.thing}") if self.here == "boat" else moves
+        return (*moves, f"take {self.thing}") if self.here == self.place else moves
 
     def observe(self, text):
         return Observation(text, self.commands(), self.thing if self.held else "")

@@ -188,6 +188,14 @@ class ExpertOutOfPlace(Stairs):
         return expert
 
 
+class ExpertGivesUp(Stairs):
+    def make_expert(self, seed):
+        expert = Climber()
+        seen = []
+        expert.update = lambda action, observation: seen.append(action) or seen[1]
+        return expert
+
+
 class OracleMoves(Stairs):
     def label_action(self, action):
         self.at = 0
@@ -228,6 +236,7 @@ def test_a_good_environment_passes_every_check():
         (LeavesNoWayOn, "end", "no command is admissible"),
         (TwoLineCommands, "spelling", "line break"),
         (ExpertOutOfPlace, "expert", "'fly'"),
+        (ExpertGivesUp, "expert", "IndexError"),
         (OracleMoves, "oracle", "labels asked for"),
     ],
 )
