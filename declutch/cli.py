@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 games_app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games.")
 app.add_typer(games_app, name="games")
+envs_app = typer.Typer(no_args_is_help=True, help="Try out environments, your own above all.")
+app.add_typer(envs_app, name="envs")
 
 LIST_OPTIONS = ("--levels", "--seeds", "--split", "--methods", "--gcd")
 
@@ -459,8 +461,11 @@ def games_expert_command(
     from declutch.demos import expert_table
     from declutch.tables import expert_rows_table
 
-    suite = _suite(_load(config, overrides))
-    for name in split or ["train", "valid_seen", "valid_unseen"]:
+    settings = _load(config, overrides)
+    suite = _suite(settings)
+    is_alfworld = settings.env.suite in ("alfworld", "households")
+    usual = ["train", "valid_seen", "valid_unseen"] if is_alfworld else ["train", "L0", "L1", "L2"]
+    for name in split or usual:
         console.print(expert_rows_table(name, expert_table(suite, name)))
 
 
@@ -480,6 +485,23 @@ def games_verify_command(
 
     settings = _load(config, overrides)
     if not run_verify(settings, reference, num_games, seed, data, num_steps, workers, console):
+        raise typer.Exit(1)
+
+
+@envs_app.command("check")
+def envs_check_command(
+    suite: Annotated[str, typer.Argument(help="package.module:Name, or a suite's name.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+) -> None:
+    """Try out whether an environment keeps the rules that training and evaluation rely on."""
+    from declutch.conformance import check_suite
+    from declutch.doctor import findings_table, has_problem
+
+    settings = _load(config, [*(overrides or []), f"env.suite={suite}"])
+    findings = check_suite(_suite(settings))
+    console.print(findings_table(findings))
+    if has_problem(findings):
         raise typer.Exit(1)
 
 
@@ -567,7 +589,7 @@ def _fallbacks(counts: Mapping[str, int]) -> str:
 def _suite(settings: Config) -> Any:
     from declutch.suites import make_suite
 
-    with _bar("generating households") as report:
+    with _bar("generating games") as report:
         return make_suite(settings.env, report)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from declutch.agent.prompt import observation_text, render_agent, render_future, render_judge
+from declutch.agent.prompt import View, observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
 from declutch.config import JudgePrompt, SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
@@ -87,8 +87,7 @@ def agent_examples(
         views = demo_views(demo, codec.form, codec.reasoning)
         tags = reasoning_tags(demo, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
-            guided = replace(view, guidelines=rules)
-            prompt = render_agent(guided, codec.form, history_length, codec.reasoning)
+            prompt = _agent_prompt(replace(view, guidelines=rules), codec, history_length)
             response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
@@ -115,7 +114,7 @@ def judge_examples(
     form, examples = codec.form, []
     chosen = _labelled_steps(demos, count, generator)
     questions = [
-        (render_judge(*_played(d, p, shown, codec, history_length), form, judge_prompt), verdict)
+        (_judge_prompt(d, p, shown, codec, history_length, judge_prompt), verdict)
         for d, p, verdict, shown in chosen
     ]
     written = critic.write(questions) if critic is not None else [None] * len(questions)
@@ -138,10 +137,9 @@ def value_examples(
     judge_prompt: JudgePrompt = "gc",
 ) -> list[Example]:
     """As `judge_examples`, for a value head: the same prompts, with the label alone."""
-    form, examples = codec.form, []
+    examples = []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
-        played = _played(demo, position, shown, codec, history_length)
-        prompt = render_judge(*played, form, judge_prompt)
+        prompt = _judge_prompt(demo, position, shown, codec, history_length, judge_prompt)
         nothing = torch.zeros(0, dtype=torch.long)
         examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
     return examples
@@ -163,8 +161,10 @@ def future_examples(
     for demo, position, step in _draw(list(_steps(demos)), count, generator):
         later = [s.observation for s in demo.steps[1:]]
         followed = [*later, demo.final_observation][position]
-        prompt = render_future(*_played(demo, position, step.action, codec, history_length), form)
-        answer = prediction_text(form, step.action, observation_text(followed, form))
+        played = _played(demo, position, step.action, codec, history_length)
+        prompt = render_future(*played, form, codec.wording)
+        seen = observation_text(followed, form, codec.wording)
+        answer = prediction_text(form, step.action, seen, codec.wording)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
@@ -351,13 +351,29 @@ def _labelled_steps(
     return [*_draw(good, half, generator), *_draw(bad, half, generator)]
 
 
+def _agent_prompt(view: View, codec: Codec, history_length: int) -> str:
+    return render_agent(view, codec.form, history_length, codec.reasoning, codec.wording)
+
+
+def _judge_prompt(
+    demo: DemoEpisode,
+    position: int,
+    action: str,
+    codec: Codec,
+    history_length: int,
+    judge_prompt: JudgePrompt,
+) -> str:
+    played = _played(demo, position, action, codec, history_length)
+    return render_judge(*played, codec.form, codec.wording, judge_prompt)
+
+
 def _played(
     demo: DemoEpisode, position: int, action: str, codec: Codec, history_length: int
 ) -> tuple[str, str]:
     """The agent's prompt at a step, and the whole response that plays `action` there."""
     view = demo_views(demo, codec.form, codec.reasoning)[position]
     tag = reasoning_tags(demo, codec.reasoning)[position]
-    problem = render_agent(view, codec.form, history_length, codec.reasoning)
+    problem = _agent_prompt(view, codec, history_length)
     return problem, agent_text(codec.form, demo.steps[position], action, tag)
 
 

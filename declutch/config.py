@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -29,6 +30,16 @@ from declutch.errors import UserError
 
 Reasoning = Literal["think", "meta"]
 JudgePrompt = Literal["gc", "rm"]
+
+
+SUITES = ("alfworld", "households", "math")
+
+
+def is_custom(suite: str) -> bool:
+    """Whether `env.suite` names an environment of the user's own, "package.module:Name"."""
+    module, separator, name = suite.partition(":")
+    parts = (*module.split("."), name)
+    return bool(separator) and all(part.isidentifier() for part in parts)
 
 
 class Section(BaseModel):
@@ -48,16 +59,40 @@ class HouseholdsConfig(Section):
     """Games in rooms that the train split never shows."""
 
 
+class MathConfig(Section):
+    file: Path | None = None
+    """MATH as JSON lines (problem, solution or answer, type); null generates problems by topic."""
+    seed: int = 0
+    """Seed of the generated problems."""
+    train: int = Field(default=200, ge=0)
+    """Generated problems per subject to train on, all seven subjects."""
+    dev: int = Field(default=50, ge=0)
+    """Generated problems per subject for L0."""
+    test: int = Field(default=50, ge=0)
+    """Generated problems per subject for L1 and L2."""
+
+
 class EnvConfig(Section):
-    suite: Literal["alfworld", "households"] = "households"
-    """"households" generates its games, nothing to download; "alfworld" reads the official ones."""
+    suite: str = "households"
+    """"households" generates its games, nothing to download; "alfworld" reads the official ones;
+    "math" asks problems of one step; "package.module:Name" is an environment of your own."""
     data_dir: Path | None = None
     """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
     cache_dir: Path = Path("~/.cache/declutch")
     """Compiled and generated games; safe to delete."""
     households: HouseholdsConfig = HouseholdsConfig()
+    math: MathConfig = MathConfig()
     max_steps: int = Field(default=30, ge=1)
     """Steps per episode; an episode that needs more has timed out, which is a failure."""
+
+    @field_validator("suite")
+    @classmethod
+    def _check_suite(cls, suite: str) -> str:
+        if suite not in SUITES and not is_custom(suite):
+            raise ValueError(
+                f"no such suite{_nearest(suite, SUITES)}, or package.module:Name for your own"
+            )
+        return suite
 
 
 class AgentConfig(Section):
@@ -499,7 +534,8 @@ class Config(Section):
                 "do not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
             )
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
-        if unknown:
+        # An environment of one's own may have levels of its own.
+        if unknown and not is_custom(self.env.suite):
             raise ValueError(
                 f"eval.levels names {unknown[0]!r}{_nearest(unknown[0], KNOWN_LEVELS)}"
             )
@@ -715,6 +751,9 @@ def _explain(error: ValidationError, source: str) -> str:
             lines.append(f"{key}.type={name!r}{_nearest(name, tuple(ALGORITHMS))}")
         elif problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}{_nearest(path[-1], options)}")
+        elif key and problem["type"] == "value_error":
+            reason = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}={problem['input']!r}: {reason}")
         elif key:
             lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")
         else:

@@ -22,7 +22,7 @@ from rich.rule import Rule
 from rich.table import Table
 
 from declutch.config import Config, change_config
-from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player, num_games
 from declutch.learner.checkpoint import latest_checkpoint
@@ -68,7 +68,7 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     console.print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
 
 
-def _reinforce(config: Config, run: RunFolder, suite: AlfworldSuite, console: Console) -> None:
+def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:
     facts = read_cold_start(config.model.path)
     run.write_config(config)
     run.write_facts("cold_start.json", vars(facts))
@@ -100,9 +100,7 @@ def _run_control(config: Config, demos: Path, out: Path, stop: Event) -> None:
     run_sft(config, demos, out, should_stop=stop.is_set)
 
 
-def _evaluate_control(
-    config: Config, model: Path, suite: AlfworldSuite, console: Console
-) -> EvalResult:
+def _evaluate_control(config: Config, model: Path, suite: Suite, console: Console) -> EvalResult:
     console.print(Rule("control: more supervised training of the same time", align="left"))
     settings = config.eval
     total = num_games(settings, suite)

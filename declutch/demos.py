@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from declutch.demo_files import (
     DECLARED_SHARE,
@@ -29,33 +28,12 @@ from declutch.demo_files import (
     dump_header,
     read_demos,
 )
-from declutch.envs.alfworld.expert import Expert
-from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import manifest_hash
-from declutch.envs.text_env import Observation, Oracle, Suite, TextEnv
+from declutch.envs.text_env import Expert, HasWalkthrough, Oracle, Suite, TextEnv, new_expert
 from declutch.errors import UserError
 from declutch.records import TaskId
 from declutch.run_folder import write_atomically
 from declutch.written import Rewritten
-
-
-class Advice(Protocol):
-    """What an expert would do now, and why."""
-
-    @property
-    def action(self) -> str: ...
-    @property
-    def thought(self) -> str: ...
-    @property
-    def short_thought(self) -> str: ...
-
-
-class DemoExpert(Protocol):
-    """Reads what the agent reads and learns from every action, its own or not."""
-
-    def reset(self, observation: Observation) -> None: ...
-    def act(self) -> Advice: ...
-    def update(self, action: str, observation: Observation) -> None: ...
 
 
 def write_demos(
@@ -70,7 +48,7 @@ def write_demos(
     max_steps: int = 30,
     seed: int = 0,
     kinds: Sequence[str] | None = None,
-    make_expert: Callable[[int], DemoExpert] = Expert,
+    make_expert: Callable[[int], Expert] | None = None,
     progress: Callable[[int, int], None] | None = None,
     rewrite: Callable[[Sequence[DemoEpisode]], Rewritten] | None = None,
     author: str = TEMPLATE,
@@ -85,13 +63,13 @@ def write_demos(
         perturb: probability in [0, 1] of a random command in the expert's place.
         max_steps: actions after which an episode is given up; it is kept, as not won.
         kinds: kinds to demonstrate; None for all that the protocol allows.
-        make_expert: a new expert from a seed for its wording.
+        make_expert: a new expert from a seed for its wording; None takes the suite's own.
         progress: called with (episodes done, num_episodes).
         rewrite: words the reasoning anew; None keeps the expert's.
         author: who did.
     Raises:
         UserError: an argument that makes no sense, a held-out kind asked for under "strict", no
-            task of an asked kind, or a disk that refuses.
+            task of an asked kind, no expert, or a disk that refuses.
     """
     _check_arguments(num_episodes, protocol, share, perturb, max_steps)
     tasks = suite.tasks(TRAIN_SPLIT)
@@ -104,7 +82,8 @@ def write_demos(
     try:
         for index, task in enumerate(drawn):
             draw = random.Random(f"{seed} {index} {task.name}")
-            expert = make_expert(seed + index)
+            number = seed + index
+            expert = make_expert(number) if make_expert else new_expert(suite, number)
             episodes.append(play_demo(env, expert, task, draw, perturb, max_steps))
             if progress is not None:
                 progress(index + 1, num_episodes)
@@ -136,7 +115,7 @@ def write_demos(
 
 def play_demo(
     env: TextEnv,
-    expert: DemoExpert,
+    expert: Expert,
     task: TaskId,
     draw: random.Random,
     perturb: float,
@@ -254,17 +233,18 @@ class ExpertRow:
     median_walkthrough: float
 
 
-def expert_table(suite: AlfworldSuite, split: str, max_steps: int = 50) -> tuple[ExpertRow, ...]:
+def expert_table(suite: Suite, split: str, max_steps: int = 50) -> tuple[ExpertRow, ...]:
     """Let the expert play every game of a split once; a row per kind, and one for all.
 
     Raises:
-        UserError: no such split, or no game in it.
+        UserError: no such split, no game in it, or no expert.
     """
     env = suite.make_env()
     played: dict[str, list[tuple[int, int]]] = {}
     for task in suite.tasks(split):
-        episode = _play_alone(env, task, max_steps)
-        played.setdefault(task.kind, []).append((episode, len(env.world.walkthrough)))
+        steps = _play_alone(env, new_expert(suite, 0), task, max_steps)
+        length = len(env.walkthrough) if isinstance(env, HasWalkthrough) else 0
+        played.setdefault(task.kind, []).append((steps, length))
     env.close()
     rows = [_expert_row(kind, games) for kind, games in sorted(played.items())]
     return (*rows, _expert_row("all", [game for games in played.values() for game in games]))
@@ -273,9 +253,8 @@ def expert_table(suite: AlfworldSuite, split: str, max_steps: int = 50) -> tuple
 _NEVER_WON = -1
 
 
-def _play_alone(env: TextEnv, task: TaskId, max_steps: int) -> int:
+def _play_alone(env: TextEnv, expert: Expert, task: TaskId, max_steps: int) -> int:
     """Steps the expert needs, -1 if more than `max_steps`."""
-    expert = Expert()
     expert.reset(env.reset(task))
     for number in range(1, max_steps + 1):
         action = expert.act().action
@@ -301,7 +280,6 @@ def _expert_row(kind: str, games: Sequence[tuple[int, int]]) -> ExpertRow:
 
 __all__ = [
     "DemoEpisode",
-    "DemoExpert",
     "DemoStep",
     "DemosHeader",
     "ExpertRow",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 
 from declutch.config import EvalConfig
-from declutch.envs.alfworld.expert import Expert
 from declutch.envs.splits import manifest_hash
-from declutch.envs.text_env import Observation, Suite
+from declutch.envs.text_env import Expert, Suite, new_expert
+from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.policy import Policy
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
@@ -110,7 +109,7 @@ def scripted_player(
     """The "expert", or a "random" choice among the admissible commands.
 
     Raises:
-        UserError: another name.
+        UserError: another name, a suite without an expert, or one without lists of commands.
     """
     if name not in ("expert", "random"):
         raise UserError(f"no scripted policy is called {name!r}; there are expert and random")
@@ -118,8 +117,8 @@ def scripted_player(
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
         episodes = []
         for index, task in enumerate(tasks):
-            chooser = _ExpertChooser(seed) if name == "expert" else _RandomChooser(seed, index)
-            episodes.append(_play_scripted(task, index, suite, chooser, max_steps))
+            expert = new_expert(suite, seed) if name == "expert" else Wanderer(f"{seed}/{index}")
+            episodes.append(_play_scripted(task, index, suite, expert, max_steps))
             if on_finished is not None:
                 on_finished(episodes[-1])
         return episodes
@@ -127,51 +126,23 @@ def scripted_player(
     return play
 
 
-class _RandomChooser:
-    def __init__(self, seed: int, index: int) -> None:
-        self._random = random.Random(f"{seed}/{index}")
-        self._admissible: tuple[str, ...] = ()
-
-    def start(self, observation: Observation) -> None:
-        self._admissible = observation.admissible
-
-    def choose(self) -> str:
-        return self._random.choice(self._admissible)
-
-    def tell(self, action: str, observation: Observation) -> None:
-        self._admissible = observation.admissible
-
-
-class _ExpertChooser:
-    def __init__(self, seed: int) -> None:
-        self._expert = Expert(seed=seed)
-
-    def start(self, observation: Observation) -> None:
-        self._expert.reset(observation)
-
-    def choose(self) -> str:
-        return self._expert.act().action
-
-    def tell(self, action: str, observation: Observation) -> None:
-        self._expert.update(action, observation)
-
-
 def _play_scripted(
     task: TaskId,
     group: int,
     suite: Suite,
-    chooser: _RandomChooser | _ExpertChooser,
+    expert: Expert,
     max_steps: int,
 ) -> Episode:
     env = suite.make_env()
     observation = env.reset(task)
-    chooser.start(observation)
+    expert.reset(observation)
     steps: list[Step] = []
     outcome, score = Outcome.TIMED_OUT, 0.0
     while len(steps) < max_steps:
-        text = chooser.choose()
+        text = expert.act().action
         transition = env.step(text)
-        action = Action(text, "", "", True, text in observation.admissible)
+        is_admissible = text in observation.admissible or not observation.admissible
+        action = Action(text, "", "", True, is_admissible)
         nothing = empty_float()
         steps.append(
             Step(
@@ -186,7 +157,7 @@ def _play_scripted(
             )
         )
         observation, score = transition.observation, transition.score
-        chooser.tell(text, observation)
+        expert.update(text, observation)
         if transition.is_won or transition.is_done:
             outcome = Outcome.WON if transition.is_won else Outcome.FAILED
             break

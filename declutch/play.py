@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
 from declutch.config import Config
-from declutch.envs.text_env import Suite, TextEnv
+from declutch.envs.text_env import Expert, HasExpert, Suite, TextEnv
 from declutch.errors import UserError
 from declutch.evaluate import model_player, scripted_player
 from declutch.records import Episode, TaskId
@@ -39,7 +38,8 @@ def play_game(
     if player == "me":
         env = suite.make_env()
         try:
-            _play_by_hand(env, task, config.env.max_steps, console)
+            expert = suite.make_expert(config.seed) if isinstance(suite, HasExpert) else None
+            _play_by_hand(env, expert, task, config.env.max_steps, console)
         finally:
             env.close()
         return
@@ -71,29 +71,33 @@ def _show(episode: Episode, console: Console) -> None:
     )
 
 
-def _play_by_hand(env: TextEnv, task: TaskId, max_steps: int, console: Console) -> None:
-    from declutch.envs.alfworld.expert import Expert
-
+def _play_by_hand(
+    env: TextEnv, expert: Expert | None, task: TaskId, max_steps: int, console: Console
+) -> None:
     observation = env.reset(task)
-    expert = Expert()
-    expert.reset(observation)
+    if expert is not None:
+        expert.reset(observation)
     console.print(f"[dim]{HELP}[/]\n{escape(observation.text)}", highlight=False)
     for number in range(1, max_steps + 1):
-        action = _ask(observation.admissible, lambda: expert.act().action, number, console)
+        action = _ask(observation.admissible, expert, number, console)
         if action is None:
             return
         transition = env.step(action)
         observation = transition.observation
-        expert.update(action, observation)
+        if expert is not None:
+            expert.update(action, observation)
         console.print(escape(observation.text), highlight=False)
         if transition.is_won:
             console.print(f"[bold green]won[/] in {number} steps")
+            return
+        if transition.is_done:
+            console.print(f"[bold red]lost[/] after {number} steps")
             return
     console.print(f"[bold red]out of time[/]: {max_steps} steps are gone")
 
 
 def _ask(
-    admissible: tuple[str, ...], hint: Callable[[], str], number: int, console: Console
+    admissible: tuple[str, ...], expert: Expert | None, number: int, console: Console
 ) -> str | None:
     """The next action, or None to leave."""
     width = int(math.log10(max(len(admissible), 1))) + 1
@@ -105,7 +109,8 @@ def _ask(
         if text == "quit":
             return None
         if text == "hint":
-            console.print(f"[dim]{escape(hint())}[/]")
+            hint = "this suite has no expert" if expert is None else expert.act().action
+            console.print(f"[dim]{escape(hint)}[/]")
         elif text in ("", "actions"):
             lines = [f"{i:>{width}} {escape(a)}" for i, a in enumerate(admissible, start=1)]
             console.print("\n".join(lines), highlight=False)

@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from declutch.agent.wording import wording_of
 from declutch.config import Config
 from declutch.errors import UserError
 from declutch.rollout.hf_engine import HFEngine
@@ -48,7 +49,8 @@ def load_policy(path: str | Path, config: Config) -> Policy:
 
 
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
-    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
+    wording = wording_of(config.env.suite)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
     agent = Agent(codec, config.agent)
     engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
     return Policy(model, tokenizer, codec, agent, engine)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from declutch.agent.wording import wording_of
 from declutch.classifier import start_head
 from declutch.cold_start import (
     SFTProgress,
@@ -19,11 +21,11 @@ from declutch.cold_start import (
     value_examples,
 )
 from declutch.config import Config, change_config
-from declutch.demo_files import TEMPLATE
-from declutch.demos import DemosHeader, read_demos, write_demos
+from declutch.demo_files import TEMPLATE, TRAIN_SPLIT
+from declutch.demos import DemoEpisode, DemosHeader, play_demo, read_demos, write_demos
 from declutch.endpoint.chat import Chat
-from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
+from declutch.envs.text_env import Expert, HasExpert, Suite, held_out_kinds
+from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.learner.checkpoint import save_model
 from declutch.learner.value_head import HEAD_FILE, layer_bytes
@@ -76,7 +78,7 @@ class ColdStart:
 
 def make_demos(
     config: Config,
-    suite: AlfworldSuite,
+    suite: Suite,
     out: Path,
     progress: Progress | None = None,
     chat: Chat | None = None,
@@ -101,7 +103,7 @@ def make_demos(
         out,
         num_episodes=sft.num_episodes,
         protocol=sft.protocol,
-        held_out_kinds=ALFWORLD_HELD_OUT_KINDS,
+        held_out_kinds=held_out_kinds(suite),
         share=sft.held_out_share,
         perturb=sft.perturb,
         max_steps=config.env.max_steps,
@@ -112,35 +114,57 @@ def make_demos(
     )
 
 
-def make_tiny(
-    config: Config, suite: AlfworldSuite, out: Path, progress: Progress | None = None
-) -> int:
+def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:
     """Make a fresh tiny model whose words are those of the suite's games; returns its size.
 
     Only words are taken from the plays, of all task types: a word the tokenizer lacks could never
-    be read, and none of the expert's choices reaches the model.
+    be read, and none of the expert's choices reaches the model. A suite without an expert is
+    played at random.
     """
     plays = out.with_name(f".{out.name}.words.jsonl")
+    held_out = held_out_kinds(suite)
+    kinds = {task.kind for task in suite.tasks(TRAIN_SPLIT)}
+    make_expert = suite.make_expert if isinstance(suite, HasExpert) else Wanderer
     try:
         write_demos(
             suite,
             plays,
             num_episodes=VOCABULARY_EPISODES,
             protocol="declared-share",
-            held_out_kinds=ALFWORLD_HELD_OUT_KINDS,
-            share=1 / 3,
+            held_out_kinds=held_out,
+            share=1 / 3 if kinds.intersection(held_out) else 0.0,
             perturb=0.3,
             max_steps=config.env.max_steps,
             seed=config.seed + 1,
+            make_expert=make_expert,
             progress=progress,
         )
         _, demos = read_demos(plays)
     finally:
         plays.unlink(missing_ok=True)
+    absent = set(held_out) - kinds
+    if absent:
+        demos += _play_held_out(config, suite, absent, make_expert)
     reasoning = config.agent.reasoning
-    texts = vocabulary_texts(demos, reasoning)
+    texts = vocabulary_texts(demos, reasoning, wording_of(config.env.suite))
     model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _play_held_out(
+    config: Config, suite: Suite, kinds: Collection[str], make_expert: Callable[[int], Expert]
+) -> list[DemoEpisode]:
+    """Plays of task types that only L2 has."""
+    tasks = [task for task in suite.tasks("L2") if task.kind in kinds][: VOCABULARY_EPISODES // 3]
+    draw = random.Random(f"{config.seed + 1} held out")
+    env = suite.make_env()
+    try:
+        return [
+            play_demo(env, make_expert(index), task, draw, 0.3, config.env.max_steps)
+            for index, task in enumerate(tasks)
+        ]
+    finally:
+        env.close()
 
 
 def run_sft(
@@ -172,7 +196,8 @@ def run_sft(
             f"sft.reasoning={config.sft.reasoning}; write new demonstrations or change the setting"
         )
     model, tokenizer = load_model(config.model.path, config)
-    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
+    wording = wording_of(config.env.suite)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
     history = config.agent.history_length
     sft = config.sft
     asked = config.gcd.judge_prompt
@@ -231,9 +256,7 @@ def run_sft(
     return facts
 
 
-def make_cold_start(
-    config: Config, suite: AlfworldSuite, out: Path, stage: Stage
-) -> tuple[Path, Path]:
+def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tuple[Path, Path]:
     """A fresh tiny model, demonstrations, and the one trained on the other, all made in `out`.
 
     Stages that are finished are not repeated.

@@ -6,23 +6,28 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from declutch.config import EnvConfig
+from declutch.config import EnvConfig, MathConfig, is_custom
 from declutch.envs.alfworld.households import HouseholdCounts, ensure_households
 from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.custom import load_suite
+from declutch.envs.math import MathSuite, generate_math, read_math
+from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 
 
-def make_suite(
-    config: EnvConfig, progress: Callable[[int, int], None] | None = None
-) -> AlfworldSuite:
+def make_suite(config: EnvConfig, progress: Callable[[int, int], None] | None = None) -> Suite:
     """The suite of `config`; generated games are made on first use.
 
     Args:
         progress: told (done, total) while games are generated.
     Raises:
-        UserError: no data where the configuration says.
+        UserError: no data where the configuration says, or no such environment.
     """
+    if is_custom(config.suite):
+        return load_suite(config.suite)
     cache = config.cache_dir.expanduser()
+    if config.suite == "math":
+        return make_math(config.math, cache, progress)
     if config.suite == "households":
         households = config.households
         counts = HouseholdCounts(
@@ -33,6 +38,16 @@ def make_suite(
         data_dir = ensure_households(cache, households.seed, counts, progress)
         return AlfworldSuite(data_dir, "households", cache / "compiled")
     return AlfworldSuite(alfworld_data_dir(config), "alfworld", cache / "compiled")
+
+
+def make_math(
+    config: MathConfig, cache: Path, progress: Callable[[int, int], None] | None = None
+) -> MathSuite:
+    """The problems of a MATH file, or generated ones. Raises UserError."""
+    if config.file is not None:
+        return MathSuite(read_math(config.file.expanduser()))
+    sizes = {"train": config.train, "dev": config.dev, "test": config.test}
+    return MathSuite(generate_math(config.seed, sizes, cache, progress))
 
 
 def alfworld_data_dir(config: EnvConfig) -> Path:

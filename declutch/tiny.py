@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from declutch.agent.prompt import render_agent
+from declutch.agent.wording import HOUSEHOLD, Wording
 from declutch.config import Reasoning, TinyConfig
 from declutch.demo_views import demo_views
 from declutch.demos import DemoEpisode
@@ -52,7 +53,9 @@ def train_tokenizer(
     )
 
 
-def vocabulary_texts(demos: Sequence[DemoEpisode], reasoning: Reasoning = "think") -> Iterator[str]:
+def vocabulary_texts(
+    demos: Sequence[DemoEpisode], reasoning: Reasoning = "think", wording: Wording = HOUSEHOLD
+) -> Iterator[str]:
     """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
     yield from critique_vocabulary()
     yield "judge rule goal failed ; : , nothing closed start put clean heat cool two look"
@@ -60,7 +63,7 @@ def vocabulary_texts(demos: Sequence[DemoEpisode], reasoning: Reasoning = "think
         yield " ".join(META_TAGS)
     for demo in demos:
         for view, step in zip(demo_views(demo, "compact", reasoning), demo.steps, strict=True):
-            yield render_agent(view, "compact", 6, reasoning)
+            yield render_agent(view, "compact", 6, reasoning, wording)
             yield from step.admissible
             yield step.short_thought
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from declutch.config import Config
 from declutch.endpoint.client import Endpoint, open_endpoint
-from declutch.envs.text_env import Suite
+from declutch.envs.text_env import Oracle, Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player
 from declutch.groups import play_groups
@@ -65,15 +65,30 @@ def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: st
     Returns:
         The last checkpoint.
     Raises:
-        UserError: diverged, disk full, no games, a model that cannot be loaded, an endpoint that is
-            away under gcd.on_endpoint_failure=stop.
+        UserError: diverged, disk full, no games, a model that cannot be loaded, labels that nobody
+            can give, an endpoint that is away under gcd.on_endpoint_failure=stop.
     """
+    _check_labels(config, suite)
     loop = _Loop.start(config, run, suite, view)
     if loop.iteration == 0:
         loop.evaluate(protocol)
     while loop.iteration < config.train.iterations:
         loop.run_iteration(protocol)
     return checkpoint_path(run.path, loop.iteration)
+
+
+def _check_labels(config: Config, suite: Suite) -> None:
+    gcd = config.gcd
+    if not gcd.enabled or gcd.form == "future" or gcd.labels != "oracle":
+        return
+    env = suite.make_env()
+    is_oracle = isinstance(env, Oracle)
+    env.close()
+    if not is_oracle:
+        raise UserError(
+            f"gcd.labels=oracle, but the suite {suite.name} has no oracle, no label_action(action) "
+            "that knows which steps are good; set gcd.labels=rule, or give its environment one"
+        )
 
 
 @dataclass

@@ -37,6 +37,11 @@ def run_verify(
     if reference != "textworld":
         raise UserError(f"--reference {reference!r}: the only reference engine is textworld")
     suite = make_suite(config.env) if data is None else AlfworldSuite(data.expanduser())
+    if not isinstance(suite, AlfworldSuite):
+        raise UserError(
+            f"env.suite={config.env.suite!r}: only games of ALFWorld can be compared with the "
+            "official engine; set env.suite to alfworld or households"
+        )
     paths = draw_games(suite, num_games, seed)
     with Counter("comparing", len(paths), console=console) as counter:
         report = verify_games(paths, seed, num_steps, workers, lambda _: counter.advance())

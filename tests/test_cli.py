@@ -23,6 +23,7 @@ COMMANDS = (
     "convert-gguf",
     "demo",
     "games",
+    "envs",
 )
 
 

@@ -89,7 +89,7 @@ def parse_response(
 
     Args:
         text: the whole response, an opening tag given by the prompt included.
-        admissible: commands the environment would act on.
+        admissible: commands the environment would act on; () where any answer will do.
         reasoning: which tags the reasoning may be inside, see `REASONING_TAGS`.
     """
     grammar = _GRAMMARS[reasoning]
@@ -102,7 +102,7 @@ def parse_response(
         thought=block["thought"].strip() if block else "",
         tag=block["tag"] if block else "",
         is_valid=is_valid and action != "",
-        is_admissible=action in admissible,
+        is_admissible=action in admissible if admissible else action != "",
         response=text,
     )
 

@@ -13,14 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from declutch.agent.compact import (
-    NOTHING_HAPPENS,
-    compress_action,
-    compress_observation,
-    compress_room,
-    compress_task,
-    task_of,
-)
+from declutch.agent.compact import NOTHING_HAPPENS, task_of
+from declutch.agent.wording import HOUSEHOLD, Wording
 from declutch.config import JudgePrompt, Reasoning
 from declutch.records import Action, Episode
 
@@ -64,7 +58,11 @@ class View:
 
 
 def render_agent(
-    view: View, form: PromptForm, history_length: int, reasoning: Reasoning = "think"
+    view: View,
+    form: PromptForm,
+    history_length: int,
+    reasoning: Reasoning = "think",
+    wording: Wording = HOUSEHOLD,
 ) -> str:
     """The agent's prompt as text.
 
@@ -74,17 +72,19 @@ def render_agent(
             with the opening tag of the response where there is but one.
         history_length: latest pairs shown (compact: actions only).
         reasoning: "meta" asks for one of `META_TAGS` and shows the last plan and answers.
+        wording: the suite's words.
     """
     recent = view.history[-history_length:] if history_length else ()
     if form == "compact":
-        return _render_compact(view, recent, reasoning)
+        return _render_compact(view, recent, reasoning, wording)
     guidelines = ""
     if view.guidelines:
         rules = "\n".join(f"- {rule}" for rule in view.guidelines)
         guidelines = f"Follow these guidelines strictly, in your reasoning too:\n{rules}\n"
     shown = "".join(f'\n- saw "{_line(saw)}", did "{did}"' for saw, did in recent)
     answers = "".join(f"\n- {_line(answer.response)}" for answer in view.answers[-NUM_ANSWERS:])
-    return _agent_template("full", reasoning).format(
+    return _agent_template("full", reasoning, wording).format(
+        scene=wording.scene,
         task=task_of(view.intro) or _line(view.intro),
         guidelines=guidelines,
         step_count=len(view.history),
@@ -99,7 +99,11 @@ def render_agent(
 
 
 def render_judge(
-    problem: str, response: str, form: PromptForm, judge_prompt: JudgePrompt = "gc"
+    problem: str,
+    response: str,
+    form: PromptForm,
+    wording: Wording = HOUSEHOLD,
+    judge_prompt: JudgePrompt = "gc",
 ) -> str:
     """The judge's prompt: the agent's own prompt and its whole response.
 
@@ -108,12 +112,14 @@ def render_judge(
     Source: GC appendix C; RM appendix A.4.
     """
     is_rm = form == "full" and judge_prompt == "rm"
-    return _render_about("judge_rm" if is_rm else "judge", problem, response, form)
+    return _render_about("judge_rm" if is_rm else "judge", problem, response, form, wording)
 
 
-def render_future(problem: str, response: str, form: PromptForm) -> str:
+def render_future(
+    problem: str, response: str, form: PromptForm, wording: Wording = HOUSEHOLD
+) -> str:
     """The prompt that asks what the environment answers to a response of the agent."""
-    return _render_about("future", problem, response, form)
+    return _render_about("future", problem, response, form, wording)
 
 
 def render_reflection(problem: str, response: str) -> str:
@@ -126,11 +132,11 @@ def render_reasoning(problem: str, action: str) -> str:
     return _template("full_reasoning").format(problem=problem, action=action)
 
 
-def observation_text(observation: str, form: PromptForm) -> str:
+def observation_text(observation: str, form: PromptForm, wording: Wording = HOUSEHOLD) -> str:
     """An observation as a prediction is to word it: in the prompt's own form, on one line."""
     if form == "full":
         return _line(observation)
-    return "failed" if observation == NOTHING_HAPPENS else compress_observation(observation)
+    return "failed" if observation == NOTHING_HAPPENS else wording.observation(observation)
 
 
 def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
@@ -138,24 +144,30 @@ def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
     return "<think>" if form == "compact" and reasoning == "think" else ""
 
 
-def _render_about(question: str, problem: str, response: str, form: PromptForm) -> str:
+def _render_about(
+    question: str, problem: str, response: str, form: PromptForm, wording: Wording
+) -> str:
     if form == "compact":
         # The agent's prompt ends with the tag that its response, given whole here, begins with.
         problem = problem.removesuffix("<think>").rstrip()
-    return _template(f"{form}_{question}").format(problem=problem, response=response)
+    return _template(f"{form}_{question}", wording).format(
+        problem=problem, response=response, work=wording.work, world=wording.world
+    )
 
 
-def _render_compact(view: View, recent: tuple[tuple[str, str], ...], reasoning: Reasoning) -> str:
-    observation = compress_observation(view.informative)
+def _render_compact(
+    view: View, recent: tuple[tuple[str, str], ...], reasoning: Reasoning, wording: Wording
+) -> str:
+    observation = wording.observation(view.informative)
     if view.observation == NOTHING_HAPPENS:
         observation = f"failed ; {observation}"
     guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
-    answers = [f"{a.tag} {compress_action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
-    return _agent_template("compact", reasoning).format(
-        task=compress_task(view.intro),
-        room=compress_room(view.intro),
+    answers = [f"{a.tag} {wording.action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
+    return _agent_template("compact", reasoning, wording).format(
+        task=wording.task(view.intro),
+        room=wording.room(view.intro),
         guidelines=guidelines,
-        history=" , ".join(compress_action(did) for _, did in recent) or "nothing",
+        history=" , ".join(wording.action(did) for _, did in recent) or "nothing",
         inventory=view.inventory or "nothing",
         observation=observation,
         plan=_line(view.plan).lower() or "nothing",
@@ -167,12 +179,17 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _agent_template(form: PromptForm, reasoning: Reasoning) -> str:
-    return _template(f"{form}_agent" if reasoning == "think" else f"{form}_agent_{reasoning}")
+def _agent_template(form: PromptForm, reasoning: Reasoning, wording: Wording) -> str:
+    name = f"{form}_agent" if reasoning == "think" else f"{form}_agent_{reasoning}"
+    return _template(name, wording)
+
+
+def _template(name: str, wording: Wording = HOUSEHOLD) -> str:
+    return _read_template(wording.templates.get(name, name))
 
 
 @cache
-def _template(name: str) -> str:
+def _read_template(name: str) -> str:
     return (resources.files("declutch.agent") / "templates" / f"{name}.txt").read_text("utf-8")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from declutch.errors import UserError
 from declutch.records import TaskId
 
 
@@ -14,7 +16,8 @@ class Observation:
 
     Attributes:
         text: the environment's own words, byte for byte.
-        admissible: commands that would do something now, in the environment's order.
+        admissible: commands that would do something now, in the environment's order; () where
+            answers are free.
         inventory: what the agent carries, "" when nothing.
     """
 
@@ -68,8 +71,42 @@ class Oracle(Protocol):
         ...
 
 
+@runtime_checkable
+class HasWalkthrough(Protocol):
+    """An environment that knows a solution of the task it was reset to."""
+
+    @property
+    def walkthrough(self) -> tuple[str, ...]:
+        """Commands that win from the start; () where none is stored."""
+        ...
+
+
+class Advice(Protocol):
+    """What an expert would do now, and why: in sentences, and in two or three words."""
+
+    @property
+    def action(self) -> str: ...
+    @property
+    def thought(self) -> str: ...
+    @property
+    def short_thought(self) -> str: ...
+
+
+class Expert(Protocol):
+    """Reads what the agent reads and learns from every action, its own or not."""
+
+    def reset(self, observation: Observation) -> None: ...
+    def act(self) -> Advice: ...
+    def update(self, action: str, observation: Observation) -> None: ...
+
+
 class Suite(Protocol):
-    """A family of tasks with splits, and the maker of its environments."""
+    """A family of tasks with splits, and the maker of its environments.
+
+    That is all evaluation and training need. What a suite may offer besides is a protocol of its
+    own each: `HasExpert`, `HoldsOut`, `CountsGames`; and of its environments `Oracle` and
+    `HasWalkthrough`. A method that is None is not offered.
+    """
 
     name: str
 
@@ -80,3 +117,44 @@ class Suite(Protocol):
     def make_env(self) -> TextEnv:
         """A new live environment."""
         ...
+
+
+@runtime_checkable
+class HasExpert(Protocol):
+    """A suite whose tasks can be demonstrated."""
+
+    def make_expert(self, seed: int) -> Expert:
+        """A new expert; `seed` varies no more than its wording."""
+        ...
+
+
+@runtime_checkable
+class HoldsOut(Protocol):
+    """A suite that keeps task types from training."""
+
+    held_out_kinds: tuple[str, ...]
+
+
+@runtime_checkable
+class CountsGames(Protocol):
+    """A suite that can count its games without failing where some are absent."""
+
+    def count_games(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of games by split and task type."""
+        ...
+
+
+def new_expert(suite: Suite, seed: int) -> Expert:
+    """An expert of `suite`. Raises UserError where it has none."""
+    if not isinstance(suite, HasExpert):
+        raise UserError(
+            f"the suite {suite.name} has no expert (no make_expert(seed)), which demonstrations "
+            "and the policy 'expert' need; train without a cold start, start from a model that "
+            "can already play, or give the suite an expert"
+        )
+    return suite.make_expert(seed)
+
+
+def held_out_kinds(suite: Suite) -> tuple[str, ...]:
+    """The task types that `suite` keeps from training, () where it keeps none."""
+    return suite.held_out_kinds if isinstance(suite, HoldsOut) else ()

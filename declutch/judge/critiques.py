@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from declutch.agent.compact import compress_action
 from declutch.agent.prompt import PromptForm
+from declutch.agent.wording import HOUSEHOLD, Wording
 from declutch.config import JudgePrompt
 
 # The principle behind each phase of the expert's reasoning, for good steps and for bad ones.
@@ -54,17 +54,20 @@ def critique_text(
     )
 
 
-def prediction_text(form: PromptForm, action: str, observation: str) -> str:
+def prediction_text(
+    form: PromptForm, action: str, observation: str, wording: Wording = HOUSEHOLD
+) -> str:
     """The response a forecaster should give.
 
     Args:
         form: prompt form; the compact one begins after the opening tag.
         action: what the agent did.
         observation: what followed, as `observation_text` words it.
+        wording: the suite's words.
     """
     answer = f"<answer>{observation}</answer>"
     if form == "compact":
-        return f"{compress_action(action)}</think>{answer}"
+        return f"{wording.action(action)}</think>{answer}"
     return f"<think>What follows is what '{action}' shows or changes.</think>{answer}"
 
 

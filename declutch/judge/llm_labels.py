@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from declutch.agent.parse import parse_verdict
 from declutch.agent.prompt import render_agent, render_judge, view_at
+from declutch.agent.wording import wording_of
 from declutch.config import Config, GCDConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
 from declutch.errors import UserError
@@ -116,14 +117,15 @@ def judge_requests(
     The prompt is the full one whatever the agent's own is: the compact one is for models that were
     trained on it.
     """
+    wording = wording_of(config.env.suite)
     requests = []
     for index, position in steps:
         episode = episodes[index]
-        problem = render_agent(
-            view_at(episode, position), "full", config.agent.history_length, config.agent.reasoning
-        )
+        view = view_at(episode, position)
+        agent = config.agent
+        problem = render_agent(view, "full", agent.history_length, agent.reasoning, wording)
         response = episode.steps[position].action.response
-        prompt = render_judge(problem, response, "full", config.gcd.judge_prompt)
+        prompt = render_judge(problem, response, "full", wording, config.gcd.judge_prompt)
         requests += [
             ChatRequest(
                 (("user", prompt),), config.gcd.llm_max_tokens, config.gcd.llm_temperature, attempt

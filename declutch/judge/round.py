@@ -156,21 +156,23 @@ def _ask(
         return [_ask_future(episodes[e], e, p, policy) for e, p in steps]
     labels, origins = combine_labels(sources, [len(episode.steps) for episode in episodes])
     chosen = select_steps(episodes, labels, gcd.num_questions, draw)
-    form = policy.codec.form
+    codec = policy.codec
     return build_questions(
         episodes,
         chosen,
         origins,
-        lambda e, p: render_judge(*_played(policy, e, p), form, gcd.judge_prompt),
+        lambda e, p: render_judge(
+            *_played(policy, e, p), codec.form, codec.wording, gcd.judge_prompt
+        ),
     )
 
 
 def _ask_future(episode: Episode, index: int, position: int, policy: Policy) -> Question:
-    form = policy.codec.form
+    form, wording = policy.codec.form, policy.codec.wording
     later = [step.observation for step in episode.steps[1:]]
     followed = [*later, episode.final_observation][position]
-    prompt = render_future(*_played(policy, episode, position), form)
-    return Question(index, position, None, observation_text(followed, form), prompt)
+    prompt = render_future(*_played(policy, episode, position), form, wording)
+    return Question(index, position, None, observation_text(followed, form, wording), prompt)
 
 
 def _played(policy: Policy, episode: Episode, position: int) -> tuple[str, str]:

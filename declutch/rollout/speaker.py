@@ -15,6 +15,7 @@ from torch import Tensor
 
 from declutch.agent.parse import REASONING_TAGS, parse_response
 from declutch.agent.prompt import PromptForm, View, render_agent, render_reflection, response_prefix
+from declutch.agent.wording import HOUSEHOLD, Wording
 from declutch.config import AgentConfig, Reasoning
 from declutch.errors import UserError
 from declutch.records import META_TAGS, Action, Completion, Role
@@ -65,14 +66,22 @@ class Codec:
         tokenizer: a Hugging Face tokenizer.
         form: prompt form; "full" prompts go through the tokenizer's chat template if it has one.
         reasoning: how the agent reasons; a judge always thinks.
+        wording: the words of the suite that is played.
     Raises:
         UserError: the tokenizer cannot write the tags of `reasoning`.
     """
 
-    def __init__(self, tokenizer: Any, form: PromptForm, reasoning: Reasoning = "think") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        form: PromptForm,
+        reasoning: Reasoning = "think",
+        wording: Wording = HOUSEHOLD,
+    ) -> None:
         self.tokenizer = tokenizer
         self.form = form
         self.reasoning = reasoning
+        self.wording = wording
         if reasoning == "meta" and self._is_unknown("".join(META_TAG_TOKENS)):
             raise UserError(
                 f"agent.reasoning=meta needs the tags {_spell(META_TAGS)}, which this model's "
@@ -163,13 +172,19 @@ class Agent:
 
     def render(self, view: View) -> str:
         codec = self.codec
-        prompt = render_agent(view, codec.form, self.config.history_length, codec.reasoning)
+        length = self.config.history_length
+        prompt = render_agent(view, codec.form, length, codec.reasoning, codec.wording)
         return render_reflection(prompt, view.draft) if view.draft else prompt
 
     def request(self, view: View) -> Request:
         prompt_ids = self.codec.encode_prompt(self.render(view))
         if not self.config.constrain_actions:
             return Request(prompt_ids)
+        if not view.admissible:
+            raise UserError(
+                "agent.constrain_actions=true masks the action to the admissible commands, but the "
+                "environment lists none: its answers are free; set agent.constrain_actions=false"
+            )
         close = self._tags["</action>"]
         sequences = tuple((*self.codec.encode_line(a), close) for a in view.admissible)
         return Request(prompt_ids, ActionMask(self._tags["<action>"], sequences))

@@ -52,6 +52,11 @@ class AlfworldEnv:
         return self._world
 
     @property
+    def walkthrough(self) -> tuple[str, ...]:
+        """The solution stored with the game, () where there is none."""
+        return self.world.walkthrough
+
+    @property
     def state(self) -> State:
         """The true state now. Raises RuntimeError before the first `reset`."""
         if self._state is None:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from declutch.envs.alfworld.env import AlfworldEnv
+from declutch.envs.alfworld.expert import Expert
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.world import World
 from declutch.envs.splits import (
+    ALFWORLD_HELD_OUT_KINDS,
     ALFWORLD_KINDS,
     ALFWORLD_LEVELS,
     ALFWORLD_SPLITS,
@@ -33,6 +35,8 @@ _TAIL_BYTES = 8192
 
 class AlfworldSuite:
     """Games under `<data_dir>/json_2.1.1/<split>/<type>-.../<trial>/game.tw-pddl`."""
+
+    held_out_kinds = ALFWORLD_HELD_OUT_KINDS
 
     def __init__(
         self,
@@ -92,6 +96,10 @@ class AlfworldSuite:
     def make_env(self) -> AlfworldEnv:
         """A new environment; all environments of a suite share its compiled games."""
         return AlfworldEnv(self.world_of)
+
+    def make_expert(self, seed: int) -> Expert:
+        """A new expert that sees only what the agent sees."""
+        return Expert(seed)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of solvable games by raw split and task type; absent splits count 0."""

@@ -1,0 +1,143 @@
+"""Environments of one's own: `env.suite: my_package.my_env:MyEnv`.
+
+What is named is called without arguments and gives either a whole `Suite` or one live environment
+that also knows its tasks, a `UserEnv`. docs/environments.md has an example of 30 lines.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
+
+from declutch.envs.text_env import Suite, TextEnv
+from declutch.errors import UserError
+from declutch.records import TaskId
+
+SPLITS = ("train", "L0", "L1", "L2")
+"""What is asked for by name; `train` is needed, the levels where they are evaluated."""
+TRAINED = ("rl-train", "L0-train")
+"""Other names of the training tasks that are not held out."""
+
+
+class UserEnv(TextEnv, Protocol):
+    """One live environment that knows its tasks.
+
+    It may have, besides: `held_out_kinds`, task types that only the level L2 may show;
+    `make_expert(seed)`, see `HasExpert`; `label_action(action)`, see `Oracle`.
+    """
+
+    name: str
+
+    def tasks(self, split: str) -> tuple[TaskId, ...]:
+        """The tasks of "train", "L0", "L1" or "L2" in a fixed order; () where there are none."""
+        ...
+
+
+class CustomSuite:
+    """A factory of `UserEnv`s as a suite."""
+
+    def __init__(self, spec: str, make_env: Callable[[], UserEnv]) -> None:
+        """
+        Args:
+            spec: what the configuration called it, for messages.
+            make_env: makes a live environment.
+        Raises:
+            UserError: what it makes lacks a method.
+        """
+        self._make_env = make_env
+        self._spec = spec
+        self._lister = _call(spec, make_env)
+        for method in ("tasks", "reset", "step", "close"):
+            if not callable(getattr(self._lister, method, None)):
+                raise UserError(
+                    f"env.suite={spec!r} has no method {method}(); an environment needs name, "
+                    "tasks(split), reset(task), step(action) and close(), see docs/environments.md"
+                )
+        if not isinstance(getattr(self._lister, "name", None), str):
+            raise UserError(f"env.suite={spec!r} has no name: give it an attribute name = '...'")
+        self.name = self._lister.name
+        self.held_out_kinds: tuple[str, ...] = tuple(getattr(self._lister, "held_out_kinds", ()))
+        # None where there is none, which is how `HasExpert` knows.
+        self.make_expert = getattr(self._lister, "make_expert", None)
+        self._splits: dict[str, tuple[TaskId, ...]] = {}
+
+    def tasks(self, split: str) -> tuple[TaskId, ...]:
+        """The tasks of a split or level.
+
+        Raises:
+            UserError: none, or something that is no task.
+        """
+        if split in TRAINED:
+            return tuple(t for t in self.tasks("train") if t.kind not in self.held_out_kinds)
+        if split not in self._splits:
+            self._splits[split] = self._list_split(split)
+        if not self._splits[split]:
+            raise UserError(
+                f"{self.name} has no task for {split!r}: its tasks({split!r}) is empty; leave the "
+                "level out (eval.levels, train.split) or give it tasks"
+            )
+        return self._splits[split]
+
+    def make_env(self) -> TextEnv:
+        """A new live environment."""
+        return _call(self._spec, self._make_env)
+
+    def count_games(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of tasks by split and task type; absent splits count 0."""
+        return {split: Counter(task.kind for task in self._list_split(split)) for split in SPLITS}
+
+    def _list_split(self, split: str) -> tuple[TaskId, ...]:
+        tasks = tuple(self._lister.tasks(split) or ())
+        for task in tasks:
+            if not isinstance(task, TaskId):
+                raise UserError(
+                    f"{self._spec}: tasks({split!r}) gives {task!r}, not a declutch.records.TaskId"
+                )
+        return tasks
+
+
+def load_suite(spec: str) -> Suite:
+    """The suite that "package.module:Name" names; the current folder is searched too.
+
+    Raises:
+        UserError: nothing there, or nothing that is a suite or an environment.
+    """
+    module_name, _, name = spec.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(
+            f"env.suite={spec!r} cannot be imported ({error}); run from the folder that holds "
+            f"{module_name.partition('.')[0]!r}, or install it"
+        ) from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        known = sorted(
+            each
+            for each, value in vars(module).items()
+            if isinstance(value, type) and value.__module__ == module_name
+        )
+        raise UserError(
+            f"env.suite={spec!r}: {module_name} has no class or function {name!r}; it has "
+            f"{', '.join(known) or 'no class'}"
+        )
+    made = _call(spec, factory)
+    if hasattr(made, "make_env"):
+        return cast(Suite, made)
+    return CustomSuite(spec, cast(Callable[[], UserEnv], factory))
+
+
+def _call(spec: str, factory: Callable[[], UserEnv]) -> UserEnv:
+    try:
+        return factory()
+    except TypeError as error:
+        raise UserError(
+            f"env.suite={spec!r} cannot be called without arguments ({error}); name a function "
+            "that fills them in"
+        ) from error

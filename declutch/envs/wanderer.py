@@ -1,0 +1,41 @@
+"""Chance in an expert's place: the policy "random", and plays that only words are taken from."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from declutch.envs.text_env import Observation
+from declutch.errors import UserError
+
+
+@dataclass(frozen=True)
+class Whim:
+    """A command without a reason."""
+
+    action: str
+    thought: str = ""
+    short_thought: str = ""
+
+
+class Wanderer:
+    """Plays a random admissible command; the same seed, the same choices."""
+
+    def __init__(self, seed: int | str) -> None:
+        self._random = random.Random(seed)
+        self._admissible: tuple[str, ...] = ()
+
+    def reset(self, observation: Observation) -> None:
+        self._admissible = observation.admissible
+
+    def act(self) -> Whim:
+        """Raises UserError where there is nothing to choose among."""
+        if not self._admissible:
+            raise UserError(
+                "random play chooses among admissible commands, but here there are none: the "
+                "environment's answers are free, or it has come to a state without a way on"
+            )
+        return Whim(self._random.choice(self._admissible))
+
+    def update(self, action: str, observation: Observation) -> None:
+        self._admissible = observation.admissible

@@ -1,0 +1,129 @@
+"""An environment of one's own goes the whole way: words, cold start, training, evaluation."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
+from declutch.agent.wording import HOUSEHOLD, PLAIN, wording_of
+from declutch.config import parse_config
+from declutch.errors import UserError
+from declutch.evaluate import model_player
+from declutch.policy import load_policy
+from declutch.stages import make_demos, make_tiny, run_sft
+from declutch.suites import make_suite
+from examples.treasure import Treasure
+from runs import run_training
+
+DATA = {
+    "threads": 1,
+    "env": {"suite": "examples.treasure:Treasure", "max_steps": 6},
+    "tiny": {"hidden_size": 32, "num_layers": 2, "intermediate_size": 64},
+    "sft": {"num_episodes": 20, "epochs": 1, "lr": 5e-3},
+    "train": {"iterations": 2, "tasks_per_iteration": 2, "group_size": 3},
+    "optimizer": {"lr": 1e-3},
+    "gcd": {"enabled": True, "labels": "rule", "num_questions": 4, "num_judgments": 2},
+    "eval": {"every": 0, "max_games": 2},
+}
+
+
+class WithoutExpert(Treasure):
+    make_expert = None
+
+
+def test_it_is_demonstrated_and_trained(tmp_path: Path) -> None:
+    config = parse_config(DATA, "test")
+    suite = make_suite(config.env)
+    make_tiny(config, suite, tmp_path / "tiny")
+    header = make_demos(config, suite, tmp_path / "demos.jsonl")
+    assert (header.suite, set(header.kinds)) == ("treasure", {"coin", "gem"})
+    data = {**DATA, "model": {"path": str(tmp_path / "tiny")}}
+    facts = run_sft(parse_config(data, "test"), tmp_path / "demos.jsonl", tmp_path / "cold")
+    assert facts.num_examples == header.num_steps
+    data["model"] = {"path": str(tmp_path / "cold")}
+    rows = run_training(parse_config(data, "test"), tmp_path / "run")
+    assert len(rows) == 2
+    assert all(row["agent/num_samples"] > 0 for row in rows)
+    assert {f"eval/{level}/success" for level in ("L0", "L1", "L2")} <= rows[-1].keys()
+
+
+def test_without_an_expert_chance_gives_the_words_of_every_level(tmp_path: Path) -> None:
+    data = {**DATA, "env": {**DATA["env"], "suite": f"{__name__}:WithoutExpert"}}
+    config = parse_config(data, "test")
+    suite = make_suite(config.env)
+    make_tiny(config, suite, tmp_path / "tiny")
+    with pytest.raises(UserError, match="has no expert"):
+        make_demos(config, suite, tmp_path / "demos.jsonl")
+    data["model"] = {"path": str(tmp_path / "tiny")}
+    for form, tokens in (("compact", 24), ("full", 32)):
+        agent = {"prompt": form, "max_response_tokens": tokens}
+        gcd = {**DATA["gcd"], "max_response_tokens": tokens}
+        settings = parse_config({**data, "agent": agent, "gcd": gcd}, "test")
+        assert len(run_training(settings, tmp_path / form)) == 2
+    # A crown is in L2 alone; a word the tokenizer lacks would make its commands inadmissible.
+    policy = load_policy(tmp_path / "tiny", config)
+    assert policy.codec.token_id("crown") != policy.tokenizer.unk_token_id
+    episodes = model_player(policy, suite, 6, 1.0)(suite.tasks("L2")[:4], 0)
+    actions = [step.action for episode in episodes for step in episode.steps]
+    assert all(action.is_admissible for action in actions if action.text)
+    assert any(action.is_admissible for action in actions)
+
+
+def test_oracle_labels_without_an_oracle_are_one_clear_error(tmp_path: Path) -> None:
+    data = {**DATA, "gcd": {"enabled": True}, "model": {"path": "unused"}}
+    with pytest.raises(UserError, match=r"treasure has no oracle.*gcd\.labels=rule"):
+        run_training(parse_config(data, "test"), tmp_path / "run")
+
+
+VIEW = build_view(
+    ["You wash up on a beach. Your task is to: ship the Gem.", "You open the box 1. It's LOCKED!"],
+    ["carry gem from hut to boat"],
+    "",
+    ("go to boat",),
+)
+
+
+def test_its_own_words_are_shown_in_lower_case_and_nothing_is_cut() -> None:
+    text = render_agent(VIEW, "compact", 6, wording=PLAIN)
+    assert text == (
+        "task ship the gem room  did carry gem from hut to boat held nothing now you open the box "
+        "1 it s locked goal ship the gem <think>"
+    )
+    long = build_view([" ".join(map(str, range(100)))], [], "", ())
+    assert " 99 goal" in render_agent(long, "compact", 6, wording=PLAIN)
+
+
+def test_no_prompt_of_another_environment_speaks_of_households() -> None:
+    problem = render_agent(VIEW, "full", 6, wording=PLAIN)
+    assert problem.startswith(
+        "You act in an environment that is described in text. Your task: ship"
+    )
+    for render in (render_judge, render_future):
+        text = render(problem, "x", "full", PLAIN)
+        assert "environment described in text, and you" in text
+        assert "household" not in text + problem
+        assert "cup" not in text
+        assert "household" in render(problem, "x", "full", HOUSEHOLD)
+
+
+def test_the_suite_chooses_the_words() -> None:
+    assert wording_of("alfworld") is wording_of("households") is HOUSEHOLD
+    assert wording_of("examples.treasure:Treasure") is PLAIN
+
+
+def test_the_expert_of_the_example_recovers_from_anything() -> None:
+    env = Treasure()
+    for seed in range(30):
+        draw, expert = random.Random(seed), env.make_expert(0)
+        seen = env.reset(env.tasks("train")[seed])
+        expert.reset(seen)
+        won = False
+        for number in range(20):
+            action = draw.choice(seen.admissible) if number < 6 else expert.act().action
+            transition = env.step(action)
+            seen, won = transition.observation, won or transition.is_won
+            expert.update(action, seen)
+        assert won
