@@ -132,7 +132,7 @@ def test_judge_prompt_is_golden(form: str) -> None:
     text = render_judge(problem, response, form)
     assert text == (GOLDEN / f"{form}_judge.txt").read_text(encoding="utf-8")
     other = (GOLDEN / f"{form}_judge{'_rm' if form == 'full' else ''}.txt").read_text("utf-8")
-    assert render_judge(problem, response, form, "rm") == other
+    assert render_judge(problem, response, form, judge_prompt="rm") == other
 
 
 @pytest.mark.parametrize("form", ["full", "compact"])
