@@ -13,35 +13,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from declutch.doctor import Finding, Status
 from declutch.envs.text_env import (
     HasExpert,
-    Observation,
     Oracle,
     Suite,
     TextEnv,
-    Transition,
     held_out_kinds,
+)
+from declutch.envs.walks import (
+    NONSENSE,
+    NUM_STEPS,
+    ODD_ACTIONS,
+    Broken,
+    Walk,
+    advance,
+    answer_to,
+    expect_same,
+    first_difference,
+    note,
+    other_chance,
+    place_of,
+    walk,
 )
 from declutch.errors import UserError
 from declutch.records import TaskId
 
 LEVELS = ("train", "L0", "L1", "L2")
-NONSENSE = "xyzzy 7 plugh"
-ODD_ACTIONS = ("", NONSENSE, "</action>", "0", "word " * 2000)
 TASKS_PER_LEVEL = 3
-NUM_STEPS = 30
 SLOW_STEPS_PER_SECOND = 100.0
 MAX_COMMANDS = 25
-
-Moment = tuple[Observation, float, bool, bool, float]
-"""What one action (or a reset) led to: observation, reward, won, done, score."""
-
-
-class Broken(Exception):
-    """A rule that does not hold."""
 
 
 class Doubtful(Exception):
@@ -87,15 +88,6 @@ class Subject:
         return self.walks[task]
 
 
-@dataclass
-class Walk:
-    """An episode: what was done, and what was seen, the reset first."""
-
-    task: TaskId
-    actions: list[str] = field(default_factory=list)
-    moments: list[Moment] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Check:
     """A rule: its name, how it is tried, and what to do where it does not hold.
@@ -129,41 +121,6 @@ def _run(check: Check, subject: Subject) -> Finding:
         return Finding(check.name, Status.PROBLEM, str(fault), check.remedy)
     except Exception as error:
         return Finding(check.name, Status.PROBLEM, _describe(error), check.remedy)
-
-
-def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Walk:
-    """Play `actions`, or else random commands with some nonsense in between."""
-    draw = random.Random(f"{task.split} {task.name}")
-    episode = Walk(task)
-    _note(episode, env.reset(task))
-    while len(episode.actions) < (NUM_STEPS if actions is None else len(actions)):
-        if actions is not None:
-            action = actions[len(episode.actions)]
-        else:
-            choices = episode.moments[-1][0].admissible or ODD_ACTIONS
-            action = NONSENSE if draw.random() < 0.1 else draw.choice(choices)
-        _advance(env, episode, action)
-        if episode.moments[-1][3]:
-            break
-    return episode
-
-
-def _note(episode: Walk, seen: Observation | Transition) -> None:
-    if isinstance(seen, Transition):
-        moment = (seen.observation, seen.reward, seen.is_won, seen.is_done, seen.score)
-    else:
-        moment = (seen, 0.0, False, False, 0.0)
-    if not isinstance(moment[0], Observation):
-        raise Broken(f"{_at(episode)} gives {type(moment[0]).__name__}, not an Observation")
-    episode.moments.append(moment)
-
-
-def _advance(env: TextEnv, episode: Walk, action: str) -> None:
-    transition = env.step(action)
-    episode.actions.append(action)
-    if not isinstance(transition, Transition):
-        raise Broken(f"{_at(episode)} gives {type(transition).__name__}, not a Transition")
-    _note(episode, transition)
 
 
 def check_tasks(subject: Subject) -> str:
@@ -222,7 +179,7 @@ def check_types(subject: Subject) -> str:
     for task in subject.tasks:
         episode = subject.walk(task)
         for number, (seen, reward, won, done, score) in enumerate(episode.moments):
-            where = _at(episode, number)
+            where = place_of(episode, number)
             if not isinstance(seen.text, str) or not isinstance(seen.inventory, str):
                 raise Broken(f"{where}: text or inventory is no str")
             if not isinstance(seen.admissible, tuple):
@@ -236,7 +193,7 @@ def check_types(subject: Subject) -> str:
             if not all(isinstance(x, float | int) and math.isfinite(x) for x in (reward, score)):
                 raise Broken(f"{where}: reward={reward!r}, score={score!r} are no finite numbers")
         if not episode.moments[0][0].text.strip():
-            raise Broken(f"{_at(episode, 0)}: the first observation is empty")
+            raise Broken(f"{place_of(episode, 0)}: the first observation is empty")
     return f"{len(subject.tasks)} walks"
 
 
@@ -247,9 +204,9 @@ def check_score(subject: Subject) -> str:
         for number, (_, _, won, _, score) in enumerate(episode.moments):
             scores.append(score)
             if not 0.0 <= score <= 1.0:
-                raise Broken(f"{_at(episode, number)}: score={score}")
+                raise Broken(f"{place_of(episode, number)}: score={score}")
             if won and score != 1.0:
-                raise Broken(f"{_at(episode, number)}: won with score={score}")
+                raise Broken(f"{place_of(episode, number)}: won with score={score}")
     return f"{min(scores):g} to {max(scores):g}"
 
 
@@ -258,11 +215,11 @@ def check_reset(subject: Subject) -> str:
     for task in subject.tasks:
         with subject.env() as env, subject.env() as other:
             first, again = env.reset(task), env.reset(task)
-            with _other_chance(1):
+            with other_chance(1):
                 elsewhere = other.reset(task)
         for seen, place in ((again, "again"), (elsewhere, "in another environment")):
             if seen != first:
-                raise Broken(f"{task.name!r}, reset {place}: {_differ(first, seen)}")
+                raise Broken(f"{task.name!r}, reset {place}: {first_difference(first, seen)}")
     return f"{len(subject.tasks)} tasks"
 
 
@@ -270,8 +227,8 @@ def check_steps(subject: Subject) -> str:
     """The same actions lead to the same answers, whatever the global random generators hold."""
     for task in subject.tasks:
         episode = subject.walk(task)
-        with _other_chance(2), subject.env() as env:
-            _expect(walk(env, task, episode.actions), episode, "played twice")
+        with other_chance(2), subject.env() as env:
+            expect_same(walk(env, task, episode.actions), episode, "played twice")
     return f"{len(subject.tasks)} walks, each played twice"
 
 
@@ -282,7 +239,7 @@ def check_episodes(subject: Subject) -> str:
         for before, episode in zip(alone, [*alone[1:], alone[0]], strict=True):
             walk(env, before.task, before.actions)
             after = walk(env, episode.task, episode.actions)
-            _expect(after, episode, f"played after {before.task.name!r}")
+            expect_same(after, episode, f"played after {before.task.name!r}")
     return f"{len(alone)} walks, each played after another"
 
 
@@ -293,13 +250,13 @@ def check_environments(subject: Subject) -> str:
         with subject.env() as env, subject.env() as beside:
             pairs = [(env, one, Walk(one.task)), (beside, other, Walk(other.task))]
             for live, _, copy in pairs:
-                _note(copy, live.reset(copy.task))
+                note(copy, live.reset(copy.task))
             for number in range(max(len(one.actions), len(other.actions))):
                 for live, episode, copy in pairs:
                     if number < len(episode.actions):
-                        _advance(live, copy, episode.actions[number])
+                        advance(live, copy, episode.actions[number])
             for _, episode, copy in pairs:
-                _expect(copy, episode, "played beside another environment")
+                expect_same(copy, episode, "played beside another environment")
     return f"{len(alone)} pairs in step"
 
 
@@ -313,13 +270,13 @@ def check_commands(subject: Subject) -> str:
                 if episode.moments[position][3]:
                     break
                 before = episode.actions[:position]
-                refused = _answer(env, task, before, NONSENSE)
+                refused = answer_to(env, task, before, NONSENSE)
                 commands = episode.moments[position][0].admissible
                 draw = random.Random(f"{task.name} {position}")
                 for command in draw.sample(commands, min(len(commands), MAX_COMMANDS)):
                     num_tried += 1
-                    if _answer(env, task, before, command) == refused:
-                        where = _at(episode, position)
+                    if answer_to(env, task, before, command) == refused:
+                        where = place_of(episode, position)
                         raise Broken(f"{where}: {command!r} is listed, but answered like nonsense")
     if not num_tried:
         return "none listed: answers are free"
@@ -345,7 +302,7 @@ def check_end(subject: Subject) -> str:
     for episode in [subject.walk(task) for task in subject.tasks] + _expert_plays(subject):
         is_free = not episode.moments[0][0].admissible
         for number, (seen, reward, won, done, _) in enumerate(episode.moments):
-            where = _at(episode, number)
+            where = place_of(episode, number)
             if won and not done:
                 raise Broken(f"{where}: is_won without is_done")
             if won and not reward > 0:
@@ -364,7 +321,7 @@ def check_spelling(subject: Subject) -> str:
         episode = subject.walk(task)
         for number, moment in enumerate(episode.moments):
             for command in moment[0].admissible:
-                where = f"{_at(episode, number)}: {command!r}"
+                where = f"{place_of(episode, number)}: {command!r}"
                 if " ".join(command.split()) != command or "<" in command:
                     raise Broken(f"{where} has a line break, more than one space, or a tag")
                 words = command.split(" ")
@@ -382,7 +339,9 @@ def check_expert(subject: Subject) -> str:
         for number, action in enumerate(episode.actions):
             commands = episode.moments[number][0].admissible
             if commands and action not in commands:
-                raise Broken(f"{_at(episode, number)}: plays {action!r}, which is not admissible")
+                raise Broken(
+                    f"{place_of(episode, number)}: plays {action!r}, which is not admissible"
+                )
     won = sum(episode.moments[-1][2] for episode in plays)
     if won < len(plays):
         raise Doubtful(f"wins {won} of {len(plays)} within {NUM_STEPS} steps")
@@ -397,13 +356,13 @@ def check_oracle(subject: Subject) -> str:
         for task in subject.tasks:
             alone = subject.walk(task)
             copy = Walk(task)
-            _note(copy, env.reset(task))
+            note(copy, env.reset(task))
             for action in alone.actions:
                 label = env.label_action(action)
                 if label not in (0, 1, None):
-                    raise Broken(f"{_at(copy)}: label_action({action!r}) is {label!r}")
-                _advance(env, copy, action)
-            _expect(copy, alone, "played with labels asked for")
+                    raise Broken(f"{place_of(copy)}: label_action({action!r}) is {label!r}")
+                advance(env, copy, action)
+            expect_same(copy, alone, "played with labels asked for")
     return "labels 1, 0 or None"
 
 
@@ -458,60 +417,15 @@ def _expert_plays(subject: Subject) -> list[Walk]:
     with subject.env() as env:
         for task in subject.tasks:
             expert, episode = subject.suite.make_expert(0), Walk(task)
-            _note(episode, env.reset(task))
+            note(episode, env.reset(task))
             expert.reset(episode.moments[0][0])
             while len(episode.actions) < NUM_STEPS and not episode.moments[-1][3]:
                 action = expert.act().action
-                _advance(env, episode, action)
+                advance(env, episode, action)
                 expert.update(action, episode.moments[-1][0])
             plays.append(episode)
     subject.plays.extend(plays)
     return subject.plays
-
-
-def _answer(env: TextEnv, task: TaskId, before: Sequence[str], action: str) -> Observation:
-    """What an action is answered after others; the action's own words left out."""
-    seen = walk(env, task, [*before, action]).moments[-1][0]
-    return Observation(seen.text.replace(action, ""), seen.admissible, seen.inventory)
-
-
-@contextmanager
-def _other_chance(seed: int) -> Iterator[None]:
-    """Global random generators in another state, and as they were afterwards."""
-    state, numpy_state = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)
-
-
-def _expect(found: Walk, wanted: Walk, how: str) -> None:
-    for number, (one, other) in enumerate(zip(wanted.moments, found.moments, strict=False)):
-        if one != other:
-            what = (
-                _differ(one[0], other[0]) if one[0] != other[0] else f"{one[1:]}, then {other[1:]}"
-            )
-            raise Broken(f"{_at(wanted, number)}, {how}: {what}")
-    if len(wanted.moments) != len(found.moments):
-        raise Broken(f"{wanted.task.name!r}, {how}: it ends at another step")
-
-
-def _differ(one: Observation, other: Observation) -> str:
-    name = next(
-        n for n in ("text", "inventory", "admissible") if getattr(one, n) != getattr(other, n)
-    )
-    return f"{name} {getattr(one, name)!r:.60}, then {getattr(other, name)!r:.60}"
-
-
-def _at(episode: Walk, number: int | None = None) -> str:
-    number = len(episode.actions) if number is None else number
-    did = f" ({episode.actions[number - 1][:30]!r})" if 0 < number <= len(episode.actions) else ""
-    return (
-        f"{episode.task.name!r}, step {number}{did}" if number else f"{episode.task.name!r}, reset"
-    )
 
 
 def _is_word(word: str) -> bool:

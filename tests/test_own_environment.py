@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import random
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from runs import run_training
 
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.agent.wording import HOUSEHOLD, PLAIN, wording_of
 from declutch.config import parse_config
+from declutch.doctor import Status, check_games
+from declutch.envs.custom import CustomSuite
 from declutch.errors import UserError
 from declutch.evaluate import model_player
+from declutch.play import play_game
 from declutch.policy import load_policy
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from examples.treasure import Treasure
-from runs import run_training
 
 DATA = {
     "threads": 1,
@@ -127,3 +132,32 @@ def test_the_expert_of_the_example_recovers_from_anything() -> None:
             seen, won = transition.observation, won or transition.is_won
             expert.update(action, seen)
         assert won
+
+
+def test_doctor_counts_its_tasks_or_says_what_is_missing() -> None:
+    (finding,) = check_games(parse_config(DATA, "test"))
+    assert finding.status is Status.OK
+    assert ["crown", "0", "0", "0", "30"] in [line.split() for line in finding.detail.splitlines()]
+    absent = {**DATA, "env": {"suite": "examples.treasure:Nobody"}}
+    (finding,) = check_games(parse_config(absent, "test"))
+    assert finding.status is Status.PROBLEM
+    assert "it has Searcher, Treasure" in finding.detail + finding.remedy
+    level = {**DATA, "eval": {"levels": ["L0", "attic"]}}
+    (finding,) = check_games(parse_config(level, "test"))
+    assert finding.status is Status.PROBLEM
+    assert "no task for 'attic'" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("suite", "hint"), [(Treasure, "go to cave"), (WithoutExpert, "no expert")]
+)
+def test_a_person_plays_it_with_or_without_hints(
+    suite: type, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = iter(["hint", "actions", "1", "quit"])
+    console = Console(file=io.StringIO(), width=100)
+    monkeypatch.setattr(console, "input", lambda prompt: next(lines))
+    play_game("me", parse_config(DATA, "test"), CustomSuite("x:Y", suite), "L0", 0, console)
+    text = console.file.getvalue()
+    assert hint in text
+    assert "You go to boat. You see nothing." in text

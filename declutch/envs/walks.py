@@ -1,0 +1,123 @@
+"""Walks through environments, and how two of them are compared: what conformance is tried with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from declutch.envs.text_env import Observation, TextEnv, Transition
+from declutch.records import TaskId
+
+NONSENSE = "xyzzy 7 plugh"
+ODD_ACTIONS = ("", NONSENSE, "</action>", "0", "word " * 2000)
+NUM_STEPS = 30
+
+Moment = tuple[Observation, float, bool, bool, float]
+"""What one action (or a reset) led to: observation, reward, won, done, score."""
+
+
+class Broken(Exception):
+    """A rule that does not hold."""
+
+
+@dataclass
+class Walk:
+    """An episode: what was done, and what was seen, the reset first.
+
+    Attributes:
+        moments: one more than actions.
+    """
+
+    task: TaskId
+    actions: list[str] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
+
+
+def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Walk:
+    """Play `actions`, or else `NUM_STEPS` random commands with some nonsense in between.
+
+    The choices are a function of the task and of what is seen.
+    """
+    draw = random.Random(f"{task.split} {task.name}")
+    episode = Walk(task)
+    note(episode, env.reset(task))
+    while len(episode.actions) < (NUM_STEPS if actions is None else len(actions)):
+        if actions is not None:
+            action = actions[len(episode.actions)]
+        else:
+            choices = episode.moments[-1][0].admissible or ODD_ACTIONS
+            action = NONSENSE if draw.random() < 0.1 else draw.choice(choices)
+        advance(env, episode, action)
+        if episode.moments[-1][3]:
+            break
+    return episode
+
+
+def note(episode: Walk, seen: Observation | Transition) -> None:
+    """Add what was seen. Raises Broken where it is no observation."""
+    if isinstance(seen, Transition):
+        moment = (seen.observation, seen.reward, seen.is_won, seen.is_done, seen.score)
+    else:
+        moment = (seen, 0.0, False, False, 0.0)
+    if not isinstance(moment[0], Observation):
+        raise Broken(f"{place_of(episode)} gives {type(moment[0]).__name__}, not an Observation")
+    episode.moments.append(moment)
+
+
+def advance(env: TextEnv, episode: Walk, action: str) -> None:
+    """Play one more action. Raises Broken where the answer is no transition."""
+    transition = env.step(action)
+    episode.actions.append(action)
+    if not isinstance(transition, Transition):
+        raise Broken(f"{place_of(episode)} gives {type(transition).__name__}, not a Transition")
+    note(episode, transition)
+
+
+def answer_to(env: TextEnv, task: TaskId, before: Sequence[str], action: str) -> Observation:
+    """What an action is answered after others; the action's own words left out."""
+    seen = walk(env, task, [*before, action]).moments[-1][0]
+    return Observation(seen.text.replace(action, ""), seen.admissible, seen.inventory)
+
+
+@contextmanager
+def other_chance(seed: int) -> Iterator[None]:
+    """Global random generators in another state, and as they were afterwards."""
+    state, numpy_state = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numpy_state)
+
+
+def expect_same(found: Walk, wanted: Walk, how: str) -> None:
+    """Raises Broken at the first moment that differs; `how` says how `found` was played."""
+    for number, (one, other) in enumerate(zip(wanted.moments, found.moments, strict=False)):
+        if one != other:
+            what = f"(reward, won, done, score) {one[1:]}, then {other[1:]}"
+            if one[0] != other[0]:
+                what = first_difference(one[0], other[0])
+            raise Broken(f"{place_of(wanted, number)}, {how}: {what}")
+    if len(wanted.moments) != len(found.moments):
+        raise Broken(f"{wanted.task.name!r}, {how}: it ends at another step")
+
+
+def first_difference(one: Observation, other: Observation) -> str:
+    """The first field in which two unequal observations differ, with both values."""
+    names = ("text", "inventory", "admissible")
+    name = next(n for n in names if getattr(one, n) != getattr(other, n))
+    return f"{name} {getattr(one, name)!r:.60}, then {getattr(other, name)!r:.60}"
+
+
+def place_of(episode: Walk, number: int | None = None) -> str:
+    """The task, and the action that led to moment `number`, the last one if left out."""
+    number = len(episode.actions) if number is None else number
+    if number == 0:
+        return f"{episode.task.name!r}, reset"
+    return f"{episode.task.name!r}, step {number} ({episode.actions[number - 1][:30]!r})"
