@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from declutch.config import Config, apply_overrides, load_config, parse_config
+from declutch.config import Config, EndpointConfig, apply_overrides, load_config, parse_config
 from declutch.errors import UserError
 
 app = typer.Typer(
@@ -84,12 +85,14 @@ def demos_command(
 
     settings = _load(config, overrides)
     suite = _suite(settings)
-    with _bar("playing") as report:
-        header = make_demos(settings, suite, out, report)
+    chat = _chat(settings) if settings.sft.reasoning == "endpoint" else None
+    with _bar("demonstrations") as report:
+        header = make_demos(settings, suite, out, report, chat)
     console.print(
         f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
-        f"written to {out}"
+        f"reasoning by {header.reasoning}{_fallbacks(header.fallbacks)}, written to {out}"
     )
+    _tell_usage(chat)
 
 
 @app.command("sft")
@@ -103,21 +106,26 @@ def sft_command(
     from declutch.stages import make_demos, run_sft
 
     settings = _load(config, [*(overrides or []), f"model.path={model}"])
-    demos = settings.sft.demos
-    if demos is None:
-        demos = out.parent / f"{out.name}.demos.jsonl"
-        if not demos.exists():
-            suite = _suite(settings)
-            with _bar("playing") as report:
-                make_demos(settings, suite, demos, report)
+    sft = settings.sft
+    demos = sft.demos or out.parent / f"{out.name}.demos.jsonl"
+    is_to_make = sft.demos is None and not demos.exists()
+    asks = sft.critiques == "endpoint" or (is_to_make and sft.reasoning == "endpoint")
+    chat = _chat(settings) if asks else None
+    if is_to_make:
+        suite = _suite(settings)
+        with _bar("demonstrations") as report:
+            make_demos(settings, suite, demos, report, chat)
     with _bar("cold start") as report:
-        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps))
+        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps), chat=chat)
     more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}
     console.print(
-        f"{facts.num_examples} agent and {facts.num_judge_examples} judge examples, "
+        f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
+        f"{_fallbacks(facts.reasoning_fallbacks)}) and {facts.num_judge_examples} judge examples "
+        f"(critiques by {facts.critiques}{_fallbacks(facts.critique_fallbacks)}), "
         + "".join(f"{count} {name} examples, " for name, count in more.items() if count)
         + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
+    _tell_usage(chat)
 
 
 @app.command("train")
@@ -230,6 +238,41 @@ def eval_command(
         console.print(f"written to {out}")
 
 
+@app.command("labels")
+def labels_command(
+    model: Annotated[str, typer.Argument(help="Run folder, model folder or hub name.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    split: Annotated[str, typer.Option(help="Split or level to play.")] = "rl-train",
+    num_steps: Annotated[
+        int, typer.Option("--steps", min=1, help="Steps to label by the rule and the oracle.")
+    ] = 2000,
+    llm_steps: Annotated[
+        int, typer.Option("--llm-steps", min=0, help="Of these, steps to ask the endpoint about.")
+    ] = 0,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Ask nothing; print example prompts and an estimate."),
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the numbers to.")] = None,
+) -> None:
+    """Label steps that a policy played, by every source, and say how the sources agree.
+
+    A run folder stands for its last checkpoint and brings its own configuration.
+    """
+    from declutch.label_command import run_labels
+    from declutch.learner.checkpoint import latest_checkpoint
+    from declutch.policy import load_policy
+
+    last = latest_checkpoint(Path(model))
+    own = Path(model) / "config.yaml"
+    files = config or ([own] if last is not None and own.exists() else None)
+    settings = _load(files, overrides)
+    policy = load_policy(last or model, settings)
+    suite = _suite(settings)
+    run_labels(policy, settings, suite, split, num_steps, llm_steps, dry_run, out, console)
+
+
 @app.command("compare")
 def compare_command(
     out: Annotated[
@@ -340,6 +383,55 @@ def demo_command(
     run_demo(_load(config, overrides), out, console)
 
 
+@app.command("serve")
+def serve_command(
+    model: Annotated[str, typer.Argument(help="Model folder or hub name to serve.")],
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(help="What requests call the model; the folder's name else.")
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="Answers sampled at once.")] = 32,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of an answer where a request sets no limit.")
+    ] = 512,
+) -> None:
+    """Serve a local model with the OpenAI chat-completions protocol, until Ctrl-C or SIGTERM."""
+    settings = _load(config, overrides)
+    try:
+        from declutch.serve.app import serve
+    except ImportError as error:
+        raise UserError(
+            f"serving needs the package {error.name!r}: pip install 'declutch[serve]'"
+        ) from None
+    from declutch.policy import load_model
+    from declutch.serve.model import ServedModel
+
+    served = ServedModel(*load_model(model, settings), max_batch, max_tokens)
+    called = name or Path(model).name
+
+    def announce(url: str) -> None:
+        console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)
+
+    serve(served, called, host, port, max_batch, announce)
+
+
+@app.command("convert-gguf")
+def convert_gguf_command(
+    source: Annotated[
+        str, typer.Argument(help="GGUF file, or name of an installed package that holds one.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write the model to.")],
+) -> None:
+    """Write the model in a GGUF file as a folder that every command takes."""
+    from declutch.gguf import convert_gguf
+
+    size = convert_gguf(source, out)
+    console.print(f"{size / 1e6:.1f} M parameters written to {out}")
+
+
 @games_app.command("list")
 def games_list_command(overrides: Overrides = None, config: ConfigOption = None) -> None:
     """Count the games of every split and task type."""
@@ -422,7 +514,10 @@ def _training_config(
             raise UserError("--resume continues with the run's own config.yaml; leave --config out")
         data = run.read_config().model_dump(mode="json")
         text = [item for item in overrides or [] if item]
-        allowed = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        own = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+        # A server may move, a key's variable be renamed; the model it answers by is the run's.
+        places = tuple(f"endpoint.{n}=" for n in EndpointConfig.model_fields if n != "model")
+        allowed = (*own, *places, "gcd.on_endpoint_failure=", "gcd.fallback_labels=")
         for item in text:
             if not item.startswith(allowed):
                 raise UserError(
@@ -445,6 +540,28 @@ def _done(run_dir: Path) -> int:
 
     last = latest_checkpoint(run_dir)
     return 0 if last is None else int(load_checkpoint(last).state["iteration"])
+
+
+def _chat(settings: Config) -> Any:
+    from declutch.endpoint.client import open_endpoint
+
+    return open_endpoint(settings.endpoint)
+
+
+def _tell_usage(chat: Any) -> None:
+    if chat is not None:
+        used = chat.usage
+        console.print(
+            f"endpoint: {used.calls:,} calls, {used.cached:,} answers from the cache, "
+            f"{used.tokens:,} tokens, cost {used.cost:.2f}"
+        )
+
+
+def _fallbacks(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return f", but {sum(counts.values())} by template ({reasons})"
 
 
 def _suite(settings: Config) -> Any:

@@ -16,12 +16,13 @@ from transformers import PreTrainedModel
 
 from declutch.agent.prompt import observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
-from declutch.config import SFTConfig
+from declutch.config import JudgePrompt, SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
 from declutch.judge.critiques import critique_text, critique_vocabulary, prediction_text
 from declutch.learner.value_head import ValueHead, classification_loss
 from declutch.rollout.speaker import Codec
+from declutch.written import Critic
 
 T = TypeVar("T")
 
@@ -99,19 +100,31 @@ def judge_examples(
     history_length: int,
     count: int,
     generator: torch.Generator,
+    judge_prompt: JudgePrompt = "gc",
+    critic: Critic | None = None,
 ) -> list[Example]:
     """Judge examples, half good and half bad by the oracle, steps drawn at random.
 
     A good one shows the expert's action, a bad one another command that the oracle condemns.
 
+    Args:
+        critic: words the answers where it can; None leaves all to the templates.
     Returns:
         `count` examples, or as many as keep the balance.
     """
     form, examples = codec.form, []
-    for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
+    chosen = _labelled_steps(demos, count, generator)
+    questions = [
+        (render_judge(*_played(d, p, shown, codec, history_length), form, judge_prompt), verdict)
+        for d, p, verdict, shown in chosen
+    ]
+    written = critic.write(questions) if critic is not None else [None] * len(questions)
+    for (demo, position, *_), (prompt, verdict), text in zip(
+        chosen, questions, written, strict=True
+    ):
         step = demo.steps[position]
-        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
-        answer = critique_text(form, verdict, step.short_thought, step.expert_action, step.thought)
+        words = (step.short_thought, step.expert_action, step.thought)
+        answer = text or critique_text(form, verdict, *words, judge_prompt)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
@@ -122,11 +135,13 @@ def value_examples(
     history_length: int,
     count: int,
     generator: torch.Generator,
+    judge_prompt: JudgePrompt = "gc",
 ) -> list[Example]:
     """As `judge_examples`, for a value head: the same prompts, with the label alone."""
     form, examples = codec.form, []
     for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
-        prompt = render_judge(*_played(demo, position, shown, codec, history_length), form)
+        played = _played(demo, position, shown, codec, history_length)
+        prompt = render_judge(*played, form, judge_prompt)
         nothing = torch.zeros(0, dtype=torch.long)
         examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
     return examples

@@ -8,9 +8,11 @@ the nearest valid one.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -26,6 +28,7 @@ from pydantic import (
 from declutch.errors import UserError
 
 Reasoning = Literal["think", "meta"]
+JudgePrompt = Literal["gc", "rm"]
 
 
 class Section(BaseModel):
@@ -256,10 +259,31 @@ class GCDConfig(Section):
     classify them by a linear layer, and to predict what the environment answers to them."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of the judge loss beside the agent's."""
-    labels: Literal["oracle", "rule"] = "oracle"
-    """Where the labels of the judged steps come from; never mixed."""
+    labels: Literal["oracle", "rule", "llm", "rule+llm"] = "oracle"
+    """Where the labels of the judged steps come from. "llm" asks `endpoint`; "rule+llm" are the
+    papers': of both, but for steps they disagree on."""
     rule_key: Literal["informative", "raw"] = "informative"
     """What "the observation comes back" means: "raw" is the papers' plain text comparison."""
+    judge_prompt: JudgePrompt = "gc"
+    """Which paper's question a judge is put: "rm" also asks for a look back at the earlier actions
+    and for a better action where the verdict is 0. The compact prompt has no words to vary."""
+    llm_steps: int = Field(default=60, ge=1)
+    """Steps per iteration that `endpoint` is asked about."""
+    llm_asks: int = Field(default=5, ge=1)
+    """Times it is asked about each."""
+    llm_agree: int = Field(default=4, ge=1)
+    """Equal verdicts that make a label."""
+    llm_labels: Literal["both", "positive_only"] = "both"
+    """Which of its labels are used: GC takes both classes, RM the good steps only."""
+    llm_temperature: float = Field(default=0.7, ge=0)
+    """Of the asks; at 0 they would be one ask repeated."""
+    llm_max_tokens: int = Field(default=1024, ge=1)
+    """Of one verdict with its reasoning."""
+    on_endpoint_failure: Literal["skip", "stop", "fallback"] = "skip"
+    """What to do in an iteration in which most asks got no answer, whatever the reason: go on
+    without LLM labels, stop with a checkpoint, or take `fallback_labels`."""
+    fallback_labels: Literal["oracle", "rule"] = "rule"
+    """The labels of such an iteration under on_endpoint_failure=fallback."""
     num_questions: int = Field(default=30, ge=1)
     """K, judged steps per iteration."""
     num_judgments: int = Field(default=8, ge=2)
@@ -273,6 +297,48 @@ class GCDConfig(Section):
     max_response_tokens: int = Field(default=24, ge=2)
     """Tokens of one judgment or prediction; with the full prompt 512 is usual."""
     suggestions: SuggestionsConfig = SuggestionsConfig()
+
+    @property
+    def asks_endpoint(self) -> bool:
+        """Whether labels come from a language model."""
+        return self.form != "future" and self.labels in ("llm", "rule+llm")
+
+    @property
+    def suggests_by_endpoint(self) -> bool:
+        """Whether rules come from a language model."""
+        return self.suggestions.enabled and self.suggestions.distill == "endpoint"
+
+
+class EndpointConfig(Section):
+    base_url: str = ""
+    """Address of an OpenAI-compatible server, e.g. http://localhost:8000/v1; the variable
+    OPENAI_BASE_URL is the default."""
+    model: str = ""
+    """The model's name at the server; cached replies are told apart by it."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key. The key itself belongs in no setting;
+    a server that asks for none needs no variable either."""
+    max_concurrency: int = Field(default=8, ge=1)
+    """Calls under way at once."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Calls started per minute at most; null sets no limit."""
+    max_retries: int = Field(default=5, ge=0)
+    """Times a call is repeated after a 429, a 5xx, a time-out or a dropped connection; the wait
+    doubles from half a second, or is what the server asks for."""
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """Of one call, from start to end."""
+    max_calls: int | None = Field(default=None, ge=0)
+    """Budget of one command: calls, repeated ones included; null sets no limit."""
+    max_tokens: int | None = Field(default=None, ge=0)
+    """Budget of one command: tokens of prompts and replies."""
+    max_cost: float | None = Field(default=None, ge=0)
+    """Budget of one command, in the unit of the prices."""
+    prompt_price: float = Field(default=0.0, ge=0)
+    """Per million tokens."""
+    completion_price: float = Field(default=0.0, ge=0)
+    """Per million tokens."""
+    cache_dir: Path | None = Path("~/.cache/declutch/replies")
+    """Replies by content; safe to delete and to share between processes. Null keeps none."""
 
 
 class TrainConfig(Section):
@@ -337,6 +403,14 @@ class SFTConfig(Section):
     value_samples: int = Field(default=0, ge=0)
     """Labelled steps added for a value head to classify, balanced likewise; the head is saved
     beside the model, where gcd.form=value_head finds it."""
+    reasoning: Literal["template", "endpoint"] = "template"
+    """Who words the expert's reasoning in `declutch demos`: templates, or the model at `endpoint`,
+    which needs agent.prompt=full. The actions are the expert's either way."""
+    critiques: Literal["template", "endpoint"] = "template"
+    """Who words the answers of judge examples in `declutch sft`, likewise."""
+    text_max_tokens: int = Field(default=512, ge=1)
+    """Tokens of one text by the endpoint."""
+    text_temperature: float = Field(default=0.7, ge=0)
     grad_clip: float = Field(default=1.0, gt=0)
 
 
@@ -363,6 +437,7 @@ class Config(Section):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     gcd: GCDConfig = GCDConfig()
+    endpoint: EndpointConfig = EndpointConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
 
@@ -388,6 +463,13 @@ class Config(Section):
                 f"gcd.max_response_tokens={self.gcd.max_response_tokens} cannot hold the "
                 "reasoning of agent.prompt=full; set it to 128 or more"
             )
+        texts = {"reasoning": self.sft.reasoning, "critiques": self.sft.critiques}
+        asked = [key for key, author in texts.items() if author == "endpoint"]
+        if asked and self.agent.prompt != "full":
+            raise ValueError(
+                f"sft.{asked[0]}=endpoint needs agent.prompt=full: the {self.agent.prompt} prompt "
+                "is for models that know the templates' words alone"
+            )
         if self.eval.reflection and self.agent.prompt != "full":
             raise ValueError(
                 f"eval.reflection=true needs agent.prompt=full: the {self.agent.prompt} prompt is "
@@ -405,21 +487,67 @@ class Config(Section):
                 f"gcd.enabled={str(self.gcd.enabled).lower()} and gcd.form={self.gcd.form}; set "
                 "gcd.enabled=true and gcd.form=generative"
             )
-        if (
-            suggestions.enabled
-            and suggestions.distill == "endpoint"
-            and self.agent.prompt == "compact"
-        ):
+        if self.gcd.suggests_by_endpoint and self.agent.prompt == "compact":
             raise ValueError(
                 "gcd.suggestions.distill=endpoint writes words that models of the compact prompt "
                 "do not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
             )
+        if self.gcd.suggests_by_endpoint and not self.endpoint.model:
+            raise ValueError(
+                "gcd.suggestions.distill=endpoint asks a language model, but endpoint.model is "
+                "empty; name the model as its server does"
+            )
+        _check_llm_labels(self.gcd, self.endpoint)
+        _check_endpoint(self.endpoint)
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
         if unknown:
             raise ValueError(
                 f"eval.levels names {unknown[0]!r}{_nearest(unknown[0], KNOWN_LEVELS)}"
             )
         return self
+
+
+def _check_llm_labels(gcd: GCDConfig, endpoint: EndpointConfig) -> None:
+    if not gcd.llm_asks / 2 < gcd.llm_agree <= gcd.llm_asks:
+        raise ValueError(
+            f"gcd.llm_agree={gcd.llm_agree} is no majority of gcd.llm_asks={gcd.llm_asks}; set it "
+            "to more than half of them, and to no more than all"
+        )
+    if gcd.enabled and gcd.asks_endpoint and not endpoint.model:
+        raise ValueError(
+            f"gcd.labels={gcd.labels} asks an endpoint, but endpoint.model is empty; set it and "
+            "endpoint.base_url, or take gcd.labels=oracle or rule"
+        )
+    if gcd.labels == "llm" and gcd.llm_labels == "positive_only":
+        raise ValueError(
+            "gcd.llm_labels=positive_only leaves gcd.labels=llm without bad steps to balance the "
+            "good ones with; set gcd.labels=rule+llm"
+        )
+
+
+def _check_endpoint(endpoint: EndpointConfig) -> None:
+    # Neither message repeats the value: it may be, or hold, a key.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", endpoint.api_key_env):
+        raise ValueError(
+            "endpoint.api_key_env is no name of an environment variable (capitals, digits, _); it "
+            "names the variable that holds the key, never the key itself"
+        )
+    if endpoint.base_url:
+        parts = urlsplit(endpoint.base_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(
+                "endpoint.base_url is no address of the form http://host:port/v1 or https://host/v1"
+            )
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "endpoint.base_url must hold no user, password or query, since settings are "
+                "written to disk; the key belongs in the variable that endpoint.api_key_env names"
+            )
+    if endpoint.max_cost is not None and not endpoint.prompt_price + endpoint.completion_price:
+        raise ValueError(
+            f"endpoint.max_cost={endpoint.max_cost:g} needs endpoint.prompt_price and "
+            "endpoint.completion_price, which are both 0"
+        )
 
 
 KNOWN_LEVELS = ("L0", "L1", "L2", "L0-train", "L2-seen")

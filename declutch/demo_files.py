@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ FORMAT = "declutch-demos/2"
 TRAIN_SPLIT = "train"
 STRICT, DECLARED_SHARE = "strict", "declared-share"
 PROTOCOLS = (STRICT, DECLARED_SHARE)
+TEMPLATE = "template"
+"""Who worded a text that no endpoint wrote."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class DemosHeader:
         num_episodes, num_steps, num_won: totals.
         kinds: number of episodes of each kind.
         manifest: SHA-256 that pins the list of tasks drawn from.
+        reasoning: who worded the thoughts: "template", or "endpoint" and the model's name.
+        fallbacks: steps of the latter that kept the template's thought, by reason.
     """
 
     format: str
@@ -52,6 +56,8 @@ class DemosHeader:
     num_won: int
     kinds: Mapping[str, int]
     manifest: str
+    reasoning: str = TEMPLATE
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

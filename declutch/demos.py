@@ -19,6 +19,7 @@ from declutch.demo_files import (
     FORMAT,
     PROTOCOLS,
     STRICT,
+    TEMPLATE,
     TRAIN_SPLIT,
     DemoEpisode,
     DemosHeader,
@@ -35,6 +36,7 @@ from declutch.envs.text_env import Observation, Oracle, Suite, TextEnv
 from declutch.errors import UserError
 from declutch.records import TaskId
 from declutch.run_folder import write_atomically
+from declutch.written import Rewritten
 
 
 class Advice(Protocol):
@@ -70,6 +72,8 @@ def write_demos(
     kinds: Sequence[str] | None = None,
     make_expert: Callable[[int], DemoExpert] = Expert,
     progress: Callable[[int, int], None] | None = None,
+    rewrite: Callable[[Sequence[DemoEpisode]], Rewritten] | None = None,
+    author: str = TEMPLATE,
 ) -> DemosHeader:
     """Play demonstrations on the training split and write them to `out_path`.
 
@@ -83,6 +87,8 @@ def write_demos(
         kinds: kinds to demonstrate; None for all that the protocol allows.
         make_expert: a new expert from a seed for its wording.
         progress: called with (episodes done, num_episodes).
+        rewrite: words the reasoning anew; None keeps the expert's.
+        author: who did.
     Raises:
         UserError: an argument that makes no sense, a held-out kind asked for under "strict", no
             task of an asked kind, or a disk that refuses.
@@ -93,19 +99,18 @@ def write_demos(
     share = share if protocol == DECLARED_SHARE else 0.0
     usable = _select_kinds(tasks, kinds, protocol, held_out)
     drawn = _draw_tasks(usable, held_out, num_episodes, share, seed)
-    lines, num_steps, num_won = [], 0, 0
+    episodes: list[DemoEpisode] = []
     env = suite.make_env()
     try:
         for index, task in enumerate(drawn):
             draw = random.Random(f"{seed} {index} {task.name}")
-            episode = play_demo(env, make_expert(seed + index), task, draw, perturb, max_steps)
-            lines.append(dump_episode(episode))
-            num_steps += len(episode.steps)
-            num_won += episode.won
+            expert = make_expert(seed + index)
+            episodes.append(play_demo(env, expert, task, draw, perturb, max_steps))
             if progress is not None:
                 progress(index + 1, num_episodes)
     finally:
         env.close()
+    written = rewrite(episodes) if rewrite is not None else Rewritten(tuple(episodes), {})
     header = DemosHeader(
         format=FORMAT,
         protocol=protocol,
@@ -117,11 +122,14 @@ def write_demos(
         share=share,
         held_out_kinds=held_out,
         num_episodes=num_episodes,
-        num_steps=num_steps,
-        num_won=num_won,
+        num_steps=sum(len(episode.steps) for episode in episodes),
+        num_won=sum(episode.won for episode in episodes),
         kinds=dict(sorted(Counter(task.kind for task in drawn).items())),
         manifest=manifest_hash(tasks),
+        reasoning=author,
+        fallbacks=written.fallbacks,
     )
+    lines = [dump_episode(episode) for episode in written.episodes]
     write_atomically(out_path, "\n".join([dump_header(header), *lines, ""]))
     return header
 

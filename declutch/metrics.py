@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from declutch.behaviour import count_actions, shares_of
+from declutch.endpoint.usage import Usage
 from declutch.groups import Played
+from declutch.judge.labels import confusion_counts
+from declutch.judge.llm_labels import ballot_stats
 from declutch.judge.round import JudgeRound
 from declutch.learner.critic import CriticStats
 from declutch.learner.stats import UpdateStats
@@ -83,6 +86,7 @@ def judge_metrics(judged: JudgeRound) -> Metrics:
     labels = {
         f"labels/{name}": value for name, value in vars(judged.stats).items() if value is not None
     }
+    labels |= _source_metrics(judged)
     metrics = {"judge/num_questions": float(len(judged.questions))}
     answers = judged.answers()
     if not answers:
@@ -100,6 +104,30 @@ def judge_metrics(judged: JudgeRound) -> Metrics:
             [float(e.steps[0].response_ids.numel()) for e in judged.episodes]
         )
     return {**metrics, **labels}
+
+
+def _source_metrics(judged: JudgeRound) -> Metrics:
+    """Where the questions' labels came from, how the sources agree, how a language model did."""
+    origins = Counter(question.source for question in judged.questions if question.source)
+    metrics = {f"labels/from/{source}": float(count) for source, count in sorted(origins.items())}
+    sources = {"rule": judged.rule, "oracle": judged.oracle}
+    if judged.llm is not None:
+        sources["llm"] = judged.llm.labels
+        stats = vars(ballot_stats(judged.llm.ballots))
+        metrics |= {f"labels/llm_{key}": value for key, value in stats.items() if value is not None}
+        metrics["labels/endpoint_failed"] = float(bool(judged.llm.failure))
+    for (one, other), cells in confusion_counts(sources).items():
+        for (a, b), count in cells.items():
+            metrics[f"labels/both/{one}_{_CLASS[a]}/{other}_{_CLASS[b]}"] = float(count)
+    return metrics
+
+
+_CLASS: Mapping[int, str] = {1: "good", 0: "bad"}
+
+
+def endpoint_metrics(usage: Usage | None) -> Metrics:
+    """What an iteration asked of an endpoint; {} where there is none."""
+    return {} if usage is None else {f"endpoint/{name}": v for name, v in vars(usage).items()}
 
 
 def update_metrics(stats: UpdateStats | None) -> Metrics:

@@ -159,6 +159,10 @@ class TrainView:
         if not self._console.is_terminal:
             print_plain(self._console, self._plain_line())
 
+    def note(self, text: str) -> None:
+        """Say something that the numbers do not."""
+        print_plain(self._console, text)
+
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
         """An evaluation is done: level -> (mean, low, high, n), shares in [0, 1]."""
         for level, score in scores.items():
@@ -169,10 +173,6 @@ class TrainView:
                 for level, (mean, low, high, n) in scores.items()
             ]
             print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
-
-    def note(self, text: str) -> None:
-        """Say something that the numbers do not."""
-        print_plain(self._console, text)
 
     def _plain_line(self) -> str:
         parts = [f"[{self._done}/{self._total}]"]

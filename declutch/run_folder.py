@@ -135,6 +135,7 @@ def describe_episodes(
         for e, p, a in zip(table.episode, table.position, advantage, strict=True)
     }
     judgments = _judgments_by_step(judged, codec)
+    origins = {(q.episode, q.position): q.source for q in judged.questions}
     rows = []
     for index, episode in enumerate(episodes):
         steps = []
@@ -151,6 +152,8 @@ def describe_episodes(
                     "advantage": values.get((index, position)),
                     "label_rule": _label(judged.rule, index, position),
                     "label_oracle": _label(judged.oracle, index, position),
+                    "label_llm": _label(judged.llm.labels, index, position) if judged.llm else None,
+                    "label_source": origins.get((index, position), ""),
                     "judgments": judgments.get((index, position), []),
                 }
             )

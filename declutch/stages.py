@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from declutch.classifier import start_head
@@ -18,7 +19,9 @@ from declutch.cold_start import (
     value_examples,
 )
 from declutch.config import Config, change_config
+from declutch.demo_files import TEMPLATE
 from declutch.demos import DemosHeader, read_demos, write_demos
+from declutch.endpoint.chat import Chat
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS
 from declutch.errors import UserError
@@ -28,6 +31,7 @@ from declutch.policy import load_model, pad_token_id
 from declutch.rollout.speaker import Codec
 from declutch.streams import stream
 from declutch.tiny import init_tiny, vocabulary_texts
+from declutch.written import Critic, rewrite_reasoning
 
 COLD_START_FILE = "cold_start.json"
 VOCABULARY_EPISODES = 1200
@@ -47,6 +51,10 @@ class ColdStart:
         num_episodes, num_examples, num_judge_examples, num_future_examples, num_value_examples:
             the data.
         epochs, steps, tokens, seconds, loss: the training.
+        reasoning, critiques: who worded the demonstrations' thoughts and the judge examples'
+            answers: "template", or "endpoint" and the model's name.
+        reasoning_fallbacks, critique_fallbacks: texts of the latter that are the template's after
+            all, by reason.
     """
 
     protocol: str
@@ -60,13 +68,34 @@ class ColdStart:
     loss: float = 0.0
     num_future_examples: int = 0
     num_value_examples: int = 0
+    reasoning: str = TEMPLATE
+    reasoning_fallbacks: Mapping[str, int] = field(default_factory=dict)
+    critiques: str = TEMPLATE
+    critique_fallbacks: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_demos(
-    config: Config, suite: AlfworldSuite, out: Path, progress: Progress | None = None
+    config: Config,
+    suite: AlfworldSuite,
+    out: Path,
+    progress: Progress | None = None,
+    chat: Chat | None = None,
 ) -> DemosHeader:
-    """Write the demonstrations that `config.sft` describes."""
+    """Write the demonstrations that `config.sft` describes.
+
+    Args:
+        chat: words the reasoning where sft.reasoning=endpoint.
+    """
     sft = config.sft
+    rewrite = None
+    if sft.reasoning == "endpoint":
+        rewrite = partial(
+            rewrite_reasoning,
+            chat=_needed(chat),
+            config=sft,
+            history_length=config.agent.history_length,
+            progress=progress,
+        )
     return write_demos(
         suite,
         out,
@@ -78,6 +107,8 @@ def make_demos(
         max_steps=config.env.max_steps,
         seed=config.seed,
         progress=progress,
+        rewrite=rewrite,
+        author=_author(config, sft.reasoning),
     )
 
 
@@ -118,12 +149,14 @@ def run_sft(
     out: Path,
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    chat: Chat | None = None,
 ) -> ColdStart:
     """Train `config.model.path` on demonstrations, and on steps to judge, to foretell or to
     classify; write the model to `out`.
 
     Args:
         should_stop: as for `train_sft`: makes the training open-ended.
+        chat: words the judge examples' answers where sft.critiques=endpoint.
     Raises:
         UserError: demonstrations that break their protocol, a model that cannot be loaded.
     """
@@ -133,6 +166,11 @@ def run_sft(
             f"{demos_path} was written under the protocol {header.protocol!r}, but "
             f"sft.protocol={config.sft.protocol!r}; write new demonstrations or change the setting"
         )
+    if header.reasoning.split()[0] != config.sft.reasoning:
+        raise UserError(
+            f"the reasoning in {demos_path} was worded by {header.reasoning}, but "
+            f"sft.reasoning={config.sft.reasoning}; write new demonstrations or change the setting"
+        )
     model, tokenizer = load_model(config.model.path, config)
     codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning)
     history = config.agent.history_length
@@ -140,14 +178,22 @@ def run_sft(
     examples = agent_examples(
         demos, codec, history, sft.guided_share, stream(config.seed, "guided-examples")
     )
+    asked = config.gcd.judge_prompt
+    critic = Critic(_needed(chat), sft, asked) if sft.critiques == "endpoint" else None
     judged = judge_examples(
-        demos, codec, history, sft.judge_samples, stream(config.seed, "judge-examples")
+        demos,
+        codec,
+        history,
+        sft.judge_samples,
+        stream(config.seed, "judge-examples"),
+        asked,
+        critic,
     )
     foretold = future_examples(
         demos, codec, history, sft.future_samples, stream(config.seed, "future-examples")
     )
     classified = value_examples(
-        demos, codec, history, sft.value_samples, stream(config.seed, "value-examples")
+        demos, codec, history, sft.value_samples, stream(config.seed, "value-examples"), asked
     )
     head = start_head(config, model) if sft.value_samples else None
     progress = train_sft(
@@ -172,6 +218,10 @@ def run_sft(
         tokens=progress.tokens,
         seconds=progress.seconds,
         loss=progress.loss,
+        reasoning=header.reasoning,
+        reasoning_fallbacks=header.fallbacks,
+        critiques=_author(config, sft.critiques),
+        critique_fallbacks=critic.fallbacks if critic is not None else {},
     )
     facts_text = json.dumps(vars(facts), indent=1) + "\n"
     files = {COLD_START_FILE: facts_text.encode()}
@@ -206,6 +256,19 @@ def make_cold_start(
         with stage("cold start") as report:
             run_sft(first, demos, cold, lambda p: report(p.step, p.num_steps))
     return cold, demos
+
+
+def _author(config: Config, kind: str) -> str:
+    return f"endpoint {config.endpoint.model}".strip() if kind == "endpoint" else TEMPLATE
+
+
+def _needed(chat: Chat | None) -> Chat:
+    if chat is None:
+        raise UserError(
+            "this command makes its cold start by templates alone; make one with `declutch demos` "
+            "and `declutch sft`, or set sft.reasoning=template sft.critiques=template"
+        )
+    return chat
 
 
 def read_cold_start(model_path: str | Path) -> ColdStart:

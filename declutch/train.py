@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from declutch.config import Config
-from declutch.endpoint.chat import Chat
+from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player
 from declutch.groups import play_groups
 from declutch.guidelines import Guidelines
+from declutch.judge.llm_labels import EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import (
     checkpoint_path,
@@ -29,6 +30,7 @@ from declutch.metrics import (
     Score,
     agent_metrics,
     critic_metrics,
+    endpoint_metrics,
     eval_scores,
     judge_metrics,
     update_metrics,
@@ -45,19 +47,12 @@ class View(Protocol):
 
     def update(self, metrics: Mapping[str, float]) -> None: ...
 
-    def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None: ...
-
     def note(self, text: str) -> None: ...
 
+    def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None: ...
 
-def train(
-    config: Config,
-    run: RunFolder,
-    suite: Suite,
-    view: View,
-    protocol: str,
-    chat: Chat | None = None,
-) -> Path:
+
+def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: str) -> Path:
     """Train from `config.model.path`, or from the run's last checkpoint when there is one.
 
     Every random draw is a function of (seed, use, iteration), so that a resumed run continues as
@@ -67,14 +62,13 @@ def train(
         run: where everything is written; its metrics end where its last checkpoint does.
         view: is told of phases, metrics and evaluations.
         protocol: cold-start protocol of the model, for the headers of tables.
-        chat: a language model to ask, where the settings want one.
     Returns:
         The last checkpoint.
     Raises:
-        UserError: diverged, disk full, no games, a model that cannot be loaded, no `chat` where one
-            is needed.
+        UserError: diverged, disk full, no games, a model that cannot be loaded, an endpoint that is
+            away under gcd.on_endpoint_failure=stop.
     """
-    loop = _Loop.start(config, run, suite, view, chat)
+    loop = _Loop.start(config, run, suite, view)
     if loop.iteration == 0:
         loop.evaluate(protocol)
     while loop.iteration < config.train.iterations:
@@ -93,32 +87,38 @@ class _Loop:
     learner: Learner
     guidelines: Guidelines
     iteration: int
+    chat: Endpoint | None
+    labeler: Labeler | None
     clock: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def start(
-        cls, config: Config, run: RunFolder, suite: Suite, view: View, chat: Chat | None
-    ) -> _Loop:
+    def start(cls, config: Config, run: RunFolder, suite: Suite, view: View) -> _Loop:
+        # Before anything that takes time: an endpoint that is not named fails at once.
+        chat = labeler = None
+        if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
+            chat = open_endpoint(config.endpoint)
+        if chat is not None and config.gcd.asks_endpoint:
+            labeler = Labeler(config, chat, view.note)
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
         guidelines = Guidelines(config.gcd.suggestions, run.path, chat, view.note)
-        return cls(config, run, suite, view, learner, guidelines, iteration)
+        return cls(config, run, suite, view, learner, guidelines, iteration, chat, labeler)
 
     def run_iteration(self, protocol: str) -> None:
         config, number, policy = self.config, self.iteration, self.learner.policy
         began = time.perf_counter()
         self.clock = {}
+        asked = self.chat.usage if self.chat else None
         with self.phase("play"):
             played = play_groups(config, self.suite, policy, number, self.guidelines.rules)
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played.episodes):
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()
         if config.gcd.enabled and not self.learner.is_warming(number):
-            classify = self.learner.classifier.judge if self.learner.classifier else None
-            judged = play_judge(played.episodes, policy, config, number, self.phase, classify)
+            judged = self.judge(played.episodes, protocol)
         suggested: dict[str, float] = {}
         if config.gcd.suggestions.enabled:
             with self.phase("judge"):
@@ -134,6 +134,7 @@ class _Loop:
             **suggested,
             **update_metrics(learned.policy),
             **critic_metrics(learned.critic),
+            **endpoint_metrics(self.chat.usage - asked if self.chat and asked else None),
             "update/learning_rate": self.learner.optimizer.param_groups[0]["lr"],
         }
         self.iteration += 1
@@ -153,6 +154,24 @@ class _Loop:
             with self.phase("save"):
                 self.save(protocol)
         self.finish(metrics, time.perf_counter() - began, learned.policy)
+
+    def judge(self, episodes: Sequence[Episode], protocol: str) -> JudgeRound:
+        """Label and judge; what was learned so far is saved before a failed endpoint ends it."""
+        classifier = self.learner.classifier
+        try:
+            return play_judge(
+                episodes,
+                self.learner.policy,
+                self.config,
+                self.iteration,
+                self.phase,
+                classifier.judge if classifier else None,
+                self.labeler,
+            )
+        except EndpointFailedError:
+            if self.iteration and not checkpoint_path(self.run.path, self.iteration).exists():
+                self.save(protocol)
+            raise
 
     def evaluate(self, protocol: str) -> dict[str, float]:
         config = self.config

@@ -19,6 +19,8 @@ COMMANDS = (
     "report",
     "doctor",
     "play",
+    "serve",
+    "convert-gguf",
     "demo",
     "games",
 )

@@ -15,6 +15,7 @@ ROOMS = {
     "credit": set(),
     "learner": set(),
     "endpoint": set(),
+    "serve": {"rollout", "policy"},
     "compare": {
         *("learner", "report", "results", "summary", "stats", "tables", "progress"),
         *("run_folder", "stages", "suites"),

@@ -21,7 +21,7 @@ from declutch.agent.compact import (
     compress_task,
     task_of,
 )
-from declutch.config import Reasoning
+from declutch.config import JudgePrompt, Reasoning
 from declutch.records import Action, Episode
 
 PromptForm = Literal["compact", "full"]
@@ -98,9 +98,17 @@ def render_agent(
     )
 
 
-def render_judge(problem: str, response: str, form: PromptForm) -> str:
-    """The judge's prompt: the agent's own prompt and its whole response."""
-    return _render_about("judge", problem, response, form)
+def render_judge(
+    problem: str, response: str, form: PromptForm, judge_prompt: JudgePrompt = "gc"
+) -> str:
+    """The judge's prompt: the agent's own prompt and its whole response.
+
+    Args:
+        judge_prompt: the paper whose question is put; the compact form has but one.
+    Source: GC appendix C; RM appendix A.4.
+    """
+    is_rm = form == "full" and judge_prompt == "rm"
+    return _render_about("judge_rm" if is_rm else "judge", problem, response, form)
 
 
 def render_future(problem: str, response: str, form: PromptForm) -> str:
@@ -111,6 +119,11 @@ def render_future(problem: str, response: str, form: PromptForm) -> str:
 def render_reflection(problem: str, response: str) -> str:
     """The agent's own prompt again with its first response, to be reflected on; full form."""
     return _template("full_reflection").format(problem=problem, response=response)
+
+
+def render_reasoning(problem: str, action: str) -> str:
+    """The prompt that asks a language model for the reasoning before an action; full form."""
+    return _template("full_reasoning").format(problem=problem, action=action)
 
 
 def observation_text(observation: str, form: PromptForm) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from declutch.agent.compact import compress_action
 from declutch.agent.prompt import PromptForm
+from declutch.config import JudgePrompt
 
 # The principle behind each phase of the expert's reasoning, for good steps and for bad ones.
 _ADVICE = {
@@ -19,7 +20,14 @@ _ADVICE = {
 _DEFAULT = ("stay with the goal", "stay with the goal")
 
 
-def critique_text(form: PromptForm, label: int, phase: str, better: str, thought: str) -> str:
+def critique_text(
+    form: PromptForm,
+    label: int,
+    phase: str,
+    better: str,
+    thought: str,
+    judge_prompt: JudgePrompt = "gc",
+) -> str:
     """The response a judge should give.
 
     Args:
@@ -28,18 +36,22 @@ def critique_text(form: PromptForm, label: int, phase: str, better: str, thought
         phase: the expert's short reasoning at this state, e.g. "find mug".
         better: what the expert would do.
         thought: the expert's full reasoning.
+        judge_prompt: "rm" wants the better action too where the step was bad; full form only.
     """
     words = phase.split()
     advice = _ADVICE.get(words[0] if words else "", _DEFAULT)[1 - label]
-    verdict = f"<answer>\\boxed{{{label}}}</answer><advise>{advice}</advise>"
+    proposal = f"<action>{better}</action>" if judge_prompt == "rm" and label == 0 else ""
+    advise = f"<advise>{advice}</advise>"
     if form == "compact":
-        return f"{phase}</think>{verdict}"
+        return f"{phase}</think><answer>\\boxed{{{label}}}</answer>{advise}"
     finding = (
         "The chosen action does just that."
         if label
         else f"The chosen action does not serve this; '{better}' would have been better."
     )
-    return f"<think>{thought} {finding}</think>{verdict}"
+    return (
+        f"<think>{thought} {finding}</think><answer>\\boxed{{{label}}}</answer>{proposal}{advise}"
+    )
 
 
 def prediction_text(form: PromptForm, action: str, observation: str) -> str:

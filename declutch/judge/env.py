@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from declutch.agent.parse import parse_prediction, parse_verdict
 from declutch.agent.prompt import View
-from declutch.config import AgentConfig
+from declutch.config import AgentConfig, JudgePrompt
 from declutch.envs.text_env import Observation, Transition
 from declutch.judge.questions import Question
 from declutch.records import Action, Completion, Role, TaskId
@@ -82,13 +82,20 @@ class _Examinee:
 class Judge(_Examinee):
     """The model as a critic of its own steps; the answer is "0" or "1"."""
 
-    def __init__(self, codec: Codec, config: AgentConfig, max_tokens: int) -> None:
-        followers = (
+    def __init__(
+        self,
+        codec: Codec,
+        config: AgentConfig,
+        max_tokens: int,
+        judge_prompt: JudgePrompt = "gc",
+    ) -> None:
+        followers: tuple[tuple[str, str], ...] = (
             ("</think>", "<answer>"),
             ("\\boxed{0}", "</answer>"),
             ("\\boxed{1}", "</answer>"),
-            ("</answer>", "<advise>"),
         )
+        if codec.form == "compact" or judge_prompt == "gc":
+            followers += (("</answer>", "<advise>"),)
         super().__init__(codec, config, max_tokens, "</advise>", followers)
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:

@@ -1,12 +1,16 @@
-"""Which steps were good (1) and which bad (0), from two sources that are never mixed.
+"""Which steps were good (1) and which bad (0), by source.
 
 The rule needs nothing but the episode; the oracle read the environment's true state while the
-episode was played (METHOD, section 4).
+episode was played; a language model was asked (`llm_labels`). Every label keeps the name of where
+it came from, and the oracle's are never mixed with the others (METHOD, section 4).
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 from declutch.agent.prompt import last_informative
@@ -92,3 +96,54 @@ def label_stats(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
         rule_precision_good=precision(1),
         rule_precision_bad=precision(0),
     )
+
+
+def combine_labels(
+    sources: Mapping[str, Sequence[Labels]], lengths: Sequence[int]
+) -> tuple[list[Labels], list[tuple[str, ...]]]:
+    """One label per step from several sources; where they contradict each other, none.
+
+    Args:
+        sources: name -> labels by episode; none for no labels.
+        lengths: steps of each episode.
+    Returns:
+        Labels by episode, and the sources of each label, joined by "+"; "" for no label.
+    """
+    labels: list[Labels] = []
+    origins: list[tuple[str, ...]] = []
+    for index, length in enumerate(lengths):
+        pairs = [
+            _combine({name: marks[index][p] for name, marks in sources.items()})
+            for p in range(length)
+        ]
+        labels.append(tuple(label for label, _ in pairs))
+        origins.append(tuple(origin for _, origin in pairs))
+    return labels, origins
+
+
+def _combine(marks: Mapping[str, int | None]) -> tuple[int | None, str]:
+    said = {name: mark for name, mark in marks.items() if mark is not None}
+    values = set(said.values())
+    return (values.pop(), "+".join(said)) if len(values) == 1 else (None, "")
+
+
+def confusion_counts(
+    sources: Mapping[str, Sequence[Labels]],
+) -> dict[tuple[str, str], dict[tuple[int, int], int]]:
+    """How often each two sources say what of the steps that both label.
+
+    Returns:
+        (one, other) -> (label of the one, label of the other) -> steps, all four cells; pairs
+        without a common step are left out.
+    """
+    found = {}
+    for one, other in combinations(sources, 2):
+        pairs = Counter(
+            pair
+            for mine, theirs in zip(sources[one], sources[other], strict=False)
+            for pair in zip(mine, theirs, strict=True)
+            if None not in pair
+        )
+        if pairs:
+            found[one, other] = {(a, b): pairs[a, b] for a in (1, 0) for b in (1, 0)}
+    return found

@@ -24,6 +24,7 @@ class Question:
         label: 1 good, 0 bad; None where a prediction is asked for.
         answer: the right answer: the label as text, or the observation that followed.
         prompt: the prompt's text.
+        source: where the label came from, e.g. "oracle" or "rule+llm"; "" without a label.
     """
 
     episode: int
@@ -31,6 +32,7 @@ class Question:
     label: int | None
     answer: str
     prompt: str
+    source: str = ""
 
     def is_right(self, answer: str) -> bool:
         """Whether an answer is the right one; an unreadable one ("") never is."""
@@ -66,10 +68,18 @@ def select_steps(
 def build_questions(
     episodes: Sequence[Episode],
     chosen: Sequence[tuple[int, int, int]],
+    sources: Sequence[Sequence[str]],
     render: Callable[[Episode, int], str],
 ) -> list[Question]:
-    """Write the chosen steps' questions; `render` gives the judge prompt of a step."""
-    return [Question(e, p, label, str(label), render(episodes[e], p)) for e, p, label in chosen]
+    """Write the chosen steps' questions; `render` gives the judge prompt of a step.
+
+    Args:
+        sources: by episode and step, where the label came from.
+    """
+    return [
+        Question(e, p, label, str(label), render(episodes[e], p), sources[e][p])
+        for e, p, label in chosen
+    ]
 
 
 def spread_steps(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -11,7 +11,15 @@ import torch
 from declutch.agent.prompt import observation_text, render_future, render_judge, view_at
 from declutch.config import Config, GCDConfig
 from declutch.judge.env import Forecaster, Judge, JudgeEnv, judge_plays
-from declutch.judge.labels import Labels, LabelStats, label_stats, oracle_labels, rule_labels
+from declutch.judge.labels import (
+    Labels,
+    LabelStats,
+    combine_labels,
+    label_stats,
+    oracle_labels,
+    rule_labels,
+)
+from declutch.judge.llm_labels import Labeler, LLMLabels
 from declutch.judge.questions import Question, build_questions, select_steps, spread_steps
 from declutch.policy import Policy
 from declutch.records import Episode, Outcome, Role
@@ -33,6 +41,7 @@ class JudgeRound:
         rule, oracle: labels of all agent episodes by source.
         stats: the sources compared, None without judging.
         scores: for each question the value head's probability of "good"; () without a head.
+        llm: what a language model said of them, None where none was asked.
     """
 
     questions: tuple[Question, ...]
@@ -41,6 +50,7 @@ class JudgeRound:
     oracle: tuple[Labels, ...]
     stats: LabelStats | None
     scores: tuple[float, ...] = ()
+    llm: LLMLabels | None = None
 
     @staticmethod
     def empty() -> JudgeRound:
@@ -60,34 +70,38 @@ def play_judge(
     iteration: int,
     phase: Phase,
     classify: Classify | None = None,
+    labeler: Labeler | None = None,
 ) -> JudgeRound:
     """Label, select and judge (METHOD, section 4, steps 1 to 3).
 
-    Both sources label every step, for their comparison; `config.gcd.labels` alone chooses which
-    one the questions come from.
+    Rule and oracle label every step, for their comparison; `config.gcd.labels` alone chooses which
+    sources the questions come from.
 
     Args:
         classify: the value head, which then judges in the place of sampled answers.
+        labeler: asks a language model for labels, where `config.gcd.labels` wants them.
+    Raises:
+        EndpointFailedError: the language model is away, under on_endpoint_failure=stop.
     """
     gcd = config.gcd
     with phase("label"):
         played = [e if e.outcome is not Outcome.ENV_ERROR else _without_steps(e) for e in episodes]
         rule = [rule_labels(episode, gcd.rule_key) for episode in played]
         oracle = [oracle_labels(episode) for episode in played]
-        labels = oracle if gcd.labels == "oracle" else rule
+        llm = labeler.label(played, iteration) if labeler is not None else None
+        sources = choose_sources(gcd, rule, oracle, llm)
         draw = stream(config.seed, "questions", iteration)
-        questions = _ask(played, labels, policy, gcd, draw)
+        questions = _ask(played, sources, policy, gcd, draw)
     judgments: list[Episode] = []
     scores: list[float] = []
     with phase("judge"):
         if classify is not None:
             scores = classify(questions)
         else:
-            speaker = Forecaster if gcd.form == "future" else Judge
             judgments = collect(
                 judge_plays(questions, gcd.num_judgments),
                 lambda: JudgeEnv(questions),
-                speaker(policy.codec, config.agent, gcd.max_response_tokens),
+                _examinee(policy, config),
                 policy.engine,
                 CollectParams(max_steps=1, temperature=config.rollout.temperature, role=Role.JUDGE),
                 stream(config.seed, "judge", iteration),
@@ -99,12 +113,40 @@ def play_judge(
         oracle=tuple(oracle),
         stats=label_stats(rule, oracle),
         scores=tuple(scores),
+        llm=llm,
     )
+
+
+def choose_sources(
+    gcd: GCDConfig, rule: Sequence[Labels], oracle: Sequence[Labels], llm: LLMLabels | None
+) -> dict[str, Sequence[Labels]]:
+    """The labels that questions are made of, by source.
+
+    Args:
+        llm: None where no language model was asked.
+    """
+    known = {"rule": rule, "oracle": oracle}
+    if llm is not None and llm.failure:
+        if gcd.on_endpoint_failure == "fallback":
+            return {gcd.fallback_labels: known[gcd.fallback_labels]}
+    elif llm is not None:
+        is_kept = (1,) if gcd.llm_labels == "positive_only" else (0, 1)
+        known["llm"] = [
+            tuple(mark if mark in is_kept else None for mark in marks) for marks in llm.labels
+        ]
+    return {name: known[name] for name in gcd.labels.split("+") if name in known}
+
+
+def _examinee(policy: Policy, config: Config) -> Forecaster | Judge:
+    limit = config.gcd.max_response_tokens
+    if config.gcd.form == "future":
+        return Forecaster(policy.codec, config.agent, limit)
+    return Judge(policy.codec, config.agent, limit, config.gcd.judge_prompt)
 
 
 def _ask(
     episodes: Sequence[Episode],
-    labels: Sequence[Labels],
+    sources: Mapping[str, Sequence[Labels]],
     policy: Policy,
     gcd: GCDConfig,
     draw: torch.Generator,
@@ -112,10 +154,14 @@ def _ask(
     if gcd.form == "future":
         steps = spread_steps(episodes, gcd.num_questions, draw)
         return [_ask_future(episodes[e], e, p, policy) for e, p in steps]
+    labels, origins = combine_labels(sources, [len(episode.steps) for episode in episodes])
     chosen = select_steps(episodes, labels, gcd.num_questions, draw)
     form = policy.codec.form
     return build_questions(
-        episodes, chosen, lambda e, p: render_judge(*_played(policy, e, p), form)
+        episodes,
+        chosen,
+        origins,
+        lambda e, p: render_judge(*_played(policy, e, p), form, gcd.judge_prompt),
     )
 
 

@@ -12,6 +12,7 @@ from declutch.errors import UserError
 from declutch.report.compare import compare
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
+from declutch.report.labels import labels_section
 from declutch.report.read import RunData, read_run
 from declutch.report.sections import (
     behaviour_section,
@@ -31,6 +32,7 @@ LINKS = {
     "results": "Results",
     "curves": "Curves",
     "behaviour": "Behaviour",
+    "labels": "Labels",
     "suggestions": "Suggestions",
     "time": "Time",
     "episodes": "Episodes",
@@ -73,6 +75,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         cards=score_cards(data, comparison),
         comparison=comparison_section(comparison),
         behaviour=behaviour_section(comparison),
+        labels=labels_section(data),
         suggestions=suggestions_section(data.suggestions),
         phases=phases_section(data),
         episode_count=escape(_episode_count(episodes)),

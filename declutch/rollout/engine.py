@@ -36,10 +36,13 @@ class Request:
     Attributes:
         prompt_ids: i64[P].
         mask: restricts the action, or None for free decoding.
+        generator: a source of chance of this response's own, so that what it is sampled together
+            with changes nothing but rounding; None for the call's.
     """
 
     prompt_ids: Tensor
     mask: ActionMask | None = None
+    generator: torch.Generator | None = None
 
 
 @dataclass(frozen=True)

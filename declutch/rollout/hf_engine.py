@@ -94,7 +94,8 @@ class HFEngine:
         Args:
             requests: prompts of at least one token, each with its own action mask or none.
             params: how to sample.
-            generator: the only source of chance; the same state gives the same completions.
+            generator: the only source of chance of requests that bring none of their own; the same
+                state gives the same completions.
         Raises:
             UserError: a prompt leaves no room in the model's positions; the model's scores are
                 not finite.
@@ -103,7 +104,10 @@ class HFEngine:
         rules = Rules(params, _check_params(params), self._open_trie)
         prompts = [tuple(request.prompt_ids.tolist()) for request in requests]
         self._check_prompts(prompts, params.max_tokens)
-        responses = [Response(index, request.mask) for index, request in enumerate(requests)]
+        responses = [
+            Response(index, request.mask, generator=request.generator)
+            for index, request in enumerate(requests)
+        ]
         max_slots = self._max_cache_bytes // cache_bytes_per_token(self._model)
         with torch.inference_mode(), _evaluating(self._model):
             for batch in split_batches(prompts, params.max_tokens, self._max_batch, max_slots):
@@ -144,6 +148,9 @@ class HFEngine:
         if len(ready) < len(live):
             live, logits = [live[index] for index in ready], logits[ready]
         uniforms = torch.rand(len(live), generator=generator, dtype=torch.float64)
+        for row, response in enumerate(live):
+            if response.generator is not None:
+                uniforms[row] = torch.rand((), generator=response.generator, dtype=torch.float64)
         allowed = [response.choices(rules) for response in live]
         tokens, logprobs = sample_tokens(
             logits,

@@ -36,6 +36,7 @@ class Response:
     Attributes:
         request: index of its request.
         mask: the request's action mask.
+        generator: the request's own source of chance, None for the call's.
         node: where in the mask's trie the response is, None while tokens are free.
         tokens, logprobs, allowed: what has been sampled so far.
         pending: the latest tokens, which the model has not been fed yet.
@@ -44,6 +45,7 @@ class Response:
 
     request: int
     mask: ActionMask | None
+    generator: torch.Generator | None = None
     node: TrieNode | None = None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)

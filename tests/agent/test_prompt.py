@@ -20,6 +20,7 @@ from declutch.agent.prompt import (
     render_agent,
     render_future,
     render_judge,
+    render_reasoning,
     render_reflection,
     view_at,
 )
@@ -130,6 +131,8 @@ def test_judge_prompt_is_golden(form: str) -> None:
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
     text = render_judge(problem, response, form)
     assert text == (GOLDEN / f"{form}_judge.txt").read_text(encoding="utf-8")
+    other = (GOLDEN / f"{form}_judge{'_rm' if form == 'full' else ''}.txt").read_text("utf-8")
+    assert render_judge(problem, response, form, "rm") == other
 
 
 @pytest.mark.parametrize("form", ["full", "compact"])
@@ -138,6 +141,11 @@ def test_future_prompt_is_golden(form: str) -> None:
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
     text = render_future(problem, response, form)
     assert text == (GOLDEN / f"{form}_future.txt").read_text(encoding="utf-8")
+
+
+def test_reasoning_prompt_is_golden() -> None:
+    text = render_reasoning(render_agent(example(), "full", 6), "take mug 2 from drawer 1")
+    assert text == (GOLDEN / "full_reasoning.txt").read_text(encoding="utf-8")
 
 
 def test_reflection_prompt_is_golden() -> None:

@@ -278,6 +278,22 @@ def test_the_same_generator_state_gives_the_same_completions() -> None:
     assert tokens(5) != tokens(6)
 
 
+def test_a_source_of_chance_of_its_own_makes_a_response_independent_of_the_others() -> None:
+    engine = HFEngine(make_model(), PAD, max_batch=4)
+
+    def own(requests: Sequence[Request]) -> list[Request]:
+        seeded = (torch.Generator().manual_seed(i) for i in range(len(requests)))
+        return [replace(r, generator=g) for r, g in zip(requests, seeded, strict=True)]
+
+    requests = make_requests(10)
+    together = engine.generate(own(requests), PARAMS, torch.Generator())
+    for index, request in enumerate(own(requests)):
+        (alone,) = engine.generate([request], PARAMS, torch.Generator().manual_seed(99))
+        assert alone.token_ids.tolist() == together[index].token_ids.tolist()
+        torch.testing.assert_close(alone.logprobs, together[index].logprobs, rtol=1e-4, atol=1e-4)
+    assert len({tuple(each.token_ids.tolist()) for each in together}) > 5
+
+
 def test_nothing_is_remembered_but_the_weights() -> None:
     model, requests = make_model(), make_requests(12)
     engine = HFEngine(model, PAD)

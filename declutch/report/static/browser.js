@@ -118,7 +118,7 @@ function stepCard(step, index, largest) {
   else if (!step.is_admissible) badge("inadmissible", "bad");
   if (step.is_repeated) badge("repeated", "warn");
   if (step.is_looped) badge("looped", "warn");
-  for (const [name, label] of [["rule", step.label_rule], ["oracle", step.label_oracle]]) {
+  for (const [name, label] of [["rule", step.label_rule], ["oracle", step.label_oracle], ["LLM", step.label_llm]]) {
     if (isPresent(label)) badge(`${name}: ${label === 1 ? "good" : "bad"}`, labelClass(label), `label from the ${name}`);
   }
   if (step.reward) badge(`reward ${formatNumber(step.reward)}`, "good");

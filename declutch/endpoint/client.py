@@ -1,0 +1,314 @@
+"""Asking an OpenAI-compatible server: many questions at once, patiently, within a budget.
+
+A reply is one of three: from the cache, from the server, or an error that says why there is none.
+What may pass (429, 5xx, time-outs, dropped connections) is tried again; what will not (another
+4xx, a body that holds no text) is not. The key is known here alone, and is struck out of every
+text that leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import openai
+
+from declutch.config import EndpointConfig
+from declutch.endpoint.cache import ReplyCache, cache_key
+from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.endpoint.usage import (
+    Usage,
+    call_usage,
+    count_tokens,
+    exceeded_limit,
+    largest_usage,
+)
+from declutch.errors import UserError
+
+BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"
+_FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 60.0
+_MIN_EXHAUSTED = 3
+_SECRET_LENGTH = 8
+_ERROR_LENGTH = 200
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one call came to.
+
+    Attributes:
+        text: None where there is none; then `error` says why.
+        may_pass: the same call might be answered later.
+        wait_seconds: what the server asks to wait before that, 0 where it does not say.
+        usage: the call's account.
+    """
+
+    text: str | None = None
+    error: str = ""
+    may_pass: bool = False
+    wait_seconds: float = 0.0
+    usage: Usage = field(default_factory=lambda: Usage(calls=1))
+
+
+@dataclass
+class _Batch:
+    """What the requests of one `ask` share.
+
+    Attributes:
+        open: calls that are under way, at most `max_concurrency`.
+        settled: told whenever a call has ended.
+        under_way: what each of these calls may come to.
+        num_exhausted: requests in a row that ran out of retries; enough of them, and the server
+            is taken for dead and the rest of the batch is not asked.
+    """
+
+    client: openai.AsyncOpenAI
+    open: asyncio.Semaphore
+    settled: asyncio.Condition
+    under_way: list[Usage] = field(default_factory=list)
+    num_exhausted: int = 0
+    last_error: str = ""
+
+
+class Endpoint:
+    """A `Chat` over HTTP; see `open_endpoint`.
+
+    Args:
+        base_url: of the server, ending in its version, e.g. "http://localhost:8000/v1".
+        key: "" for a server that asks for none.
+        sleep: waits; tests wait for nothing.
+    """
+
+    def __init__(
+        self, config: EndpointConfig, base_url: str, key: str, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._config = config
+        self._base_url = base_url
+        self._key = key
+        self._sleep = sleep
+        self._cache = ReplyCache(config.cache_dir)
+        self._jitter = random.Random()
+        self._next_start = 0.0
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """Everything asked so far."""
+        return self._usage
+
+    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """One reply per request, in order; equal requests are asked once.
+
+        Raises:
+            UserError: the cache cannot be written.
+        """
+        began = time.perf_counter()
+        keys = [cache_key(self._config.model, request) for request in requests]
+        found = {key: self._cache.read(key) for key in dict.fromkeys(keys)}
+        missing = {k: r for k, r in zip(keys, requests, strict=True) if found[k] is None}
+        asked = asyncio.run(self._ask_all(missing)) if missing else {}
+        replies = [asked[key] if key in asked else ChatReply(found[key]) for key in keys]
+        self._usage += Usage(
+            cached=len(requests) - len(missing),
+            failed=sum(reply.text is None for reply in replies),
+            seconds=time.perf_counter() - began,
+        )
+        return replies
+
+    def count_cached(self, requests: Sequence[ChatRequest]) -> int:
+        """How many of `requests` would be answered without a call."""
+        keys = (cache_key(self._config.model, request) for request in requests)
+        return sum(self._cache.read(key) is not None for key in keys)
+
+    async def _ask_all(self, requests: dict[str, ChatRequest]) -> dict[str, ChatReply]:
+        async with openai.AsyncOpenAI(
+            base_url=self._base_url,
+            # The package insists on one; a server that asks for none ignores it.
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=self._config.timeout_seconds,
+        ) as client:
+            lanes = asyncio.Semaphore(self._config.max_concurrency)
+            batch = _Batch(client, lanes, asyncio.Condition())
+            replies = await asyncio.gather(
+                *(self._ask_one(batch, key, request) for key, request in requests.items())
+            )
+        return dict(zip(requests, replies, strict=True))
+
+    async def _ask_one(self, batch: _Batch, key: str, request: ChatRequest) -> ChatReply:
+        async with batch.open:
+            answer = _Answer()
+            for number in range(self._config.max_retries + 1):
+                if number:
+                    await self._sleep(self._backoff(number, answer.wait_seconds))
+                refusal = self._dead(batch) or await self._reserve(batch, request)
+                if refusal:
+                    return ChatReply(None, refusal)
+                self._usage += Usage(retries=int(number > 0))
+                answer = await self._call(batch, request)
+                if not answer.may_pass:
+                    break
+        if answer.may_pass:
+            batch.num_exhausted += 1
+            batch.last_error = answer.error
+        else:
+            batch.num_exhausted = 0
+        if answer.text is not None:
+            self._cache.write(key, self._config.model, answer.text)
+        return ChatReply(answer.text, answer.error)
+
+    def _dead(self, batch: _Batch) -> str:
+        if batch.num_exhausted < max(_MIN_EXHAUSTED, self._config.max_concurrency):
+            return ""
+        return (
+            f"not asked, as {batch.num_exhausted} requests before it were given up, the last: "
+            f"{batch.last_error}"
+        )
+
+    async def _reserve(self, batch: _Batch, request: ChatRequest) -> str:
+        """Set aside what one call may come to; the limit it might exceed, "" when it may start.
+
+        Calls under way have mostly set aside more than they need, so their end is waited for.
+        """
+        most = largest_usage(request, self._config)
+        async with batch.settled:
+            while exceeded_limit(sum([most, *batch.under_way], self._usage), self._config):
+                limit = exceeded_limit(self._usage + most, self._config)
+                if limit:
+                    return f"the budget is used up: {limit} leaves no room for another call"
+                await batch.settled.wait()
+            batch.under_way.append(most)
+        return ""
+
+    async def _call(self, batch: _Batch, request: ChatRequest) -> _Answer:
+        """One call of the server, counted, and what was set aside for it set free."""
+        await self._wait_for_turn()
+        answer = await self._send(batch.client, request)
+        async with batch.settled:
+            batch.under_way.remove(largest_usage(request, self._config))
+            self._usage += answer.usage
+            batch.settled.notify_all()
+        return answer
+
+    async def _wait_for_turn(self) -> None:
+        if self._config.requests_per_minute is None:
+            return
+        now = time.monotonic()
+        start = max(now, self._next_start)
+        self._next_start = start + 60 / self._config.requests_per_minute
+        await self._sleep(start - now)
+
+    def _backoff(self, number: int, wait_seconds: float) -> float:
+        """Seconds before retry `number`, from 1: doubling, jittered, no less than asked for."""
+        longest = min(_FIRST_WAIT_SECONDS * 2 ** (number - 1), _LONGEST_WAIT_SECONDS)
+        jittered = longest * self._jitter.uniform(0.5, 1.0)
+        return max(jittered, min(wait_seconds, _LONGEST_WAIT_SECONDS))
+
+    async def _send(self, client: openai.AsyncOpenAI, request: ChatRequest) -> _Answer:
+        limit = self._config.timeout_seconds
+        messages: Any = [{"role": role, "content": content} for role, content in request.messages]
+        try:
+            # The client's own limit is between two bytes; a server that drips would never meet it.
+            response = await asyncio.wait_for(
+                client.chat.completions.with_raw_response.create(
+                    model=self._config.model,
+                    messages=messages,
+                    max_tokens=request.max_tokens,
+                    temperature=request.temperature,
+                ),
+                limit,
+            )
+        except (TimeoutError, openai.APITimeoutError):
+            error = f"no answer within endpoint.timeout_seconds={limit:g}"
+            return _Answer(error=error, may_pass=True)
+        except openai.APIStatusError as problem:
+            return self._read_status(problem)
+        except openai.OpenAIError as problem:
+            error = f"the connection failed ({type(problem.__cause__ or problem).__name__})"
+            return _Answer(error=error, may_pass=True)
+        return self._read_body(response.content, request)
+
+    def _read_status(self, problem: openai.APIStatusError) -> _Answer:
+        code = problem.status_code
+        error = self._clean(f"status {code}: {problem.message}")[:_ERROR_LENGTH]
+        if code in (401, 403):
+            error += f"; the key is read from the variable {self._config.api_key_env}"
+        return _Answer(
+            error=error,
+            may_pass=code in (408, 429) or code >= 500,
+            wait_seconds=_seconds(problem.response.headers.get("retry-after", "")),
+        )
+
+    def _read_body(self, content: bytes, request: ChatRequest) -> _Answer:
+        try:
+            data = json.loads(content)
+        except (ValueError, RecursionError):
+            return _Answer(error="the reply is not JSON")
+        text, counted = _text_of(data), data.get("usage") if isinstance(data, dict) else None
+        counts = counted if isinstance(counted, dict) else {}
+        asked = sum(count_tokens(content) for _, content in request.messages)
+        usage = call_usage(
+            _count(counts.get("prompt_tokens"), asked),
+            _count(counts.get("completion_tokens"), count_tokens(text or "")),
+            self._config,
+        )
+        if text is None:
+            return _Answer(error="the reply holds no text", usage=usage)
+        return _Answer(self._clean(text), usage=usage)
+
+    def _clean(self, text: str) -> str:
+        """Without the key, which a server may quote, and without halves of characters."""
+        if len(self._key) >= _SECRET_LENGTH:
+            text = text.replace(self._key, "[key]")
+        return text.encode("utf-8", "replace").decode()
+
+
+def open_endpoint(config: EndpointConfig, sleep: Sleep = asyncio.sleep) -> Endpoint:
+    """The endpoint that the configuration and the environment name.
+
+    Raises:
+        UserError: no model or no server is named, or the key cannot be sent.
+    """
+    if not config.model:
+        raise UserError("endpoint.model is empty: name the model that the endpoint is to answer by")
+    # Both variables are the official package's own ways to say where and as whom to ask.
+    base_url = config.base_url or os.environ.get(BASE_URL_VARIABLE, "")
+    if not base_url:
+        raise UserError(
+            "endpoint.base_url is empty: give the server's address, e.g. "
+            f"http://localhost:8000/v1, or set the variable {BASE_URL_VARIABLE}"
+        )
+    key = os.environ.get(config.api_key_env, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"the key in the variable {config.api_key_env} holds characters that no key has"
+        )
+    return Endpoint(config, base_url, key, sleep)
+
+
+def _text_of(data: Any) -> str | None:
+    """The first choice's text; None where the reply has another shape or says nothing."""
+    try:
+        text = data["choices"][0]["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def _count(value: Any, otherwise: int) -> int:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else otherwise
+
+
+def _seconds(text: str) -> float:
+    """A Retry-After header in seconds; 0 for a date or nonsense, which backing off covers."""
+    return float(text) if text.isdecimal() and text.isascii() else 0.0

@@ -1,0 +1,83 @@
+"""What an endpoint was asked and what it cost, and the budget that ends the asking."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass
+
+from declutch.config import EndpointConfig
+from declutch.endpoint.chat import ChatRequest
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text, where a server does not say how many tokens there were."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """An account; differences of two accounts are what happened between them.
+
+    Attributes:
+        calls: HTTP requests sent.
+        cached: requests answered from the cache, or by an equal request of the same batch.
+        retries: of the calls, those that repeated one that had failed.
+        failed: requests that came back without a text.
+        prompt_tokens, completion_tokens: of the answered calls, as the server counts them.
+        cost: by the configured prices, in their unit.
+        seconds: wall time spent asking.
+    """
+
+    calls: int = 0
+    cached: int = 0
+    retries: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+def count_tokens(text: str) -> int:
+    """A rough count, from the number of characters."""
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
+
+
+def call_usage(prompt_tokens: int, completion_tokens: int, config: EndpointConfig) -> Usage:
+    """The account of one answered call."""
+    cost = prompt_tokens * config.prompt_price + completion_tokens * config.completion_price
+    return Usage(
+        calls=1,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cost=cost / 1e6,
+    )
+
+
+def largest_usage(request: ChatRequest, config: EndpointConfig) -> Usage:
+    """What one call may come to: its prompt, counted roughly, and the longest reply."""
+    prompt = sum(count_tokens(content) for _, content in request.messages)
+    return call_usage(prompt, request.max_tokens, config)
+
+
+def exceeded_limit(usage: Usage, config: EndpointConfig) -> str:
+    """The limit that `usage` is beyond, as "endpoint.max_calls=100"; "" within the budget."""
+    limits = (
+        ("max_calls", config.max_calls, usage.calls),
+        ("max_tokens", config.max_tokens, usage.tokens),
+        ("max_cost", config.max_cost, usage.cost),
+    )
+    over = (f"endpoint.{name}={limit:g}" for name, limit, used in limits if _is_over(used, limit))
+    return next(over, "")
+
+
+def _is_over(used: float, limit: float | None) -> bool:
+    return limit is not None and used > limit

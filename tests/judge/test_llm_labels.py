@@ -1,0 +1,251 @@
+"""Labels from a language model: votes, what cannot be read, and what becomes of the sources."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from builders import make_action, make_episode, make_step
+from chat_server import BAD, GOOD
+from hypothesis import given
+from hypothesis import strategies as st
+
+from declutch.agent.parse import parse_verdict
+from declutch.config import Config, GCDConfig, parse_config
+from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.errors import UserError
+from declutch.judge.labels import combine_labels, confusion_counts
+from declutch.judge.llm_labels import (
+    EndpointFailedError,
+    Labeler,
+    LLMLabels,
+    ballot_stats,
+    count_votes,
+    judge_requests,
+    llm_labels,
+)
+from declutch.judge.round import choose_sources
+
+GCD = GCDConfig()
+LOST = ChatReply(None, "the connection failed")
+NOISE = ChatReply("no idea")
+
+
+def replies(word: str) -> list[ChatReply]:
+    kinds = {"g": ChatReply(GOOD), "b": ChatReply(BAD), "?": NOISE, "x": LOST}
+    return [kinds[letter] for letter in word]
+
+
+class Scripted:
+    """Answers from a list, over and over, and keeps what it was asked."""
+
+    def __init__(self, word: str) -> None:
+        self._replies = replies(word)
+        self.asked: list[ChatRequest] = []
+
+    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        first = len(self.asked)
+        self.asked += requests
+        return [self._replies[(first + n) % len(self._replies)] for n in range(len(requests))]
+
+
+@pytest.mark.parametrize(
+    ("votes", "label", "unreadable", "failed"),
+    [
+        ("ggggg", 1, 0, 0),
+        ("ggbgg", 1, 0, 0),
+        ("gbgbg", None, 0, 0),
+        ("bbbb?", 0, 1, 0),
+        ("gggx?", None, 1, 1),
+        ("bbbbx", 0, 0, 1),
+        ("?????", None, 5, 0),
+        ("xxxxx", None, 0, 5),
+    ],
+)
+def test_a_label_needs_four_of_five(
+    votes: str, label: int | None, unreadable: int, failed: int
+) -> None:
+    ballot = count_votes(3, 2, replies(votes), GCD)
+    assert (ballot.label, ballot.num_unreadable, ballot.num_failed) == (label, unreadable, failed)
+    assert len(ballot.verdicts) == 5 - unreadable - failed
+
+
+def test_ballots_counted_by_hand() -> None:
+    ballots = [
+        count_votes(0, n, replies(w), GCD) for n, w in enumerate(("ggggg", "bbbb?", "gbb?x"))
+    ]
+    stats = ballot_stats(ballots)
+    assert (stats.steps, stats.kept, stats.good, stats.bad) == (3, 2, 1, 1)
+    assert (stats.asks, stats.unreadable, stats.failed) == (15, 2, 1)
+    assert stats.agreement == pytest.approx((1 + 1 + 2 / 3) / 3)
+    assert stats.unanimous == pytest.approx(1 / 3)
+    assert ballot_stats([]).agreement is None
+    assert ballot_stats([count_votes(0, 0, replies("?"), GCD)]).agreement is None
+
+
+def labelled(count: int, group: int = 0) -> object:
+    action = replace(make_action("look"), response=f"<think>{group}</think><action>look</action>")
+    steps = [make_step(observation=f"room {group} {n}", action=action) for n in range(count)]
+    return make_episode(group, [], steps=steps)
+
+
+def small(**gcd: object) -> Config:
+    settings = {"enabled": True, "labels": "llm", "llm_steps": 4, **gcd}
+    return parse_config({"gcd": settings, "endpoint": {"model": "m"}}, "test")
+
+
+def test_every_step_is_asked_about_five_times_with_the_full_prompt() -> None:
+    config = small()
+    requests = judge_requests([labelled(2), labelled(3, 1)], [(1, 2), (0, 0)], config)
+    assert [request.attempt for request in requests] == [0, 1, 2, 3, 4] * 2
+    assert len({request.messages for request in requests}) == 2
+    ((role, prompt),) = requests[0].messages
+    assert role == "user"
+    assert config.agent.prompt == "compact"
+    assert "You control a robot" in prompt
+    assert "You now observe: room 1 2" in prompt
+    assert "<think>1</think><action>look</action>" in prompt
+    assert "Propose" not in prompt
+    ((_, prompt),) = judge_requests([labelled(1)], [(0, 0)], small(judge_prompt="rm"))[0].messages
+    assert "Propose" in prompt
+
+
+def test_labels_land_on_the_steps_that_were_asked_about() -> None:
+    chat = Scripted("gggggbbbbbgbgbg")
+    found = llm_labels([labelled(2), labelled(3, 1)], [(0, 1), (1, 0), (1, 2)], small(), chat)
+    assert found.labels == ((None, 1), (0, None, None))
+    assert found.failure == ""
+
+
+def test_a_few_lost_asks_cost_only_their_labels_and_many_cost_all() -> None:
+    few = llm_labels([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("gggggxxxxx"))
+    assert (few.labels, few.failure) == (((1, None),), "")
+    many = llm_labels([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("ggggxxxxxx"))
+    assert (many.labels, many.failure) == (((None, None),), "the connection failed")
+
+
+def test_the_steps_are_bounded_spread_and_drawn_anew() -> None:
+    chat, config = Scripted("g"), small()
+    labeler = Labeler(config, chat, lambda text: None)
+    episodes = [labelled(9, group) for group in range(4)]
+    first, second, again = (labeler.label(episodes, n) for n in (0, 1, 0))
+    for found in (first, second):
+        assert sorted(ballot.episode for ballot in found.ballots) == [0, 1, 2, 3]
+    assert first == again
+    assert first.ballots != second.ballots
+
+
+def test_an_absent_endpoint_is_said_once_until_it_is_back() -> None:
+    said: list[str] = []
+
+    class Flaky(Scripted):
+        def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+            self._replies = replies(manners.pop(0))
+            return super().ask(requests)
+
+    manners = ["x", "x", "g", "x"]
+    labeler = Labeler(small(), Flaky("g"), said.append)
+    failures = [bool(labeler.label([labelled(4)], n).failure) for n in range(4)]
+    assert failures == [True, True, False, True]
+    assert [text.split(":")[0] for text in said] == ["iteration 1", "iteration 4"]
+    assert "without LLM labels" in said[0]
+
+
+def test_stop_says_what_failed_and_how_to_go_on() -> None:
+    labeler = Labeler(small(on_endpoint_failure="stop"), Scripted("x"), lambda text: None)
+    with pytest.raises(EndpointFailedError, match=r"iteration 3.*connection failed.*--resume"):
+        labeler.label([labelled(4)], 2)
+
+
+def test_sources_that_contradict_each_other_give_no_label() -> None:
+    rule, llm = [(0, 1, 0, None, None)], [(0, 0, None, 1, None)]
+    labels, origins = combine_labels({"rule": rule, "llm": llm}, [5])
+    assert labels == [(0, None, 0, 1, None)]
+    assert origins == [("rule+llm", "", "rule", "llm", "")]
+    assert combine_labels({}, [2, 0]) == ([(None, None), ()], [("", ""), ()])
+
+
+def test_confusion_by_hand() -> None:
+    found = confusion_counts({"rule": [(0, 1), (0,)], "oracle": [(0, 0), (1,)], "llm": [(None, 1)]})
+    assert found == {
+        ("rule", "oracle"): {(1, 1): 0, (1, 0): 1, (0, 1): 1, (0, 0): 1},
+        ("rule", "llm"): {(1, 1): 1, (1, 0): 0, (0, 1): 0, (0, 0): 0},
+        ("oracle", "llm"): {(1, 1): 0, (1, 0): 0, (0, 1): 1, (0, 0): 0},
+    }
+    assert confusion_counts({"rule": [(0,)], "oracle": [(None,)]}) == {}
+
+
+RULE, ORACLE, LLM = [(0, None)], [(1, 1)], LLMLabels(((0, 1),), ())
+
+
+@pytest.mark.parametrize(
+    ("settings", "llm", "expected"),
+    [
+        ({"labels": "oracle"}, None, {"oracle": ORACLE}),
+        ({"labels": "rule"}, None, {"rule": RULE}),
+        ({"labels": "llm"}, LLM, {"llm": [(0, 1)]}),
+        ({"labels": "rule+llm"}, LLM, {"rule": RULE, "llm": [(0, 1)]}),
+        (
+            {"labels": "rule+llm", "llm_labels": "positive_only"},
+            LLM,
+            {"rule": RULE, "llm": [(None, 1)]},
+        ),
+        ({"labels": "llm"}, replace(LLM, failure="away"), {}),
+        ({"labels": "rule+llm"}, replace(LLM, failure="away"), {"rule": RULE}),
+        (
+            {"labels": "llm", "on_endpoint_failure": "fallback"},
+            replace(LLM, failure="away"),
+            {"rule": RULE},
+        ),
+        (
+            {"labels": "rule+llm", "on_endpoint_failure": "fallback", "fallback_labels": "oracle"},
+            replace(LLM, failure="away"),
+            {"oracle": ORACLE},
+        ),
+    ],
+)
+def test_which_sources_the_questions_come_from(
+    settings: dict, llm: LLMLabels | None, expected: dict
+) -> None:
+    assert choose_sources(GCDConfig(**settings), RULE, ORACLE, llm) == expected
+
+
+@pytest.mark.parametrize(
+    ("gcd", "word"),
+    [
+        ({"llm_agree": 6}, "no majority"),
+        ({"llm_asks": 4, "llm_agree": 2}, "no majority"),
+        ({"enabled": True, "labels": "llm"}, r"endpoint\.model is empty"),
+        ({"labels": "llm", "llm_labels": "positive_only"}, r"rule\+llm"),
+    ],
+)
+def test_impossible_settings_are_refused(gcd: dict, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        parse_config({"gcd": gcd}, "test")
+
+
+PIECES = st.sampled_from(
+    [
+        *("<think>", "</think>", "<answer>", "</answer>", "<action>", "</action>"),
+        *("<advise>", "</advise>", "\\boxed{0}", "\\boxed{1}", "\\boxed{ 1 }", "\\boxed{{1}}"),
+        *("\\boxed{2}", "boxed{1}", "\\boxed{", "}", "1", "0", "good", "\n", "\x00", "é", "0 or 1"),
+    ]
+)
+
+
+@given(st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=14).map("".join)))
+def test_nothing_a_judge_says_crashes_or_counts_as_two_verdicts(text: str) -> None:
+    value = parse_verdict(text).value
+    assert value in (None, 0, 1)
+    if value is not None:
+        assert f"{value}" in text.split("<answer>")[1].split("</answer>")[0]
+        assert text.count("</answer>") >= 1
+    ballot = count_votes(0, 0, [ChatReply(text)] * 5, GCD)
+    assert ballot.label == value
+    assert ballot.num_unreadable == (5 if value is None else 0)
+
+
+@given(st.lists(PIECES, max_size=5), st.sampled_from([0, 1]), st.sampled_from([0, 1]))
+def test_a_hedged_verdict_is_none(noise: list[str], first: int, second: int) -> None:
+    plain = "".join(p for p in noise if "answer" not in p and "boxed" not in p)
+    text = f"{plain}<answer>\\boxed{{{first}}} {plain} \\boxed{{{second}}}</answer>{plain}"
+    assert parse_verdict(text).value == (first if first == second else None)
