@@ -25,7 +25,6 @@ from declutch.suites import make_suite
 from declutch.tiny import train_tokenizer
 from declutch.train import train
 
-
 FULL = {"prompt": "full", "max_response_tokens": 512}
 ASKS = {"distill": "endpoint"}
 
