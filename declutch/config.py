@@ -286,11 +286,6 @@ class SuggestionsConfig(Section):
     max_response_tokens: int = Field(default=1024, ge=32)
     """Tokens of the endpoint's reply, its reasoning included."""
 
-    @property
-    def asks_endpoint(self) -> bool:
-        """Whether rules come from a language model."""
-        return self.enabled and self.distill == "endpoint"
-
 
 class GCDConfig(Section):
     enabled: bool = False
@@ -342,6 +337,11 @@ class GCDConfig(Section):
     def asks_endpoint(self) -> bool:
         """Whether labels come from a language model."""
         return self.form != "future" and self.labels in ("llm", "rule+llm")
+
+    @property
+    def suggests_by_endpoint(self) -> bool:
+        """Whether rules come from a language model."""
+        return self.suggestions.enabled and self.suggestions.distill == "endpoint"
 
 
 class EndpointConfig(Section):
@@ -515,8 +515,6 @@ class Config(Section):
                 "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
                 f"agent.reasoning={self.agent.reasoning} has none; set agent.reasoning=meta"
             )
-        _check_llm_labels(self.gcd, self.endpoint)
-        _check_endpoint(self.endpoint)
         suggestions = self.gcd.suggestions
         if suggestions.enabled and not (self.gcd.enabled and self.gcd.form == "generative"):
             raise ValueError(
@@ -524,15 +522,18 @@ class Config(Section):
                 f"gcd.enabled={str(self.gcd.enabled).lower()} and gcd.form={self.gcd.form}; set "
                 "gcd.enabled=true and gcd.form=generative"
             )
-        if (
-            suggestions.enabled
-            and suggestions.distill == "endpoint"
-            and self.agent.prompt == "compact"
-        ):
+        if self.gcd.suggests_by_endpoint and self.agent.prompt == "compact":
             raise ValueError(
                 "gcd.suggestions.distill=endpoint writes words that models of the compact prompt "
                 "do not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
             )
+        if self.gcd.suggests_by_endpoint and not self.endpoint.model:
+            raise ValueError(
+                "gcd.suggestions.distill=endpoint asks a language model, but endpoint.model is "
+                "empty; name the model as its server does"
+            )
+        _check_llm_labels(self.gcd, self.endpoint)
+        _check_endpoint(self.endpoint)
         unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
         # An environment of one's own may have levels of its own.
         if unknown and not is_custom(self.env.suite):

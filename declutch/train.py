@@ -110,17 +110,16 @@ class _Loop:
     def start(cls, config: Config, run: RunFolder, suite: Suite, view: View) -> _Loop:
         # Before anything that takes time: an endpoint that is not named fails at once.
         chat = labeler = None
-        gcd = config.gcd
-        if gcd.enabled and (gcd.asks_endpoint or gcd.suggestions.asks_endpoint):
+        if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
             chat = open_endpoint(config.endpoint)
-        if gcd.enabled and gcd.asks_endpoint and chat is not None:
+        if chat is not None and config.gcd.asks_endpoint:
             labeler = Labeler(config, chat, view.note)
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        guidelines = Guidelines(gcd.suggestions, run.path, chat, view.note)
+        guidelines = Guidelines(config.gcd.suggestions, run.path, chat, view.note)
         return cls(config, run, suite, view, learner, guidelines, iteration, chat, labeler)
 
     def run_iteration(self, protocol: str) -> None:

@@ -25,6 +25,9 @@ from declutch.suites import make_suite
 from declutch.tiny import train_tokenizer
 from declutch.train import train
 
+FULL = {"prompt": "full", "max_response_tokens": 512}
+ASKS = {"distill": "endpoint"}
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
@@ -271,6 +274,10 @@ def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"gcd": {"enabled": False}}, r"gcd\.enabled=false"),
         ({"gcd": {"form": "value_head"}}, r"gcd\.form=value_head"),
         ({"gcd": {"suggestions": {"distill": "endpoint"}}}, r"distill=medoid or agent\.prompt="),
+        (
+            {"agent": FULL, "gcd": {"max_response_tokens": 512, "suggestions": ASKS}},
+            r"endpoint\.model is empty",
+        ),
         ({"gcd": {"suggestions": {"evry": 3}}}, "did you mean 'every'"),
     ],
 )
