@@ -96,6 +96,7 @@ def model_player(
             CollectParams(max_steps=max_steps, temperature=temperature, reflection=reflection),
             stream(seed, "evaluation"),
             on_finished,
+            max_live=suite.max_live,
         )
 
     return play

@@ -108,6 +108,7 @@ def _play(
             ask_oracle=config.gcd.enabled,
         ),
         generator,
+        max_live=suite.max_live,
     )
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from declutch.config import EnvConfig
 from declutch.envs.alfworld.households import HouseholdCounts, ensure_households
 from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.errors import UserError
 
 
-def make_suite(
-    config: EnvConfig, progress: Callable[[int, int], None] | None = None
-) -> AlfworldSuite:
-    """The suite of `config`; generated games are made on first use.
+def make_suite(config: EnvConfig, progress: Callable[[int, int], None] | None = None) -> Any:
+    """The `Suite` of `config`; generated games are made on first use.
 
     Args:
         progress: told (done, total) while games are generated.
     Raises:
-        UserError: no data where the configuration says.
+        UserError: no data where the configuration says, or a missing package.
     """
+    if config.suite == "scienceworld":
+        return ScienceWorldSuite(config.scienceworld)
     cache = config.cache_dir.expanduser()
     if config.suite == "households":
         households = config.households

@@ -69,9 +69,15 @@ class Oracle(Protocol):
 
 
 class Suite(Protocol):
-    """A family of tasks with splits, and the maker of its environments."""
+    """A family of tasks with splits, and the maker of its environments.
+
+    Attributes:
+        name: the suite's name in every TaskId.
+        max_live: environments that may play at once.
+    """
 
     name: str
+    max_live: int
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
         """Every task of a split or level ("L0", "train", ...), in a fixed order."""

@@ -34,6 +34,8 @@ _TAIL_BYTES = 8192
 class AlfworldSuite:
     """Games under `<data_dir>/json_2.1.1/<split>/<type>-.../<trial>/game.tw-pddl`."""
 
+    max_live = 512
+
     def __init__(
         self,
         data_dir: Path,
