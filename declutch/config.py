@@ -357,6 +357,15 @@ class Config(Section):
                 f"tiny.hidden_size={self.tiny.hidden_size} is not a multiple of "
                 f"tiny.num_heads={self.tiny.num_heads}"
             )
+        if (
+            self.env.suite == "scienceworld"
+            and self.env.scienceworld.actions == "templates"
+            and self.agent.constrain_actions
+        ):
+            raise ValueError(
+                "env.scienceworld.actions=templates names no single action to mask to; set "
+                "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
+            )
         if self.agent.prompt == "full" and self.agent.max_response_tokens < 32:
             raise ValueError(
                 f"agent.max_response_tokens={self.agent.max_response_tokens} cannot hold the "

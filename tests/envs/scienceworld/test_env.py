@@ -174,6 +174,7 @@ def test_finished_positive_is_neither_success_nor_a_matter_of_score_alone():
     assert not is_finished_positive(Outcome.ENV_ERROR, 0.9)
 
 
+@pytest.mark.java
 def test_a_wrong_java_is_one_clear_error(launch):
     with pytest.raises(UserError, match=r"env\.scienceworld\.java=/nowhere/java"):
         ScienceWorldSuite(ScienceWorldConfig(java="/nowhere/java"))
