@@ -29,7 +29,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,math,textworld,peers,serve,suggestions]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,math,scienceworld,textworld,peers,serve,suggestions]"
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps verl==0.9.1
 	touch $@ $(VENV)/.installed
 

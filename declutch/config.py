@@ -32,7 +32,7 @@ Reasoning = Literal["think", "meta"]
 JudgePrompt = Literal["gc", "rm"]
 
 
-SUITES = ("alfworld", "households", "math")
+SUITES = ("alfworld", "households", "math", "scienceworld")
 
 
 def is_custom(suite: str) -> bool:
@@ -72,16 +72,37 @@ class MathConfig(Section):
     """Generated problems per subject for L1 and L2."""
 
 
+class ScienceWorldConfig(Section):
+    actions: Literal["enumerated", "templates"] = "enumerated"
+    """"enumerated" lists every action that does something now, often hundreds, as a mask needs;
+    "templates" lists forms of actions and the objects within reach, as the papers' prompt does, and
+    is several times faster."""
+    held_out: Literal["by_name", "by_task_id"] = "by_name"
+    """Which task of a topic counts as its last and is held out: by the alphabet, or by its id."""
+    success_score: int = Field(default=100, ge=1, le=100)
+    """Score in percent from which a finished task counts as won."""
+    max_live: int = Field(default=8, ge=1)
+    """Episodes played at once, each in a JVM of its own with some 200 MiB."""
+    heap_mib: int = Field(default=128, ge=64)
+    """Cap of a JVM's heap in MiB; about 20 are in use."""
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    """A JVM that takes longer to start or to answer is replaced; its episode is an env_error."""
+    java: Path | None = None
+    """A Java executable (11 or later); null takes the one that comes with the extra."""
+
+
 class EnvConfig(Section):
     suite: str = "households"
     """"households" generates its games, nothing to download; "alfworld" reads the official ones;
-    "math" asks problems of one step; "package.module:Name" is an environment of your own."""
+    "scienceworld" needs the extra of that name; "math" asks problems of one step;
+    "package.module:Name" is an environment of your own."""
     data_dir: Path | None = None
     """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
     cache_dir: Path = Path("~/.cache/declutch")
     """Compiled and generated games; safe to delete."""
     households: HouseholdsConfig = HouseholdsConfig()
     math: MathConfig = MathConfig()
+    scienceworld: ScienceWorldConfig = ScienceWorldConfig()
     max_steps: int = Field(default=30, ge=1)
     """Steps per episode; an episode that needs more has timed out, which is a failure."""
 
@@ -482,6 +503,15 @@ class Config(Section):
             raise ValueError(
                 f"tiny.hidden_size={self.tiny.hidden_size} is not a multiple of "
                 f"tiny.num_heads={self.tiny.num_heads}"
+            )
+        if (
+            self.env.suite == "scienceworld"
+            and self.env.scienceworld.actions == "templates"
+            and self.agent.constrain_actions
+        ):
+            raise ValueError(
+                "env.scienceworld.actions=templates names no single action to mask to; set "
+                "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
             )
         if self.agent.prompt == "full" and self.agent.max_response_tokens < 32:
             raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from declutch.config import EvalConfig
 from declutch.envs.splits import manifest_hash
-from declutch.envs.text_env import Expert, Suite, new_expert
+from declutch.envs.text_env import Expert, Suite, max_live, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.policy import Policy
@@ -95,6 +95,7 @@ def model_player(
             CollectParams(max_steps=max_steps, temperature=temperature, reflection=reflection),
             stream(seed, "evaluation"),
             on_finished,
+            max_live=max_live(suite),
         )
 
     return play

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from declutch.config import Config
-from declutch.envs.text_env import Suite
+from declutch.envs.text_env import Suite, max_live
 from declutch.policy import Policy
 from declutch.records import Episode, Outcome, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
@@ -119,6 +119,7 @@ def _play(
             ask_oracle=config.gcd.enabled,
         ),
         generator,
+        max_live=max_live(suite),
     )
 
 

@@ -170,6 +170,10 @@ class TrainView:
             ]
             print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
 
+    def note(self, text: str) -> None:
+        """Say something that the numbers do not."""
+        print_plain(self._console, text)
+
     def _plain_line(self) -> str:
         parts = [f"[{self._done}/{self._total}]"]
         for label, key, unit in PLAIN_METRICS:

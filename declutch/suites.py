@@ -11,6 +11,7 @@ from declutch.envs.alfworld.households import HouseholdCounts, ensure_households
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.custom import load_suite
 from declutch.envs.math import MathSuite, generate_math, read_math
+from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 
@@ -21,10 +22,12 @@ def make_suite(config: EnvConfig, progress: Callable[[int, int], None] | None = 
     Args:
         progress: told (done, total) while games are generated.
     Raises:
-        UserError: no data where the configuration says, or no such environment.
+        UserError: no data where the configuration says, no such environment, or a missing package.
     """
     if is_custom(config.suite):
         return load_suite(config.suite)
+    if config.suite == "scienceworld":
+        return ScienceWorldSuite(config.scienceworld)
     cache = config.cache_dir.expanduser()
     if config.suite == "math":
         return make_math(config.math, cache, progress)

@@ -31,6 +31,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     for word, message in (
         ("real games", "tests on real games skipped: ALFWORLD_DATA is not set"),
+        ("java:", "tests on ScienceWorld's simulator skipped: it or Java is not installed"),
         ("peers:", "comparisons with peers skipped: verl and trl are not installed"),
         ("extra suggestions", "tests of the sentence model skipped: it is not installed"),
     ):

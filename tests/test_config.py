@@ -146,3 +146,11 @@ def test_any_data_is_accepted_or_refused(data: object) -> None:
         parse_config(data, "x")  # type: ignore[arg-type]
     except UserError as error:
         assert "x: " in str(error)
+
+
+def test_forms_of_actions_cannot_be_masked_to() -> None:
+    forms = ["env.suite=scienceworld", "env.scienceworld.actions=templates"]
+    with pytest.raises(UserError, match=r"agent\.constrain_actions=false"):
+        load_config(None, forms)
+    load_config(None, [*forms, "agent.constrain_actions=false"])
+    load_config(None, forms[1:])

@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 from declutch.errors import UserError
 from declutch.records import TaskId
 
+MAX_LIVE = 512
+"""Environments that play at once where a suite sets no limit."""
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -104,8 +107,8 @@ class Suite(Protocol):
     """A family of tasks with splits, and the maker of its environments.
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
-    own each: `HasExpert`, `HoldsOut`, `CountsGames`; and of its environments `Oracle` and
-    `HasWalkthrough`. A method that is None is not offered.
+    own each: `HasExpert`, `HoldsOut`, `CountsGames`, `LimitsLive`; and of its environments `Oracle`
+    and `HasWalkthrough`. A method that is None is not offered.
     """
 
     name: str
@@ -125,6 +128,16 @@ class HasExpert(Protocol):
 
     def make_expert(self, seed: int) -> Expert:
         """A new expert; `seed` varies no more than its wording."""
+        ...
+
+
+@runtime_checkable
+class LimitsLive(Protocol):
+    """A suite whose environments are too heavy for any number of them."""
+
+    @property
+    def max_live(self) -> int:
+        """Environments that may play at once."""
         ...
 
 
@@ -158,3 +171,8 @@ def new_expert(suite: Suite, seed: int) -> Expert:
 def held_out_kinds(suite: Suite) -> tuple[str, ...]:
     """The task types that `suite` keeps from training, () where it keeps none."""
     return suite.held_out_kinds if isinstance(suite, HoldsOut) else ()
+
+
+def max_live(suite: Suite) -> int:
+    """How many environments of `suite` may play at once."""
+    return suite.max_live if isinstance(suite, LimitsLive) else MAX_LIVE

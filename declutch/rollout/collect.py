@@ -9,7 +9,7 @@ import torch
 
 from declutch.agent.compact import NOTHING_HAPPENS
 from declutch.agent.prompt import View
-from declutch.envs.text_env import Observation, Oracle, TextEnv
+from declutch.envs.text_env import MAX_LIVE, Observation, Oracle, TextEnv
 from declutch.records import Completion, Episode, Outcome, Role, Step, TaskId
 from declutch.rollout.engine import Engine
 from declutch.rollout.speaker import Speaker
@@ -58,7 +58,7 @@ def collect(
     params: CollectParams,
     generator: torch.Generator,
     on_finished: Callable[[Episode], None] | None = None,
-    max_live: int = 512,
+    max_live: int = MAX_LIVE,
 ) -> list[Episode]:
     """Play every item of `plays` to its end.
 

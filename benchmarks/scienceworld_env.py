@@ -1,0 +1,170 @@
+"""The package's ScienceWorld client and ours: same answers, steps per second, memory; in one run.
+
+    python benchmarks/scienceworld_env.py [--tasks boil ...] [--num-variations 1] [--num-steps 30]
+
+Method. Of each task some variations are played by the package's own client: its gold path (with
+--gold) and a random walk over valid actions. Our client replays the same actions twice: once asking
+all that the package asks (exact equality of observation, score, done, look, inventory and valid
+actions is expected), once as an agent's environment does with action templates (where animals move,
+answers may differ: the simulator's random stream is shared with the naming of objects). Both JVMs
+have equal identity hashes, without which not even the package repeats itself. Times are CPU
+seconds of the client's process and its JVM together, so that other work on the machine counts less;
+wall seconds are beside them. Memory is the PSS that /proc/PID/smaps_rollup gives of each JVM after
+all of this; the package's is that of a JVM with its default options, after one walk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from declutch.config import ScienceWorldConfig
+from declutch.envs.scienceworld.env import ScienceWorldEnv
+from declutch.envs.scienceworld.reference import PackageClient, replay, walk
+from declutch.envs.scienceworld.simulator import DETERMINISM, Launch, Simulator, find_java
+from declutch.envs.scienceworld.suite import ScienceWorldSuite
+from declutch.envs.scienceworld.tasks import KINDS
+from declutch.records import TaskId
+
+
+@dataclass(frozen=True)
+class Clock:
+    """CPU and wall seconds of some number of steps."""
+
+    cpu: float
+    wall: float
+    num_steps: int
+
+    def __add__(self, other: Clock) -> Clock:
+        return Clock(self.cpu + other.cpu, self.wall + other.wall, self.num_steps + other.num_steps)
+
+
+def measure(work: Callable[[], object], pid: int, num_steps: int) -> Clock:
+    """Time of `work`, with the CPU seconds of the JVM `pid` in it."""
+    process = psutil.Process(pid)
+
+    def cpu() -> float:
+        times = process.cpu_times()
+        return time.process_time() + times.user + times.system
+
+    cpu_before, wall_before = cpu(), time.perf_counter()
+    work()
+    return Clock(cpu() - cpu_before, time.perf_counter() - wall_before, num_steps)
+
+
+def pss_mib(pid: int) -> float:
+    """Proportional set size of a process."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no PSS of process {pid}")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One sequence of actions, played by both."""
+
+    num_actions: int
+    num_exact: int
+    num_lean: int
+    package: Clock
+    ours: Clock
+
+
+def compare(
+    package: PackageClient,
+    simulator: Simulator,
+    env: ScienceWorldEnv,
+    kind: str,
+    variation: int,
+    actions: list[str],
+) -> Comparison:
+    """Play `actions` with both clients, which both have played them before when timed."""
+    package.start(kind, variation)
+    theirs = []
+    clock = measure(
+        lambda: theirs.extend(package.step(action) for action in actions), package.pid, len(actions)
+    )
+    simulator.load(kind, variation)
+    exact = replay(simulator, ["look around", *actions], ask_all=True)[1:]
+    task = TaskId("scienceworld", "", 0, f"{kind}/{variation}", kind)
+    env.reset(task)
+    for action in actions:
+        env.step(action)
+    env.reset(task)
+    transitions = []
+    pid = env._simulator.pid
+    ours = measure(
+        lambda: transitions.extend(env.step(action) for action in actions), pid, len(actions)
+    )
+    lean = [
+        (t.observation.text, t.score) == (a.reply.text, max(a.reply.score, 0) / 100)
+        for t, a in zip(transitions, theirs, strict=True)
+    ]
+    same = [a == b for a, b in zip(exact, theirs, strict=True)]
+    return Comparison(len(actions), sum(same), sum(lean), clock, ours)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--tasks", nargs="+", default=list(KINDS), choices=KINDS, metavar="TASK")
+    parser.add_argument("--num-variations", type=int, default=3)
+    parser.add_argument("--num-steps", type=int, default=30)
+    parser.add_argument("--gold", action="store_true", help="play the gold paths as well")
+    args = parser.parse_args()
+    launch = Launch(find_java(), timeout_seconds=600)
+    suite = ScienceWorldSuite(ScienceWorldConfig(actions="templates", timeout_seconds=600))
+    package, default = PackageClient(launch, *DETERMINISM), PackageClient(launch)
+    simulator, env = Simulator(launch), suite.make_env()
+    print(f"{'task':<50}{'actions':>8}{'exact':>7}{'lean':>6}{'CPU':>8}{'wall':>8}{'PSS MiB':>9}")
+    total, pss = [], []
+    for kind in args.tasks:
+        found = []
+        for variation in range(args.num_variations):
+            first = package.start(kind, variation, args.gold)
+            gold = package.gold_path() if args.gold else []
+            assert first
+            walked = walk(package, args.num_steps, random.Random(f"{kind}/{variation}"))
+            for actions in ([action for action, _ in walked], gold):
+                if actions:
+                    found.append(compare(package, simulator, env, kind, variation, actions))
+        ours = sum((c.ours for c in found), Clock(0, 0, 0))
+        theirs = sum((c.package for c in found), Clock(0, 0, 0))
+        pss.append(pss_mib(env._simulator.pid))
+        total.append((theirs, ours))
+        print(
+            f"{kind:<50}{sum(c.num_actions for c in found):>8}{sum(c.num_exact for c in found):>7}"
+            f"{sum(c.num_lean for c in found):>6}{theirs.cpu / ours.cpu:>7.1f}x"
+            f"{theirs.wall / ours.wall:>7.1f}x{pss[-1]:>9.0f}",
+            flush=True,
+        )
+    default.start(args.tasks[0], 0)
+    walk(default, args.num_steps, random.Random(0))
+    theirs = sum((each for each, _ in total), Clock(0, 0, 0))
+    ours = sum((each for _, each in total), Clock(0, 0, 0))
+    for name, clock in (("package", theirs), ("ours", ours)):
+        print(
+            f"{name}: {clock.num_steps / clock.cpu:.1f} steps per CPU second, "
+            f"{clock.num_steps / clock.wall:.1f} per second"
+        )
+    ratio = theirs.cpu / ours.cpu
+    print(f"ratio {ratio:.1f} (wanted 4: {'yes' if ratio >= 4 else 'NO'})")
+    print(
+        f"PSS per live environment: median {statistics.median(pss):.0f} MiB (wanted 250), at most "
+        f"{max(pss):.0f} (wanted 350); the package's default {pss_mib(default.pid):.0f}"
+    )
+    suite.close()
+    simulator.close()
+    package.close()
+    default.close()
+
+
+if __name__ == "__main__":
+    main()

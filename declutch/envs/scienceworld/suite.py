@@ -1,0 +1,60 @@
+"""The variations of 30 tasks as tasks, and environments that share a pool of simulators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from declutch.config import ScienceWorldConfig
+from declutch.envs.scienceworld.env import ScienceWorldEnv
+from declutch.envs.scienceworld.pool import SimulatorPool
+from declutch.envs.scienceworld.simulator import Launch, check_package, find_java
+from declutch.envs.scienceworld.tasks import (
+    HELD_OUT_KINDS,
+    NUM_VARIATIONS,
+    list_split,
+    make_levels,
+    split_variations,
+)
+from declutch.envs.splits import find_level, select_tasks
+from declutch.records import TaskId
+
+
+class ScienceWorldSuite:
+    """ScienceWorld with the simplification "easy". No JVM runs before the first `reset`."""
+
+    name = "scienceworld"
+
+    def __init__(self, config: ScienceWorldConfig) -> None:
+        """
+        Raises:
+            UserError: the package or Java is missing.
+        """
+        check_package()
+        self.max_live = config.max_live
+        self.held_out_kinds = HELD_OUT_KINDS[config.held_out]
+        self._config = config
+        self._levels = make_levels(config.held_out)
+        self.launch = Launch(find_java(config.java), config.heap_mib, config.timeout_seconds)
+        self._pool = SimulatorPool(self.launch, config.max_live)
+
+    def tasks(self, split: str) -> tuple[TaskId, ...]:
+        """Every variation of a raw split or level. Raises UserError where there is no such."""
+        level = find_level(self._levels, split, self.name)
+        return select_tasks(list_split(self.name, level.split), level)
+
+    def make_env(self) -> ScienceWorldEnv:
+        """A new environment; as many as `max_live` may play at once."""
+        return ScienceWorldEnv(self._pool, self._config.actions, self._config.success_score)
+
+    def count_games(self) -> Mapping[str, Mapping[str, int]]:
+        """Number of variations by raw split and task."""
+        return {
+            split: {
+                kind: len(split_variations(count)[split]) for kind, count in NUM_VARIATIONS.items()
+            }
+            for split in ("train", "dev", "test")
+        }
+
+    def close(self) -> None:
+        """End all simulators."""
+        self._pool.close()
