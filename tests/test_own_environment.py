@@ -21,7 +21,7 @@ from declutch.policy import load_policy
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from examples.treasure import Treasure
-from runs import run_training
+from training import run_training
 
 DATA = {
     "threads": 1,

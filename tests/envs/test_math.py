@@ -31,7 +31,7 @@ from declutch.rollout.speaker import Agent, Codec
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from declutch.tiny import train_tokenizer
-from runs import run_training
+from training import run_training
 
 pytest.importorskip("math_verify", reason="pip install 'declutch[math]'")
 pytest.importorskip("reasoning_gym", reason="pip install 'declutch[math]'")
