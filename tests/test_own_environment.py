@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from training import run_training
 
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.agent.wording import HOUSEHOLD, PLAIN, wording_of
@@ -21,7 +22,6 @@ from declutch.policy import load_policy
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from examples.treasure import Treasure
-from training import run_training
 
 DATA = {
     "threads": 1,

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from training import run_training
 
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import build_view, render_agent, render_judge
@@ -31,7 +32,6 @@ from declutch.rollout.speaker import Agent, Codec
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from declutch.tiny import train_tokenizer
-from training import run_training
 
 pytest.importorskip("math_verify", reason="pip install 'declutch[math]'")
 pytest.importorskip("reasoning_gym", reason="pip install 'declutch[math]'")
