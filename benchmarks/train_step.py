@@ -5,8 +5,7 @@ parameters, 4 optimizer steps of 256 samples, GRPO without a reference. Both sta
 weights, have the same prompts, reward function, learning rate and threads, in float32; trl without
 gradient checkpointing and with a whole mini-batch in a pass, which is by far its fastest here.
 
-    pip install "declutch[peers]"
-    python benchmarks/train_step.py --threads 2
+    python benchmarks/train_step.py --threads 2     # trl is among what `make test` installs
 """
 
 from __future__ import annotations
