@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from declutch.config import Config, EndpointConfig, apply_overrides, load_config, parse_config
+from declutch.config import Config, EndpointConfig
+from declutch.config_files import apply_overrides, load_config, parse_config
 from declutch.errors import UserError
 
 app = typer.Typer(
@@ -312,7 +313,7 @@ def compare_command(
     """
     from declutch.compare import command
     from declutch.compare.grid import find_runs, parse_gcd
-    from declutch.config import read_layers
+    from declutch.config_files import read_layers
 
     enabled = parse_gcd(gcd or [])
     if show:

@@ -1,32 +1,27 @@
 """Every setting of a run, one model per stage; a default is METHOD's unless its line says why not.
 
-A configuration is a YAML file plus dotted overrides (`optimizer.lr=2e-4`). Unknown keys, wrong
-types and impossible combinations are refused with one message that names the key, the value and
-the nearest valid one.
+Unknown keys, wrong types and impossible combinations are refused; `config_files` reads
+configurations, and makes one message of what is wrong with them.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from declutch.errors import UserError
+from declutch.errors import nearest
 
 Reasoning = Literal["think", "meta"]
 JudgePrompt = Literal["gc", "rm"]
@@ -111,7 +106,7 @@ class EnvConfig(Section):
     def _check_suite(cls, suite: str) -> str:
         if suite not in SUITES and not is_custom(suite):
             raise ValueError(
-                f"no such suite{_nearest(suite, SUITES)}, or package.module:Name for your own"
+                f"no such suite{nearest(suite, SUITES)}, or package.module:Name for your own"
             )
         return suite
 
@@ -215,7 +210,7 @@ class RLVMRConfig(GroupRelative):
     """Weight of the step term in "sum"."""
 
 
-def _algorithm_type(data: Any) -> str:
+def algorithm_type(data: Any) -> str:
     """Which algorithm plain data or a section is of; GRPO where it does not say."""
     return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
 
@@ -236,7 +231,7 @@ AlgorithmConfig = Annotated[
     | Annotated[NTHRConfig, Tag("nthr")]
     | Annotated[PPOConfig, Tag("ppo")]
     | Annotated[RLVMRConfig, Tag("rlvmr")],
-    Discriminator(_algorithm_type),
+    Discriminator(algorithm_type),
 ]
 
 
@@ -504,73 +499,81 @@ class Config(Section):
                 f"tiny.hidden_size={self.tiny.hidden_size} is not a multiple of "
                 f"tiny.num_heads={self.tiny.num_heads}"
             )
-        if (
-            self.env.suite == "scienceworld"
-            and self.env.scienceworld.actions == "templates"
-            and self.agent.constrain_actions
-        ):
-            raise ValueError(
-                "env.scienceworld.actions=templates names no single action to mask to; set "
-                "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
-            )
-        if self.agent.prompt == "full" and self.agent.max_response_tokens < 32:
-            raise ValueError(
-                f"agent.max_response_tokens={self.agent.max_response_tokens} cannot hold the "
-                "reasoning of agent.prompt=full; set it to 128 or more"
-            )
-        if (
-            self.agent.prompt == "full"
-            and self.gcd.enabled
-            and self.gcd.form != "value_head"
-            and self.gcd.max_response_tokens < 32
-        ):
-            raise ValueError(
-                f"gcd.max_response_tokens={self.gcd.max_response_tokens} cannot hold the "
-                "reasoning of agent.prompt=full; set it to 128 or more"
-            )
-        texts = {"reasoning": self.sft.reasoning, "critiques": self.sft.critiques}
-        asked = [key for key, author in texts.items() if author == "endpoint"]
-        if asked and self.agent.prompt != "full":
-            raise ValueError(
-                f"sft.{asked[0]}=endpoint needs agent.prompt=full: the {self.agent.prompt} prompt "
-                "is for models that know the templates' words alone"
-            )
-        if self.eval.reflection and self.agent.prompt != "full":
-            raise ValueError(
-                f"eval.reflection=true needs agent.prompt=full: the {self.agent.prompt} prompt is "
-                "for models too small to reflect"
-            )
-        if self.algorithm.type == "rlvmr" and self.agent.reasoning != "meta":
-            raise ValueError(
-                "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
-                f"agent.reasoning={self.agent.reasoning} has none; set agent.reasoning=meta"
-            )
-        suggestions = self.gcd.suggestions
-        if suggestions.enabled and not (self.gcd.enabled and self.gcd.form == "generative"):
-            raise ValueError(
-                "gcd.suggestions.enabled=true needs a judge that gives advice, but "
-                f"gcd.enabled={str(self.gcd.enabled).lower()} and gcd.form={self.gcd.form}; set "
-                "gcd.enabled=true and gcd.form=generative"
-            )
-        if self.gcd.suggests_by_endpoint and self.agent.prompt == "compact":
-            raise ValueError(
-                "gcd.suggestions.distill=endpoint writes words that models of the compact prompt "
-                "do not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
-            )
-        if self.gcd.suggests_by_endpoint and not self.endpoint.model:
-            raise ValueError(
-                "gcd.suggestions.distill=endpoint asks a language model, but endpoint.model is "
-                "empty; name the model as its server does"
-            )
+        _check_suite(self)
+        _check_prompt(self)
+        _check_suggestions(self)
         _check_llm_labels(self.gcd, self.endpoint)
         _check_endpoint(self.endpoint)
-        unknown = [level for level in self.eval.levels if level not in KNOWN_LEVELS]
-        # An environment of one's own may have levels of its own.
-        if unknown and not is_custom(self.env.suite):
-            raise ValueError(
-                f"eval.levels names {unknown[0]!r}{_nearest(unknown[0], KNOWN_LEVELS)}"
-            )
         return self
+
+
+def _check_suite(config: Config) -> None:
+    env = config.env
+    if (
+        env.suite == "scienceworld"
+        and env.scienceworld.actions == "templates"
+        and config.agent.constrain_actions
+    ):
+        raise ValueError(
+            "env.scienceworld.actions=templates names no single action to mask to; set "
+            "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
+        )
+    unknown = [level for level in config.eval.levels if level not in KNOWN_LEVELS]
+    # An environment of one's own may have levels of its own.
+    if unknown and not is_custom(env.suite):
+        raise ValueError(f"eval.levels names {unknown[0]!r}{nearest(unknown[0], KNOWN_LEVELS)}")
+
+
+def _check_prompt(config: Config) -> None:
+    """Room for what the full prompt asks for, and nothing of a compact one that it cannot give."""
+    agent, gcd, sft = config.agent, config.gcd, config.sft
+    judged = gcd.enabled and gcd.form != "value_head"
+    for name, tokens, is_used in (
+        ("agent", agent.max_response_tokens, True),
+        ("gcd", gcd.max_response_tokens, judged),
+    ):
+        if agent.prompt == "full" and is_used and tokens < 32:
+            raise ValueError(
+                f"{name}.max_response_tokens={tokens} cannot hold the reasoning of "
+                "agent.prompt=full; set it to 128 or more"
+            )
+    texts = {"reasoning": sft.reasoning, "critiques": sft.critiques}
+    asked = [key for key, author in texts.items() if author == "endpoint"]
+    if asked and agent.prompt != "full":
+        raise ValueError(
+            f"sft.{asked[0]}=endpoint needs agent.prompt=full: the {agent.prompt} prompt is for "
+            "models that know the templates' words alone"
+        )
+    if config.eval.reflection and agent.prompt != "full":
+        raise ValueError(
+            f"eval.reflection=true needs agent.prompt=full: the {agent.prompt} prompt is for "
+            "models too small to reflect"
+        )
+    if config.algorithm.type == "rlvmr" and agent.reasoning != "meta":
+        raise ValueError(
+            "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
+            f"agent.reasoning={agent.reasoning} has none; set agent.reasoning=meta"
+        )
+
+
+def _check_suggestions(config: Config) -> None:
+    gcd = config.gcd
+    if gcd.suggestions.enabled and not (gcd.enabled and gcd.form == "generative"):
+        raise ValueError(
+            "gcd.suggestions.enabled=true needs a judge that gives advice, but "
+            f"gcd.enabled={str(gcd.enabled).lower()} and gcd.form={gcd.form}; set "
+            "gcd.enabled=true and gcd.form=generative"
+        )
+    if gcd.suggests_by_endpoint and config.agent.prompt == "compact":
+        raise ValueError(
+            "gcd.suggestions.distill=endpoint writes words that models of the compact prompt do "
+            "not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
+        )
+    if gcd.suggests_by_endpoint and not config.endpoint.model:
+        raise ValueError(
+            "gcd.suggestions.distill=endpoint asks a language model, but endpoint.model is empty; "
+            "name the model as its server does"
+        )
 
 
 def _check_llm_labels(gcd: GCDConfig, endpoint: EndpointConfig) -> None:
@@ -617,196 +620,3 @@ def _check_endpoint(endpoint: EndpointConfig) -> None:
 
 
 KNOWN_LEVELS = ("L0", "L1", "L2", "L0-train", "L2-seen")
-
-
-def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration.
-
-    Args:
-        paths: YAML files, each laid over those before it; none for the defaults.
-        overrides: "section.key=value" items, laid over the files; values are YAML.
-    Raises:
-        UserError: unreadable file, unknown key, wrong type, impossible combination.
-    """
-    files = [paths] if isinstance(paths, Path) else list(paths or ())
-    source = ", ".join(map(str, files)) or "the command line"
-    return parse_config(apply_overrides(read_layers(files), overrides), source)
-
-
-def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
-    """Plain data of YAML files, each laid over those before it."""
-    data: dict[str, Any] = {}
-    for path in paths:
-        data = lay_over(data, read_yaml(path))
-    return data
-
-
-def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `above`, section by section.
-
-    Where `above` chooses another algorithm, settings of the former one that the new one lacks are
-    left behind.
-    """
-    chosen = above.get("algorithm")
-    given = base.get("algorithm")
-    if isinstance(chosen, Mapping) and isinstance(given, Mapping) and "type" in chosen:
-        wanted = ALGORITHMS.get(str(chosen["type"]))
-        others = {key for section in ALGORITHMS.values() for key in section.model_fields}
-        if wanted is not None:
-            foreign = others - set(wanted.model_fields)
-            kept = {key: value for key, value in given.items() if key not in foreign}
-            base = {**base, "algorithm": kept}
-    return _merge(base, above)
-
-
-def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in above.items():
-        below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = _merge(below, value)
-        result[key] = value
-    return result
-
-
-def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Plain configuration data with "section.key=value" items laid over it."""
-    above: dict[str, Any] = {}
-    for item in overrides:
-        above = _merge(above, _parse_override(_merge(data, above), item))
-    return lay_over(data, above)
-
-
-def parse_config(data: dict[str, Any], source: str) -> Config:
-    """Validate plain data as a configuration; `source` is named in errors."""
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise UserError(_explain(error, source)) from None
-
-
-def change_config(config: Config, **changes: Any) -> Config:
-    """`config` with some fields changed; a mapping changes fields of a section."""
-    data = config.model_dump(mode="json")
-    for key, value in changes.items():
-        data[key] = {**data[key], **value} if isinstance(value, dict) else value
-    return parse_config(data, "the changed configuration")
-
-
-def first_difference(
-    one: Config, other: Config, ignored: Collection[str] = ()
-) -> tuple[str, Any, Any] | None:
-    """The first dotted key whose values differ, and both values; an absent one is None.
-
-    Args:
-        ignored: dotted keys that may differ.
-    """
-    first, second = _flatten(one.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
-    for key in dict.fromkeys([*first, *second]):
-        if key not in ignored and first.get(key) != second.get(key):
-            return key, first.get(key), second.get(key)
-    return None
-
-
-def dump_config(config: Config) -> str:
-    """The configuration as YAML, every default spelled out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise UserError(f"{path} must hold a mapping of sections, found {type(data).__name__}")
-    return data
-
-
-def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _parse_override(data: Mapping[str, Any], item: str) -> dict[str, Any]:
-    """An item as nested data, to be laid over `data`."""
-    key, separator, value = item.partition("=")
-    if not separator or not key:
-        raise UserError(f"override {item!r} is not of the form section.key=value")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"override {item!r}: {value!r} is not a valid YAML value") from None
-    # YAML 1.1 reads 1e-4 as a string; a number is what the user means.
-    if isinstance(parsed, str):
-        parsed = _number_or_text(parsed)
-    *sections, last = key.split(".")
-    node: Any = data
-    for section in sections:
-        node = node.get(section, {})
-        if not isinstance(node, Mapping):
-            raise UserError(f"override {item!r}: {section!r} is a value, not a section")
-    nested: dict[str, Any] = {last: parsed}
-    for section in reversed(sections):
-        nested = {section: nested}
-    return nested
-
-
-def _number_or_text(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    lines = []
-    for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
-        options = _keys_of_section(path[:-1])
-        if path[:1] == ["algorithm"] and path[1:2] and path[1] in ALGORITHMS:
-            options = list(ALGORITHMS[path.pop(1)].model_fields)
-        key = ".".join(path)
-        if problem["type"] == "union_tag_invalid":
-            name = _algorithm_type(problem["input"])
-            lines.append(f"{key}.type={name!r}{_nearest(name, tuple(ALGORITHMS))}")
-        elif problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key!r}{_nearest(path[-1], options)}")
-        elif key and problem["type"] == "value_error":
-            reason = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}={problem['input']!r}: {reason}")
-        elif key:
-            lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")
-        else:
-            lines.append(problem["msg"].removeprefix("Value error, "))
-    return f"{source}: " + "; ".join(lines)
-
-
-def _keys_of_section(path: list[str]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        model = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None
-        )
-        if model is None:
-            return []
-    return list(model.model_fields)
-
-
-def _nearest(name: str, options: list[str] | tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(options)}" if options else ""

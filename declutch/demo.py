@@ -21,7 +21,8 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
-from declutch.config import Config, change_config
+from declutch.config import Config
+from declutch.config_files import change_config
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player, num_games

@@ -5,6 +5,19 @@ whose message names the thing, the value and the remedy; the command line prints
 traceback and exits with status 2.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A problem the user can fix: the message says what, where and how."""
+
+
+def nearest(name: str, options: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the option it may be meant for, or all."""
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(options)}" if options else ""

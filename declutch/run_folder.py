@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from declutch.config import Config, dump_config, first_difference, parse_config, read_yaml
+from declutch.config import Config
+from declutch.config_files import dump_config, first_difference, parse_config, read_yaml
 from declutch.errors import UserError
 from declutch.judge.round import JudgeRound
 from declutch.records import Episode, Role, StepTable

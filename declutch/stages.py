@@ -20,7 +20,8 @@ from declutch.cold_start import (
     train_sft,
     value_examples,
 )
-from declutch.config import Config, change_config
+from declutch.config import Config, SFTConfig
+from declutch.config_files import change_config
 from declutch.demo_files import TEMPLATE, TRAIN_SPLIT
 from declutch.demos import DemoEpisode, DemosHeader, play_demo, read_demos, write_demos
 from declutch.endpoint.chat import Chat
@@ -185,16 +186,7 @@ def run_sft(
         UserError: demonstrations that break their protocol, a model that cannot be loaded.
     """
     header, demos = read_demos(demos_path)
-    if header.protocol != config.sft.protocol:
-        raise UserError(
-            f"{demos_path} was written under the protocol {header.protocol!r}, but "
-            f"sft.protocol={config.sft.protocol!r}; write new demonstrations or change the setting"
-        )
-    if header.reasoning.split()[0] != config.sft.reasoning:
-        raise UserError(
-            f"the reasoning in {demos_path} was worded by {header.reasoning}, but "
-            f"sft.reasoning={config.sft.reasoning}; write new demonstrations or change the setting"
-        )
+    _check_demos(header, demos_path, config.sft)
     model, tokenizer = load_model(config.model.path, config)
     wording = wording_of(config.env.suite)
     codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
@@ -254,6 +246,19 @@ def run_sft(
         files[HEAD_FILE] = layer_bytes(head.layer)
     save_model(out, model, tokenizer, files)
     return facts
+
+
+def _check_demos(header: DemosHeader, path: Path, sft: SFTConfig) -> None:
+    if header.protocol != sft.protocol:
+        raise UserError(
+            f"{path} was written under the protocol {header.protocol!r}, but "
+            f"sft.protocol={sft.protocol!r}; write new demonstrations or change the setting"
+        )
+    if header.reasoning.split()[0] != sft.reasoning:
+        raise UserError(
+            f"the reasoning in {path} was worded by {header.reasoning}, but "
+            f"sft.reasoning={sft.reasoning}; write new demonstrations or change the setting"
+        )
 
 
 def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tuple[Path, Path]:

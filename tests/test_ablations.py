@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from declutch.agent.prompt import observation_text
 from declutch.cli import main
-from declutch.config import parse_config
+from declutch.config_files import parse_config
 from declutch.errors import UserError
 from declutch.judge.round import play_judge
 from declutch.learner.checkpoint import checkpoint_path, load_checkpoint

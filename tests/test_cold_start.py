@@ -21,7 +21,8 @@ from declutch.cold_start import (
     train_sft,
     value_examples,
 )
-from declutch.config import HouseholdsConfig, SFTConfig, TinyConfig, parse_config
+from declutch.config import HouseholdsConfig, SFTConfig, TinyConfig
+from declutch.config_files import parse_config
 from declutch.demos import DemoEpisode, read_demos
 from declutch.judge.critiques import critique_vocabulary
 from declutch.learner.value_head import ValueHead, make_layer

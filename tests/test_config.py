@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import (
-    Config,
+from declutch.config import Config
+from declutch.config_files import (
     change_config,
     dump_config,
     first_difference,

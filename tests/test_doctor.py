@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from declutch.config import load_config
+from declutch.config_files import load_config
 from declutch.doctor import (
     GIB,
     Finding,

@@ -10,7 +10,8 @@ import torch
 from chat_server import BAD, GOOD, ChatServer, chat_server
 from safetensors.torch import load_file
 
-from declutch.config import Config, change_config, parse_config
+from declutch.config import Config
+from declutch.config_files import change_config, parse_config
 from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.build import build_report

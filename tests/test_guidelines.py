@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from declutch.agent.prompt import PromptForm
-from declutch.config import Config, SuggestionsConfig, lay_over, parse_config
+from declutch.config import Config, SuggestionsConfig
+from declutch.config_files import lay_over, parse_config
 from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.errors import UserError
 from declutch.guidelines import Guidelines, read_advice

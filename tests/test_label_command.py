@@ -11,7 +11,8 @@ from chat_server import BAD, GOOD, chat_server
 from rich.console import Console
 
 from declutch import label_command
-from declutch.config import Config, parse_config
+from declutch.config import Config
+from declutch.config_files import parse_config
 from declutch.errors import UserError
 from declutch.judge.llm_labels import LLMLabels, count_votes
 from declutch.label_command import compare_sources, report_table, run_labels

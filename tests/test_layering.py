@@ -6,7 +6,7 @@ from pathlib import Path
 import declutch
 
 ROOT = Path(declutch.__file__).parent
-FOUNDATION = {"records", "errors", "config"}
+FOUNDATION = {"records", "errors", "config", "config_files"}
 ROOMS = {
     "envs": set(),
     "agent": {"envs"},
@@ -26,6 +26,7 @@ FOUNDATION_MAY_USE: dict[str, set[str]] = {
     "records": set(),
     "errors": set(),
     "config": {"errors"},
+    "config_files": {"errors", "config"},
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from declutch.cli import main
-from declutch.config import load_config
+from declutch.config_files import load_config
 from declutch.demo_files import read_demos
 from declutch.demo_views import meta_tags
 from declutch.errors import UserError

@@ -12,7 +12,7 @@ from training import run_training
 
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.agent.wording import HOUSEHOLD, PLAIN, wording_of
-from declutch.config import parse_config
+from declutch.config_files import parse_config
 from declutch.doctor import Status, check_games
 from declutch.envs.custom import CustomSuite
 from declutch.errors import UserError

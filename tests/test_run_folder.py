@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from declutch.config import load_config
+from declutch.config_files import load_config
 from declutch.errors import UserError
 from declutch.run_folder import RunFolder, claim, write_atomically
 

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from declutch.cli import main
-from declutch.config import Config, change_config, lay_over, parse_config, read_yaml
+from declutch.config import Config
+from declutch.config_files import change_config, lay_over, parse_config, read_yaml
 from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.progress import TrainView

@@ -11,7 +11,8 @@ from served import make_served_folder
 
 from declutch.agent.parse import parse_verdict
 from declutch.cold_start import judge_examples
-from declutch.config import Config, SFTConfig, change_config, parse_config
+from declutch.config import Config, SFTConfig
+from declutch.config_files import change_config, parse_config
 from declutch.demos import DemoEpisode, read_demos
 from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.errors import UserError

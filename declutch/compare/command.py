@@ -25,7 +25,8 @@ from declutch.compare.page import render_comparison
 from declutch.compare.runs import read_comparison
 from declutch.compare.tables import all_sheets
 from declutch.compare.view import GridView
-from declutch.config import Config, apply_overrides, change_config, parse_config
+from declutch.config import Config
+from declutch.config_files import apply_overrides, change_config, parse_config
 from declutch.errors import UserError
 from declutch.progress import reported_stage
 from declutch.run_folder import claim, write_atomically

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from declutch.config import (
-    Config,
-    apply_overrides,
-    change_config,
-    lay_over,
-    parse_config,
-    read_yaml,
-)
+from declutch.config import Config
+from declutch.config_files import apply_overrides, change_config, lay_over, parse_config, read_yaml
 from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.read import read_metrics

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from declutch.config import read_yaml
+from declutch.config_files import read_yaml
 from declutch.errors import UserError
 from declutch.report.versions import Version, read_versions
 from declutch.results import EvalResult, load_result

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from declutch.behaviour import ActionCounts
-from declutch.config import Config, dump_config, parse_config
+from declutch.config import Config
+from declutch.config_files import dump_config, parse_config
 from declutch.records import Outcome
 from declutch.results import EvalResult, GameResult, save_result
 

@@ -18,7 +18,7 @@ from declutch.compare.grid import (
     plan_grid,
     read_method,
 )
-from declutch.config import change_config, dump_config
+from declutch.config_files import change_config, dump_config
 from declutch.errors import UserError
 from declutch.results import EvalResult
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from declutch.config import load_config
+from declutch.config_files import load_config
 from declutch.demos import write_demos
 from declutch.envs.custom import CustomSuite, load_suite
 from declutch.envs.text_env import HasExpert, Observation, Suite, held_out_kinds, new_expert

@@ -13,7 +13,8 @@ from training import run_training
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import build_view, render_agent, render_judge
 from declutch.agent.wording import MATH, wording_of
-from declutch.config import AgentConfig, load_config, parse_config
+from declutch.config import AgentConfig
+from declutch.config_files import load_config, parse_config
 from declutch.doctor import Status, check_math
 from declutch.envs.math import (
     HELD_OUT_KINDS,

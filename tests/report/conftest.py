@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from declutch.behaviour import ActionCounts
-from declutch.config import dump_config, parse_config
+from declutch.config_files import dump_config, parse_config
 from declutch.records import Outcome
 from declutch.results import EvalResult, GameResult, save_result
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from declutch.config import dump_config, parse_config
+from declutch.config_files import dump_config, parse_config
 from declutch.errors import UserError
 from declutch.report import build_report
 from declutch.report.sections import describe_method

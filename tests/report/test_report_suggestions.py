@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from declutch.config import parse_config
+from declutch.config_files import parse_config
 from declutch.report.build import build_report
 from declutch.report.read import read_run
 from declutch.report.sections import describe_method
