@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from training import cold_started, metrics_without_times, run_training
 
 from declutch.agent.prompt import observation_text
 from declutch.cli import main
@@ -18,14 +19,11 @@ from declutch.judge.round import play_judge
 from declutch.learner.checkpoint import checkpoint_path, load_checkpoint
 from declutch.learner.value_head import HEAD_FILE
 from declutch.policy import load_policy
-from declutch.progress import TrainView
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.hf_engine import HFEngine
-from declutch.run_folder import RunFolder
-from declutch.stages import make_demos, make_tiny, run_sft
+from declutch.stages import read_cold_start
 from declutch.streams import stream
 from declutch.suites import make_suite
-from declutch.train import train
 
 VALUE_HEAD = {"enabled": True, "form": "value_head", "num_questions": 6}
 FUTURE = {"enabled": True, "form": "future", "num_questions": 12, "num_judgments": 4}
@@ -37,13 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """A configuration small enough for a test, cold-started on all kinds of samples."""
     folder = tmp_path_factory.mktemp("base")
     data = {
-        "threads": 1,
-        "env": {
-            "suite": "households",
-            "cache_dir": str(folder / "cache"),
-            "max_steps": 5,
-            "households": {"train": 24, "valid_seen": 6, "valid_unseen": 6},
-        },
+        "env": {"max_steps": 5},
         "tiny": {"hidden_size": 48, "num_layers": 1, "intermediate_size": 96},
         "sft": {
             "num_episodes": 30,
@@ -65,26 +57,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "optimizer": {"lr": 1e-3, "mini_batch": None, "num_mini_batches": 2},
         "eval": {"every": 0, "max_games": 1, "levels": ["L0"]},
     }
-    config = parse_config(data, "test")
-    suite = make_suite(config.env)
-    make_tiny(config, suite, folder / "tiny")
-    make_demos(config, suite, folder / "demos.jsonl")
-    config = parse_config({**data, "model": {"path": str(folder / "tiny")}}, "test")
-    facts = run_sft(config, folder / "demos.jsonl", folder / "cold")
+    started = cold_started(data, folder)
+    facts = read_cold_start(started["model"]["path"])
     assert facts.num_judge_examples == facts.num_value_examples == 20
     assert 80 < facts.num_future_examples <= 300
-    return {**data, "model": {"path": str(folder / "cold")}}
+    return started
 
 
-def run_training(data: dict, path: Path) -> tuple[list[dict], Path]:
+def trained(data: dict, path: Path) -> tuple[list[dict], Path]:
     """The metrics of every iteration, and the last checkpoint."""
-    config = parse_config(data, "test")
-    run = RunFolder(path)
-    run.write_config(config)
-    with TrainView(config.train.iterations, "test") as view:
-        last = train(config, run, make_suite(config.env), view, "strict")
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows], last
+    last = run_training(parse_config(data, "test"), path)
+    return metrics_without_times(path), last
 
 
 def head_of(checkpoint: Path) -> dict:
@@ -104,7 +87,7 @@ def judgments(run: Path) -> list[dict]:
 @pytest.mark.parametrize("algorithm", ["grpo", "gigpo", "ppo"])
 def test_the_value_head_trains_beside_the_agent(base: dict, tmp_path: Path, algorithm: str) -> None:
     data = {**base, "gcd": VALUE_HEAD, "algorithm": {"type": algorithm}}
-    rows, last = run_training(data, tmp_path / "run")
+    rows, last = trained(data, tmp_path / "run")
     assert len(rows) == 2
     for row in rows:
         assert 0 < row["judge/num_questions"] <= 6
@@ -126,9 +109,9 @@ def test_the_value_head_trains_beside_the_agent(base: dict, tmp_path: Path, algo
 
 
 def test_value_head_at_weight_zero_is_plain_grpo_bit_for_bit(base: dict, tmp_path: Path) -> None:
-    probe, probed = run_training({**base, "gcd": {**VALUE_HEAD, "weight": 0.0}}, tmp_path / "zero")
-    _, plain = run_training({**base, "gcd": {"enabled": False}}, tmp_path / "off")
-    _, moved = run_training({**base, "gcd": VALUE_HEAD}, tmp_path / "one")
+    probe, probed = trained({**base, "gcd": {**VALUE_HEAD, "weight": 0.0}}, tmp_path / "zero")
+    _, plain = trained({**base, "gcd": {"enabled": False}}, tmp_path / "off")
+    _, moved = trained({**base, "gcd": VALUE_HEAD}, tmp_path / "one")
     assert same_weights(probed, plain)
     assert not same_weights(moved, plain)
     assert all(row["update/judge_scale"] == 0 for row in probe)
@@ -140,11 +123,11 @@ def test_a_resumed_value_head_is_the_uninterrupted_one(base: dict, tmp_path: Pat
     data = {**base, "gcd": {**VALUE_HEAD, "gradient_ratio": 0.5}, "loss": {"kl_coef": 0.01}}
     data["optimizer"] = {**base["optimizer"], "lr_schedule": "linear"}
     data["train"] = {**base["train"], "iterations": 3}
-    rows, last = run_training(data, tmp_path / "straight")
+    rows, last = trained(data, tmp_path / "straight")
     shutil.copytree(tmp_path / "straight", tmp_path / "broken")
     for iteration in (2, 3):
         shutil.rmtree(checkpoint_path(tmp_path / "broken", iteration))
-    again, resumed = run_training(data, tmp_path / "broken")
+    again, resumed = trained(data, tmp_path / "broken")
     assert again == rows
     assert same_weights(last, resumed)
     heads = [head_of(folder) for folder in (last, resumed)]
@@ -156,7 +139,7 @@ def test_a_resumed_value_head_is_the_uninterrupted_one(base: dict, tmp_path: Pat
 @pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
 def test_prediction_trains_beside_the_agent(base: dict, tmp_path: Path, algorithm: str) -> None:
     data = {**base, "gcd": FUTURE, "algorithm": {"type": algorithm}}
-    rows, _ = run_training(data, tmp_path / "run")
+    rows, _ = trained(data, tmp_path / "run")
     assert len(rows) == 2
     for row in rows:
         assert row["judge/num_questions"] == 12
@@ -174,8 +157,8 @@ def test_prediction_trains_beside_the_agent(base: dict, tmp_path: Path, algorith
 
 
 def test_prediction_at_weight_zero_is_plain_grpo_bit_for_bit(base: dict, tmp_path: Path) -> None:
-    _, probed = run_training({**base, "gcd": {**FUTURE, "weight": 0.0}}, tmp_path / "zero")
-    _, plain = run_training({**base, "gcd": {"enabled": False}}, tmp_path / "off")
+    _, probed = trained({**base, "gcd": {**FUTURE, "weight": 0.0}}, tmp_path / "zero")
+    _, plain = trained({**base, "gcd": {"enabled": False}}, tmp_path / "off")
     assert same_weights(probed, plain)
 
 
@@ -206,7 +189,7 @@ def test_a_prediction_is_asked_for_the_observation_that_came(base: dict) -> None
 def test_judge_samples_in_the_cold_start_need_no_judging_in_training(
     base: dict, tmp_path: Path
 ) -> None:
-    rows, _ = run_training({**base, "gcd": {"enabled": False}}, tmp_path / "run")
+    rows, _ = trained({**base, "gcd": {"enabled": False}}, tmp_path / "run")
     assert not any(key.startswith(("judge/", "labels/")) for row in rows for key in row)
     cold = json.loads((Path(base["model"]["path"]) / "cold_start.json").read_text())
     assert cold["num_judge_examples"] == 20

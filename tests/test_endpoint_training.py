@@ -9,6 +9,7 @@ import pytest
 import torch
 from chat_server import BAD, GOOD, ChatServer, chat_server
 from safetensors.torch import load_file
+from training import cold_started
 
 from declutch.config import Config
 from declutch.config_files import change_config, parse_config
@@ -16,7 +17,6 @@ from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.build import build_report
 from declutch.run_folder import RunFolder
-from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from declutch.train import train
 
@@ -51,16 +51,9 @@ class Watcher:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Config:
     folder = tmp_path_factory.mktemp("base")
     data = {
-        "threads": 1,
-        "env": {
-            "suite": "households",
-            "cache_dir": str(folder / "cache"),
-            "max_steps": 5,
-            "households": {"train": 24, "valid_seen": 12, "valid_unseen": 12},
-        },
+        "env": {"max_steps": 5},
         "tiny": {"hidden_size": 32, "num_layers": 2, "intermediate_size": 64},
         "sft": {"num_episodes": 30, "epochs": 3, "lr": 5e-3, "judge_samples": 20},
-        "model": {"path": str(folder / "tiny")},
         "train": {"iterations": 2, "tasks_per_iteration": 4, "group_size": 2, "save_every": 10},
         "optimizer": {"lr": 1e-3, "mini_batch": None, "num_mini_batches": 1},
         "loss": {"kl_coef": 0.0},
@@ -71,12 +64,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Config:
         "eval": {"every": 0, "max_games": 1, "levels": ["L0"]},
         "endpoint": {"model": "m", "max_retries": 0, "cache_dir": str(folder / "replies")},
     }
-    config = parse_config(data, "test")
-    suite = make_suite(config.env)
-    make_tiny(config, suite, folder / "tiny")
-    make_demos(config, suite, folder / "demos.jsonl")
-    run_sft(config, folder / "demos.jsonl", folder / "cold")
-    return change_config(config, model={"path": str(folder / "cold")})
+    return parse_config(cold_started(data, folder), "test")
 
 
 @pytest.fixture(autouse=True)

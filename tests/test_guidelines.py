@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from training import cold_started, metrics_without_times
 
 from declutch.agent.prompt import PromptForm
 from declutch.config import Config, SuggestionsConfig
@@ -21,7 +22,6 @@ from declutch.policy import load_policy
 from declutch.rollout.hf_engine import HFEngine
 from declutch.rollout.speaker import Codec
 from declutch.run_folder import RunFolder
-from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
 from declutch.tiny import train_tokenizer
 from declutch.train import train
@@ -35,13 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """A configuration small enough for a test, cold-started to judge with advice."""
     folder = tmp_path_factory.mktemp("base")
     data = {
-        "threads": 1,
-        "env": {
-            "suite": "households",
-            "cache_dir": str(folder / "cache"),
-            "max_steps": 4,
-            "households": {"train": 24, "valid_seen": 6, "valid_unseen": 6},
-        },
+        "env": {"max_steps": 4},
         "tiny": {"hidden_size": 48, "num_layers": 1, "intermediate_size": 96},
         "sft": {
             "num_episodes": 30,
@@ -67,13 +61,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
         },
         "eval": {"every": 1, "max_games": 1},
     }
-    config = parse_config(data, "test")
-    suite = make_suite(config.env)
-    make_tiny(config, suite, folder / "tiny")
-    make_demos(config, suite, folder / "demos.jsonl")
-    config = parse_config({**data, "model": {"path": str(folder / "tiny")}}, "test")
-    run_sft(config, folder / "demos.jsonl", folder / "cold")
-    return {**data, "model": {"path": str(folder / "cold")}}
+    return cold_started(data, folder)
 
 
 class Watcher:
@@ -102,11 +90,6 @@ def run_training(config: Config, path: Path, watcher: Watcher) -> Path:
     run = RunFolder(path)
     run.write_config(config)
     return train(config, run, make_suite(config.env), watcher, "strict")
-
-
-def metrics_without_times(path: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
 
 
 def versions(path: Path) -> dict[str, dict]:

@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from training import cold_started, metrics_without_times, run_training
 
 from declutch.cli import main
-from declutch.config import Config
 from declutch.config_files import change_config, lay_over, parse_config, read_yaml
 from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
-from declutch.progress import TrainView
 from declutch.run_folder import RunFolder
-from declutch.stages import make_demos, make_tiny, run_sft
+from declutch.stages import make_tiny
 from declutch.suites import make_suite
-from declutch.train import train
 
 ITERATIONS = 3
 
@@ -31,13 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """A configuration small enough for a test, with a cold-started model behind it."""
     folder = tmp_path_factory.mktemp("base")
     data = {
-        "threads": 1,
-        "env": {
-            "suite": "households",
-            "cache_dir": str(folder / "cache"),
-            "max_steps": 6,
-            "households": {"train": 24, "valid_seen": 12, "valid_unseen": 12},
-        },
+        "env": {"max_steps": 6},
         "tiny": {"hidden_size": 32, "num_layers": 2, "intermediate_size": 64},
         "sft": {"num_episodes": 30, "epochs": 3, "lr": 5e-3, "judge_samples": 20},
         "train": {
@@ -51,25 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "gcd": {"enabled": True, "num_questions": 4, "num_judgments": 3},
         "eval": {"every": 2, "max_games": 2},
     }
-    config = parse_config(data, "test")
-    suite = make_suite(config.env)
-    make_tiny(config, suite, folder / "tiny")
-    make_demos(config, suite, folder / "demos.jsonl")
-    config = parse_config({**data, "model": {"path": str(folder / "tiny")}}, "test")
-    run_sft(config, folder / "demos.jsonl", folder / "cold")
-    return {**data, "model": {"path": str(folder / "cold")}}
-
-
-def run_training(config: Config, path: Path) -> Path:
-    run = RunFolder(path)
-    run.write_config(config)
-    with TrainView(config.train.iterations, "test") as view:
-        return train(config, run, make_suite(config.env), view, "strict")
-
-
-def metrics_without_times(path: Path) -> list[str]:
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [json.dumps({k: v for k, v in r.items() if not k.startswith("time/")}) for r in rows]
+    return cold_started(data, folder)
 
 
 def evaluations(path: Path) -> dict[str, list]:
@@ -168,7 +142,7 @@ def test_every_method_trains_and_continues_where_it_stopped(
     found = load_file(again / "model.safetensors")
     for key, value in load_file(last / "model.safetensors").items():
         assert torch.equal(value, found[key]), key
-    rows = [json.loads(line) for line in metrics_without_times(tmp_path / "whole")]
+    rows = metrics_without_times(tmp_path / "whole")
     assert all(row["agent/num_samples"] > 0 for row in rows)
     assert rows[1]["update/grad_norm"] > 0
     assert all(("agent/refilled_groups" in row) == (name == "dapo") for row in rows)
