@@ -318,6 +318,9 @@ class GCDConfig(Section):
     judge_prompt: JudgePrompt = "gc"
     """Which paper's question a judge is put: "rm" also asks for a look back at the earlier actions
     and for a better action where the verdict is 0. The compact prompt has no words to vary."""
+    llm_prompt: Literal["full", "brief"] = "full"
+    """What `endpoint` is asked: "full" is judge_prompt's question; "brief" wants the verdict alone,
+    after worked examples, which is all that a model of some hundred million parameters can give."""
     llm_steps: int = Field(default=60, ge=1)
     """Steps per iteration that `endpoint` is asked about."""
     llm_asks: int = Field(default=5, ge=1)

@@ -16,6 +16,7 @@ from declutch.agent.wording import wording_of
 from declutch.config import Config, GCDConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
 from declutch.errors import UserError
+from declutch.judge.brief import brief_messages
 from declutch.judge.labels import Labels
 from declutch.judge.questions import spread_steps
 from declutch.records import Episode
@@ -114,25 +115,26 @@ def judge_requests(
 ) -> list[ChatRequest]:
     """Every ask about every step, the asks of a step together.
 
-    The prompt is the full one whatever the agent's own is: the compact one is for models that were
+    The prompt is in words whatever the agent's own is: the compact one is for models that were
     trained on it.
     """
-    wording = wording_of(config.env.suite)
-    requests = []
-    for index, position in steps:
-        episode = episodes[index]
-        view = view_at(episode, position)
-        agent = config.agent
-        problem = render_agent(view, "full", agent.history_length, agent.reasoning, wording)
-        response = episode.steps[position].action.response
-        prompt = render_judge(problem, response, "full", wording, config.gcd.judge_prompt)
-        requests += [
-            ChatRequest(
-                (("user", prompt),), config.gcd.llm_max_tokens, config.gcd.llm_temperature, attempt
-            )
-            for attempt in range(config.gcd.llm_asks)
-        ]
-    return requests
+    gcd = config.gcd
+    return [
+        ChatRequest(messages, gcd.llm_max_tokens, gcd.llm_temperature, attempt)
+        for index, position in steps
+        for messages in [_judge_messages(episodes[index], position, config)]
+        for attempt in range(gcd.llm_asks)
+    ]
+
+
+def _judge_messages(episode: Episode, position: int, config: Config) -> tuple[tuple[str, str], ...]:
+    view, action = view_at(episode, position), episode.steps[position].action
+    if config.gcd.llm_prompt == "brief":
+        return brief_messages(view, action.text)
+    agent, wording = config.agent, wording_of(config.env.suite)
+    problem = render_agent(view, "full", agent.history_length, agent.reasoning, wording)
+    prompt = render_judge(problem, action.response, "full", wording, config.gcd.judge_prompt)
+    return (("user", prompt),)
 
 
 def count_votes(

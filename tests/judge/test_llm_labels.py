@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from builders import make_action, make_episode, make_step
@@ -26,6 +27,7 @@ from declutch.judge.llm_labels import (
 )
 from declutch.judge.round import choose_sources
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 GCD = GCDConfig()
 LOST = ChatReply(None, "the connection failed")
 NOISE = ChatReply("no idea")
@@ -108,6 +110,15 @@ def test_every_step_is_asked_about_five_times_with_the_full_prompt() -> None:
     assert "Propose" not in prompt
     ((_, prompt),) = judge_requests([labelled(1)], [(0, 0)], small(judge_prompt="rm"))[0].messages
     assert "Propose" in prompt
+
+
+def test_the_brief_question_comes_after_examples_of_both_classes() -> None:
+    messages = judge_requests([labelled(3)], [(0, 2)], small(llm_prompt="brief"))[0].messages
+    assert [role for role, _ in messages] == ["user", "assistant"] * 4 + ["user"]
+    verdicts = [parse_verdict(text).value for role, text in messages if role == "assistant"]
+    assert sorted(verdicts) == [0, 0, 1, 1]
+    text = "\n\n".join(f"[{role}]\n{content}" for role, content in messages)
+    assert f"{text}\n" == (GOLDEN / "brief_judge.txt").read_text()
 
 
 def test_labels_land_on_the_steps_that_were_asked_about() -> None:
