@@ -158,7 +158,11 @@ def train_command(
     title = f"{run_dir.name}: {settings.algorithm.type}"
     title += f"+{form}{suggests}" if gcd.enabled else ""
     with TrainView(settings.train.iterations, title, start=_done(run_dir)) as view:
-        last = train(settings, run, suite, view, facts.protocol)
+        try:
+            last = train(settings, run, suite, view, facts.protocol)
+        except UserError:
+            run.withdraw_start()
+            raise
     console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")
 
 

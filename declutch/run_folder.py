@@ -53,6 +53,11 @@ class RunFolder:
         """Whether a training run has ever written here."""
         return self.config_path.exists()
 
+    def withdraw_start(self) -> None:
+        """Make room for another start where nothing is on record yet."""
+        if self.has_started() and not has_begun(self.path):
+            self.config_path.unlink()
+
     def write_config(self, config: Config) -> None:
         write_atomically(self.config_path, dump_config(config))
 
@@ -120,6 +125,11 @@ class RunFolder:
         chosen = sorted(order[: config.train.save_episodes])
         text = "".join(json.dumps(rows[i]) + "\n" for i in chosen)
         write_atomically(self.path / "episodes" / f"iteration_{iteration:04d}.jsonl", text)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has anything on record; one that failed before that is started anew."""
+    return (folder / "evals").exists() or (folder / "metrics.jsonl").exists()
 
 
 def describe_episodes(

@@ -101,6 +101,24 @@ def test_an_empty_split_says_where_it_looked(
     assert "no game" in text
 
 
+def test_a_run_refused_at_its_start_leaves_its_folder_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    games = [f"env.households.{split}=6" for split in ("train", "valid_seen", "valid_unseen")]
+    folder = tmp_path / "run"
+    for _ in range(2):
+        status, text = run(
+            monkeypatch, capsys, "train", str(folder), f"model.path={tmp_path}/none", *games
+        )
+        assert status == 2
+        assert f"{tmp_path}/none" in text
+        assert "already holds" not in text
+    (folder / "evals").mkdir()
+    (folder / "config.yaml").write_text("seed: 1\n")
+    _, text = run(monkeypatch, capsys, "train", str(folder), f"model.path={tmp_path}/none")
+    assert "already holds a run" in " ".join(text.split())
+
+
 def test_list_options_take_several_values() -> None:
     spread = spread_lists(["eval", "x", "--levels", "L0", "L1", "--seeds", "0", "1", "a.b=1", "c"])
     assert spread == (

@@ -13,7 +13,7 @@ from declutch.config_files import apply_overrides, change_config, lay_over, pars
 from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.read import read_metrics
-from declutch.run_folder import check_claim
+from declutch.run_folder import check_claim, has_begun
 
 FREE_KEYS = ("threads", "train.keep_checkpoints")
 """What runs of one comparison may differ in: it changes no number."""
@@ -162,11 +162,6 @@ def check_run(run: PlannedRun, folder: Path) -> None:
     is_same = Path(model).resolve() == Path(run.config.model.path).resolve()
     # The same folder may be named from elsewhere.
     check_claim(path, run.config, (*FREE_KEYS, "model.path") if is_same else FREE_KEYS)
-
-
-def has_begun(folder: Path) -> bool:
-    """Whether a run has anything on record; one that failed before that is started anew."""
-    return (folder / "evals").exists() or (folder / "metrics.jsonl").exists()
 
 
 def iterations_done(folder: Path) -> int:

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from declutch.compare.grid import PlannedRun, has_begun
+from declutch.compare.grid import PlannedRun
 from declutch.config import Config
 from declutch.errors import UserError
 from declutch.report.read import Metrics, read_metrics
-from declutch.run_folder import RunFolder
+from declutch.run_folder import RunFolder, has_begun
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 10.0
