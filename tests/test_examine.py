@@ -206,13 +206,9 @@ def test_the_command_judges_and_plays_as_without_judging(
 
 
 def test_a_run_whose_evaluations_judge(started: dict, tmp_path: Path) -> None:
-    for name, judges in (("plain", False), ("judging", True)):
-        data = {**started, "eval": {**started["eval"], "judge": judges}}
-        run_training(parse_config(data, "test"), tmp_path / name)
+    data = {**started, "eval": {**started["eval"], "judge": True}}
+    run_training(parse_config(data, "test"), tmp_path / "run")
     for number in (0, 1):
-        file = f"evals/iteration_{number:04d}.json"
-        plain, judging = (load_result(tmp_path / n / file) for n in ("plain", "judging"))
-        assert plain.games == judging.games
-        assert plain.judge is None
-        assert judging.judge is not None
-        assert {step.level for step in judging.judge.steps} == {"L0", "L1", "L2"}
+        judge = load_result(tmp_path / "run" / "evals" / f"iteration_{number:04d}.json").judge
+        assert judge.judge == f"iteration_{number:04d}"
+        assert {step.level for step in judge.steps} == set(judge.played) == {"L0", "L1", "L2"}
