@@ -435,6 +435,9 @@ class EvalConfig(Section):
     """Steps of a level to judge, half of them good; fewer where there are not as many."""
     judgments: int = Field(default=1, ge=1)
     """Times each is judged."""
+    judge_temperature: float | None = Field(default=None, ge=0)
+    """Of the judgments; null takes `temperature`. In training the judge is sampled at
+    rollout.temperature, which blurs what it knows."""
 
 
 class SFTConfig(Section):

@@ -11,7 +11,7 @@ from declutch.envs.text_env import Expert, Suite, max_live, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.examine import Examiner
-from declutch.judgments import JudgedStep, JudgeResult, LabelCounts
+from declutch.judgments import JudgedStep, LabelCounts
 from declutch.policy import Policy
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
 from declutch.results import EvalResult, GameResult, game_result
@@ -74,9 +74,7 @@ def evaluate(
         suite=suite.name,
         max_steps=max_steps,
         seconds=time.perf_counter() - started,
-        judge=JudgeResult(examiner.name, examiner.config.gcd.labels, counts, tuple(judged))
-        if examiner is not None
-        else None,
+        judge=examiner.result(counts, judged) if examiner is not None else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from declutch.config import Config, EvalConfig
@@ -12,7 +12,7 @@ from declutch.judge.env import Judge, JudgeEnv, judge_plays
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
 from declutch.judge.questions import Question, select_steps
 from declutch.judge.round import ask_about
-from declutch.judgments import JudgedStep, LabelCounts
+from declutch.judgments import JudgedStep, JudgeResult, LabelCounts
 from declutch.policy import Policy
 from declutch.records import Episode, Outcome, Role
 from declutch.rollout.collect import CollectParams, collect
@@ -64,6 +64,17 @@ class Examiner:
             for number, question in enumerate(questions)
         ]
 
+    def result(self, played: Mapping[str, LabelCounts], steps: Sequence[JudgedStep]) -> JudgeResult:
+        """What `examine` found of all levels."""
+        config = self.config
+        return JudgeResult(
+            judge=self.name,
+            labels=config.gcd.labels,
+            temperature=judge_temperature(config.eval),
+            played=played,
+            steps=tuple(steps),
+        )
+
     def _label(self, episode: Episode) -> Labels:
         gcd = self.config.gcd
         return (
@@ -78,7 +89,7 @@ class Examiner:
             lambda: JudgeEnv(questions),
             Judge(self.judge.codec, self.config.agent, gcd.max_response_tokens, gcd.judge_prompt),
             self.judge.engine,
-            CollectParams(max_steps=1, temperature=config.temperature, role=Role.JUDGE),
+            CollectParams(max_steps=1, temperature=judge_temperature(config), role=Role.JUDGE),
             stream(config.seeds[0], f"judgments of {level}"),
             lambda _: self.on_answers(1),
         )
@@ -93,6 +104,11 @@ def num_answers(config: EvalConfig) -> int:
     return len(config.levels) * config.judge_steps * config.judgments
 
 
+def judge_temperature(config: EvalConfig) -> float:
+    """The temperature that judgments are sampled at."""
+    return config.temperature if config.judge_temperature is None else config.judge_temperature
+
+
 def check_player(name: str) -> None:
     """Make sure that steps of the policy `name` can be judged.
 
@@ -102,7 +118,7 @@ def check_player(name: str) -> None:
     if name in ("expert", "random"):
         raise UserError(
             f"eval.judge=true judges a model's own steps, its words included, and the scripted "
-            f"policy {name!r} has none; name a model"
+            f"policy {name!r} has none; name a model or set eval.judge=false"
         )
 
 

@@ -64,12 +64,14 @@ class JudgeResult:
     Attributes:
         judge: name of who judged.
         labels: where the labels came from, "oracle" or "rule".
+        temperature: that the judgments were sampled at.
         played: level -> the labels of all steps played, errors of the environment left out.
         steps: the steps drawn from them, by level in play order.
     """
 
     judge: str
     labels: str
+    temperature: float
     played: Mapping[str, LabelCounts]
     steps: tuple[JudgedStep, ...]
 
@@ -133,6 +135,7 @@ def judge_data(result: JudgeResult) -> dict[str, Any]:
     return {
         "judge": result.judge,
         "labels": result.labels,
+        "temperature": result.temperature,
         "played": {level: vars(counts) for level, counts in result.played.items()},
         "columns": [entry.name for entry in fields(JudgedStep)],
         "steps": [astuple(step) for step in result.steps],
@@ -148,6 +151,7 @@ def read_judge_data(data: Mapping[str, Any]) -> JudgeResult:
     return JudgeResult(
         judge=str(data["judge"]),
         labels=str(data["labels"]),
+        temperature=float(data["temperature"]),
         played={
             str(level): LabelCounts(**{name: int(count) for name, count in counts.items()})
             for level, counts in data["played"].items()

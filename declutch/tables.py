@@ -76,7 +76,8 @@ def paired_table(
 def judge_table(result: EvalResult, judge: JudgeResult) -> Table:
     """How steps of `result` were judged, a column per level."""
     title = (
-        f"{judge.judge} judges {describe_steps(result, judge)}\n"
+        f"{judge.judge} judges {describe_steps(result, judge)} at temperature "
+        f"{format_number(judge.temperature)}\n"
         f"{judge.labels} labels · {describe_setting([result])} · intervals by game"
     )
     table = make_table(title, "")

@@ -37,11 +37,12 @@ class Scripted:
     codec: Codec
     verdicts: dict[str, str]
     asked: list[str] = field(default_factory=list)
+    temperatures: set[float] = field(default_factory=set)
 
     def generate(
         self, requests: Sequence[Request], params: SamplingParams, generator: torch.Generator
     ) -> list[Completion]:
-        assert params.temperature == 0.25
+        self.temperatures.add(params.temperature)
         found = []
         for request in requests:
             prompt = self.codec.tokenizer.decode(request.prompt_ids.tolist())
@@ -96,6 +97,15 @@ def test_verdicts_are_compared_with_the_oracle() -> None:
     ]
     assert {step.level for step in steps} == {"L1"}
     assert sum(given) == 12
+    assert policy.engine.temperatures == {0.25}
+    assert examiner.result({"L1": counts}, steps).temperature == 0.25
+
+
+def test_judgments_may_have_a_temperature_of_their_own() -> None:
+    policy = scripted()
+    plays = [(0, episode(0, "go+ look-", policy))]
+    Examiner(policy, policy, "me", settings(judge_temperature=0)).examine("L0", plays)
+    assert policy.engine.temperatures == {0}
 
 
 def test_the_draw_is_balanced_and_what_is_missing_counts_as_done() -> None:

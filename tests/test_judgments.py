@@ -24,7 +24,7 @@ STEPS = (
     *(judged("a", 1, 2, 0), judged("a", 0, 1, 0, 1), judged("b", 1, 1, 1), judged("c", 0, 0, 2)),
     *(judged("c", 1, 0, 1, 1), judged("d", 0, 2, 0)),
 )
-RESULT = JudgeResult("me", "oracle", {"L0": LabelCounts(100, 45, 15)}, STEPS)
+RESULT = JudgeResult("me", "oracle", 0.4, {"L0": LabelCounts(100, 45, 15)}, STEPS)
 EVALUATION = EvalResult("me", 0.4, "strict", {}, (), "households", 30, judge=RESULT)
 
 
@@ -87,4 +87,5 @@ def test_the_table_has_the_numbers() -> None:
     assert cells["a constant verdict on them, %"] == "75.0"
     other = replace(RESULT, judge="you")
     console.print(judge_table(EVALUATION, other))
-    assert "you judges the steps of me" in console.file.getvalue()
+    title = " ".join(console.file.getvalue().split())
+    assert "you judges the steps of me at temperature 0.4" in title

@@ -25,7 +25,8 @@ def judging_section(data: RunData) -> str:
     body = []
     for name, result, judge in _judged(data):
         steps = describe_steps(result, judge)
-        of = f"{name}: {judge.judge} judges {steps}, {judge.labels} labels"
+        of = f"{name}: {judge.judge} judges {steps} at temperature {judge.temperature:g}, "
+        of += f"{judge.labels} labels"
         body.append(f'<tr class="level"><th colspan="{len(HEADINGS)}">{escape(of)}</th></tr>')
         body += [_row(row) for row in summarise_judgments(judge)]
     if not body:

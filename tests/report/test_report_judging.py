@@ -19,7 +19,7 @@ def judgments(judge: str, right: int) -> JudgeResult:
         for label, said in ((1, n < right), (0, n >= right))
         for verdict in [(1, 0) if said else (0, 1)]
     ]
-    return JudgeResult(judge, "oracle", {"L0": LabelCounts(90, 40, 20)}, tuple(steps))
+    return JudgeResult(judge, "oracle", 0.4, {"L0": LabelCounts(90, 40, 20)}, tuple(steps))
 
 
 def test_judge_accuracy_is_shown_where_it_was_measured(
@@ -35,7 +35,9 @@ def test_judge_accuracy_is_shown_where_it_was_measured(
         save_result(result, run_dir / "evals" / f"{name}.json")
     text = build_report(run_dir).read_text()
     assert text.count("Can it judge?") == 1
-    assert "cold start: iteration_0000 judges its own steps, oracle labels" in text
+    assert (
+        "cold start: iteration_0000 judges its own steps at temperature 0.4, oracle labels" in text
+    )
     assert "iteration 20: iteration_0020 judges its own steps" in text
     assert "stronger: &lt;b&gt;big&lt;/b&gt; judges the steps of stronger" in text
     (row,) = summarise_judgments(judgments("", 9))
@@ -47,7 +49,7 @@ def test_judge_accuracy_is_shown_where_it_was_measured(
 def test_levels_without_labelled_steps_have_dashes(
     run_dir: Path, evaluation_maker: Callable[..., EvalResult]
 ) -> None:
-    empty = JudgeResult("x", "oracle", {"L0": LabelCounts(5, 0, 0)}, ())
+    empty = JudgeResult("x", "oracle", 0.4, {"L0": LabelCounts(5, 0, 0)}, ())
     result = replace(evaluation_maker(0, "iteration_0020"), judge=empty)
     save_result(result, run_dir / "evals" / "iteration_0020.json")
     text = build_report(run_dir).read_text()
