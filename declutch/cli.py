@@ -187,13 +187,30 @@ def eval_command(
     compare: Annotated[
         Path | None, typer.Option(help="An earlier result: print the paired difference too.")
     ] = None,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Have labelled steps of each level judged as well.")
+    ] = False,
+    judge_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Steps of a level to judge, half of them good; 200 unless configured."
+        ),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(help="Model folder or hub name that judges instead of POLICY.")
+    ] = None,
 ) -> None:
-    """Play every game of a level exactly once per seed and print success with 95% intervals."""
+    """Play every game of a level exactly once per seed and print success with 95% intervals.
+
+    With --judge, POLICY also judges steps it has just played, and its accuracy is printed.
+    """
     from declutch.evaluate import evaluate, model_player, num_games, scripted_player
+    from declutch.examine import Examiner, check_player, num_answers
+    from declutch.judge.labels import check_labels
     from declutch.progress import Counter
     from declutch.results import load_result, save_result
     from declutch.stages import read_cold_start
-    from declutch.tables import behaviour_table, paired_table, result_table
+    from declutch.tables import behaviour_table, judge_table, paired_table, result_table
 
     settings = _load(config, overrides)
     changes: dict[str, Any] = {
@@ -201,6 +218,8 @@ def eval_command(
         "temperature": temperature,
         "seeds": seeds,
         "max_games": max_games,
+        "judge": judge or judge_steps is not None or judge_model is not None,
+        "judge_steps": judge_steps,
     }
     data = settings.model_dump(mode="json")
     data["eval"] |= {key: value for key, value in changes.items() if value}
@@ -211,22 +230,33 @@ def eval_command(
     suite = _suite(settings)
     total = num_games(settings.eval, suite)
     steps = settings.env.max_steps
+    is_scripted = policy in ("expert", "random")
+    reflects = settings.eval.reflection and not is_scripted
+    examiner = None
+    if settings.eval.judge:
+        check_labels(settings.gcd, suite)
+        check_player(policy)
+        total += num_answers(settings.eval)
     with Counter(f"evaluating {policy}", total, console=console) as counter:
-        is_scripted = policy in ("expert", "random")
-        reflects = settings.eval.reflection and not is_scripted
         if is_scripted:
             player = scripted_player(policy, suite, steps, lambda _: counter.advance())
         else:
             from declutch.policy import load_policy
 
+            actor = load_policy(policy, settings)
             player = model_player(
-                load_policy(policy, settings),
+                actor,
                 suite,
                 steps,
                 settings.eval.temperature,
                 lambda _: counter.advance(),
                 settings.eval.reflection,
+                settings.eval.judge,
             )
+            if settings.eval.judge:
+                other = load_policy(judge_model, settings) if judge_model else actor
+                name = judge_model or policy
+                examiner = Examiner(actor, other, name, settings, counter.advance)
         result = evaluate(
             player,
             suite,
@@ -235,9 +265,12 @@ def eval_command(
             f"{policy} + reflection" if reflects else policy,
             math.nan if is_scripted else settings.eval.temperature,
             "" if is_scripted else read_cold_start(policy).protocol,
+            examiner,
         )
     console.print(result_table(result))
     console.print(behaviour_table(result))
+    if result.judge is not None:
+        console.print(judge_table(result, result.judge))
     if before is not None:
         console.print(paired_table(before, result))
     if out is not None:

@@ -431,6 +431,16 @@ class EvalConfig(Section):
     reflection: bool = False
     """Show the agent each of its answers, ask it to reflect, and play its second answer; prompting
     alone, nothing is trained."""
+    judge: bool = False
+    """Ask the policy to judge steps it has just played, in words, whatever gcd.form; labels are
+    those of gcd.labels."""
+    judge_steps: int = Field(default=200, ge=2)
+    """Steps of a level to judge, half of them good; fewer where there are not as many."""
+    judgments: int = Field(default=1, ge=1)
+    """Times each is judged."""
+    judge_temperature: float | None = Field(default=None, ge=0)
+    """Of the judgments; null takes `temperature`. In training the judge is sampled at
+    rollout.temperature, which blurs what it knows."""
 
 
 class SFTConfig(Section):
@@ -506,6 +516,7 @@ class Config(Section):
         _check_prompt(self)
         _check_suggestions(self)
         _check_llm_labels(self.gcd, self.endpoint)
+        _check_judge(self)
         _check_endpoint(self.endpoint)
         return self
 
@@ -530,7 +541,7 @@ def _check_suite(config: Config) -> None:
 def _check_prompt(config: Config) -> None:
     """Room for what the full prompt asks for, and nothing of a compact one that it cannot give."""
     agent, gcd, sft = config.agent, config.gcd, config.sft
-    judged = gcd.enabled and gcd.form != "value_head"
+    judged = (gcd.enabled and gcd.form != "value_head") or config.eval.judge
     for name, tokens, is_used in (
         ("agent", agent.max_response_tokens, True),
         ("gcd", gcd.max_response_tokens, judged),
@@ -594,6 +605,14 @@ def _check_llm_labels(gcd: GCDConfig, endpoint: EndpointConfig) -> None:
         raise ValueError(
             "gcd.llm_labels=positive_only leaves gcd.labels=llm without bad steps to balance the "
             "good ones with; set gcd.labels=rule+llm"
+        )
+
+
+def _check_judge(config: Config) -> None:
+    if config.eval.judge and config.gcd.labels not in ("oracle", "rule"):
+        raise ValueError(
+            "eval.judge=true compares verdicts with labels that need no endpoint, but "
+            f"gcd.labels={config.gcd.labels}; set gcd.labels=oracle or rule"
         )
 
 

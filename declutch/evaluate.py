@@ -10,6 +10,8 @@ from declutch.envs.splits import manifest_hash
 from declutch.envs.text_env import Expert, Suite, max_live, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
+from declutch.examine import Examiner
+from declutch.judgments import JudgedStep, LabelCounts
 from declutch.policy import Policy
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
 from declutch.results import EvalResult, GameResult, game_result
@@ -28,6 +30,7 @@ def evaluate(
     name: str,
     temperature: float,
     protocol: str = "",
+    examiner: Examiner | None = None,
 ) -> EvalResult:
     """Play the levels of `config` with every seed.
 
@@ -38,20 +41,30 @@ def evaluate(
         name: of the policy, for tables.
         temperature: recorded in the result; NaN where the policy does not sample.
         protocol: cold-start protocol behind the policy.
+        examiner: has steps of each level judged; oracle labels need a player that asks for them.
     Raises:
         UserError: a level without games.
     """
     started = time.perf_counter()
     levels = {level: suite.tasks(level) for level in config.levels}
     games: list[GameResult] = []
+    counts: dict[str, LabelCounts] = {}
+    judged: list[JudgedStep] = []
     for level, tasks in levels.items():
         if not tasks:
             raise UserError(f"level {level} of suite {suite.name} has no games")
         chosen = list(tasks)
         if config.max_games is not None:
             chosen = fixed_order(tasks)[: config.max_games]
+        plays: list[tuple[int, Episode]] = []
         for seed in config.seeds:
-            games += [game_result(episode, level, seed) for episode in player(chosen, seed)]
+            played = player(chosen, seed)
+            games += [game_result(episode, level, seed) for episode in played]
+            if examiner is not None:
+                plays += [(seed, episode) for episode in played]
+        if examiner is not None:
+            counts[level], steps = examiner.examine(level, plays)
+            judged += steps
     return EvalResult(
         policy=name,
         temperature=temperature,
@@ -61,6 +74,7 @@ def evaluate(
         suite=suite.name,
         max_steps=max_steps,
         seconds=time.perf_counter() - started,
+        judge=examiner.result(counts, judged) if examiner is not None else None,
     )
 
 
@@ -79,11 +93,12 @@ def model_player(
     temperature: float,
     on_finished: Callable[[Episode], None] | None = None,
     reflection: bool = False,
+    ask_oracle: bool = False,
 ) -> Player:
     """A language model; suggestions never enter its prompts.
 
     Args:
-        reflection: as `CollectParams.reflection`.
+        reflection, ask_oracle: as in `CollectParams`.
     """
 
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
@@ -92,7 +107,12 @@ def model_player(
             suite.make_env,
             policy.agent,
             policy.engine,
-            CollectParams(max_steps=max_steps, temperature=temperature, reflection=reflection),
+            CollectParams(
+                max_steps=max_steps,
+                temperature=temperature,
+                ask_oracle=ask_oracle,
+                reflection=reflection,
+            ),
             stream(seed, "evaluation"),
             on_finished,
             max_live=max_live(suite),

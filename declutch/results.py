@@ -13,6 +13,7 @@ from typing import Any
 
 from declutch.behaviour import ActionCounts, count_actions
 from declutch.errors import UserError
+from declutch.judgments import JudgeResult, judge_data, read_judge_data
 from declutch.records import Episode, Outcome
 
 FORMAT = "declutch-eval-1"
@@ -66,6 +67,7 @@ class EvalResult:
         suite: environment suite.
         max_steps: steps an episode may take, None where unknown.
         seconds: wall time of the evaluation, None where unknown.
+        judge: how steps of it were judged, None where none were.
     """
 
     policy: str
@@ -76,6 +78,7 @@ class EvalResult:
     suite: str = ""
     max_steps: int | None = None
     seconds: float | None = None
+    judge: JudgeResult | None = None
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -145,7 +148,7 @@ def to_json(result: EvalResult) -> str:
         {**asdict(game), **asdict(game.counts), "outcome": game.outcome.value}
         for game in result.games
     ]
-    data = {
+    data: dict[str, Any] = {
         "format": FORMAT,
         "policy": result.policy,
         "temperature": None if math.isnan(result.temperature) else result.temperature,
@@ -157,6 +160,8 @@ def to_json(result: EvalResult) -> str:
         "columns": columns,
         "games": [[play[column] for column in columns] for play in plays],
     }
+    if result.judge is not None:
+        data["judge"] = judge_data(result.judge)
     return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -181,8 +186,9 @@ def from_json(text: str) -> EvalResult:
             suite=str(data["suite"]),
             max_steps=data["max_steps"],
             seconds=data["seconds"],
+            judge=read_judge_data(data["judge"]) if "judge" in data else None,
         )
-    except (KeyError, TypeError, OverflowError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a field is missing or has the wrong type: {error}") from None
 
 

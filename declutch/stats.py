@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +68,39 @@ def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estima
         return NOTHING
     interval = binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
     return Estimate(num_successes / n, float(interval.low), float(interval.high), n)
+
+
+def share_by_cluster(successes: ArrayLike, counts: ArrayLike) -> Estimate:
+    """Success share of trials that come in clusters, with Wilson's interval.
+
+    The interval is that of as many independent trials as the variance between the clusters says
+    these are worth; no more than there are. Where all succeed, or all fail, nothing is known of
+    that variance, and a cluster counts as one trial.
+
+    Args:
+        successes, counts: [C] of each cluster; no count is 0.
+    Returns:
+        `n` counts trials.
+
+    Source: Dean and Pagano 2015, "Evaluating confidence interval methods for binomial proportions
+    in clustered surveys", Journal of Survey Statistics and Methodology 3(4).
+    """
+    won = np.asarray(successes, dtype=np.float64)
+    sizes = np.asarray(counts, dtype=np.float64)
+    total = float(sizes.sum())
+    if total == 0:
+        return NOTHING
+    share = float(won.sum()) / total
+    clusters, spread = len(sizes), share * (1 - share)
+    worth = float(clusters)
+    if clusters > 1 and spread:
+        residuals = float(((won - share * sizes) ** 2).sum())
+        variance = clusters / (clusters - 1) * residuals / total**2
+        worth = min(total, spread / variance) if variance else total
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    middle = (share + z**2 / (2 * worth)) / (1 + z**2 / worth)
+    half = z / (1 + z**2 / worth) * math.sqrt(spread / worth + z**2 / (4 * worth**2))
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), round(total))
 
 
 def bootstrap_mean(

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from declutch.behaviour import Shares
+from declutch.judgments import JudgeResult, JudgeRow, summarise_judgments
 from declutch.results import EvalResult
 from declutch.stats import Estimate, McNemar
 from declutch.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
@@ -70,6 +71,50 @@ def paired_table(
         _add_section(table, row.kind)
         table.add_row(*_paired_cells(row), style="" if row.kind else "bold")
     return table
+
+
+def judge_table(result: EvalResult, judge: JudgeResult) -> Table:
+    """How steps of `result` were judged, a column per level."""
+    title = (
+        f"{judge.judge} judges {describe_steps(result, judge)} at temperature "
+        f"{format_number(judge.temperature)}\n"
+        f"{judge.labels} labels · {describe_setting([result])} · intervals by game"
+    )
+    table = make_table(title, "")
+    rows = summarise_judgments(judge)
+    for row in rows:
+        table.add_column(row.level, justify="right", no_wrap=True)
+    for name, cells in judge_lines(rows).items():
+        table.add_row(name, *cells, style="bold" if name == "accuracy, %" else "")
+        if name in ("good, %", "a constant verdict, %"):
+            table.add_section()
+    return table
+
+
+def describe_steps(result: EvalResult, judge: JudgeResult) -> str:
+    """Whose steps were judged, as the judge would say it."""
+    return "its own steps" if judge.judge == result.policy else f"the steps of {result.policy}"
+
+
+def judge_lines(rows: Sequence[JudgeRow]) -> dict[str, list[str]]:
+    """What is known of judgments, a cell for each of `rows`."""
+    return {
+        "judged steps": [str(row.num_steps) for row in rows],
+        "of games": [str(row.num_games) for row in rows],
+        "good, %": [format_percent(row.good_share) for row in rows],
+        "accuracy, %": [format_percent(row.accuracy.mean) for row in rows],
+        "95% interval": [format_interval(row.accuracy) for row in rows],
+        "right on good steps, %": [format_percent(row.accuracy_good.mean) for row in rows],
+        "right on bad steps, %": [format_percent(row.accuracy_bad.mean) for row in rows],
+        'bad steps called "good", %': [format_percent(row.false_good) for row in rows],
+        "unreadable, %": [format_percent(row.unreadable) for row in rows],
+        "a constant verdict, %": [format_percent(row.constant) for row in rows],
+        "steps played": [str(row.played.num_steps) for row in rows],
+        "labelled": [str(row.played.good + row.played.bad) for row in rows],
+        "of these good, %": [format_percent(row.labelled_good_share) for row in rows],
+        "accuracy on them, %": [format_percent(row.labelled_accuracy) for row in rows],
+        "a constant verdict on them, %": [format_percent(row.labelled_constant) for row in rows],
+    }
 
 
 def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:

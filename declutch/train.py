@@ -11,11 +11,13 @@ from typing import Protocol
 
 from declutch.config import Config
 from declutch.endpoint.client import Endpoint, open_endpoint
-from declutch.envs.text_env import Oracle, Suite
+from declutch.envs.text_env import Suite
 from declutch.errors import UserError
 from declutch.evaluate import evaluate, model_player
+from declutch.examine import Examiner
 from declutch.groups import play_groups
 from declutch.guidelines import Guidelines
+from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import (
@@ -68,27 +70,14 @@ def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: st
         UserError: diverged, disk full, no games, a model that cannot be loaded, labels that nobody
             can give, an endpoint that is away under gcd.on_endpoint_failure=stop.
     """
-    _check_labels(config, suite)
+    if (config.gcd.enabled and config.gcd.form != "future") or config.eval.judge:
+        check_labels(config.gcd, suite)
     loop = _Loop.start(config, run, suite, view)
     if loop.iteration == 0:
         loop.evaluate(protocol)
     while loop.iteration < config.train.iterations:
         loop.run_iteration(protocol)
     return checkpoint_path(run.path, loop.iteration)
-
-
-def _check_labels(config: Config, suite: Suite) -> None:
-    gcd = config.gcd
-    if not gcd.enabled or gcd.form == "future" or gcd.labels != "oracle":
-        return
-    env = suite.make_env()
-    is_oracle = isinstance(env, Oracle)
-    env.close()
-    if not is_oracle:
-        raise UserError(
-            f"gcd.labels=oracle, but the suite {suite.name} has no oracle, no label_action(action) "
-            "that knows which steps are good; set gcd.labels=rule, or give its environment one"
-        )
 
 
 @dataclass
@@ -197,6 +186,7 @@ class _Loop:
                 config.env.max_steps,
                 config.eval.temperature,
                 reflection=config.eval.reflection,
+                ask_oracle=config.eval.judge,
             )
             name = f"iteration_{self.iteration:04d}"
             result: EvalResult = evaluate(
@@ -207,11 +197,16 @@ class _Loop:
                 name,
                 config.eval.temperature,
                 protocol,
+                self.make_examiner(name) if config.eval.judge else None,
             )
         self.run.write_evaluation(name, result)
         scores = eval_scores(result)
         self.view.evaluation(self.iteration, scores)
         return {f"eval/{level}/success": score[0] for level, score in scores.items()}
+
+    def make_examiner(self, name: str) -> Examiner:
+        policy = self.learner.policy
+        return Examiner(policy, policy, name, self.config)
 
     def save(self, protocol: str) -> None:
         path = checkpoint_path(self.run.path, self.iteration)

@@ -20,7 +20,7 @@ ROOMS = {
         *("learner", "report", "results", "summary", "stats", "tables", "progress"),
         *("run_folder", "stages", "suites"),
     },
-    "report": {"results", "summary", "stats", "tables", "behaviour", "metrics"},
+    "report": {"results", "judgments", "summary", "stats", "tables", "behaviour", "metrics"},
 }
 FOUNDATION_MAY_USE: dict[str, set[str]] = {
     "records": set(),

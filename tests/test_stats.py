@@ -16,6 +16,7 @@ from declutch.stats import (
     mcnemar,
     mean_of_independent,
     paired_difference,
+    share_by_cluster,
     success_rate,
     wilson,
 )
@@ -45,10 +46,50 @@ def test_wilson_matches_the_formula(pair: tuple[int, int]):
     assert estimate.low <= estimate.mean <= estimate.high
 
 
+def test_share_by_cluster_by_hand():
+    estimate = share_by_cluster([2, 1, 0, 3], [2, 4, 1, 3])
+    assert (estimate.mean, estimate.n) == (0.6, 10)
+    # Residuals 0.8, -1.4, -0.6, 1.2: squares sum to 4.4.
+    worth = 0.6 * 0.4 / (4 / 3 * 4.4 / 100)
+    centre = (0.6 + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z / (1 + Z**2 / worth) * math.sqrt(0.24 / worth + Z**2 / (4 * worth**2))
+    assert (estimate.low, estimate.high) == pytest.approx((centre - half, centre + half))
+
+
+@pytest.mark.parametrize("won", [0, 1])
+def test_equal_clusters_count_as_one_trial_each(won: int):
+    estimate = share_by_cluster([5 * won] * 8, [5] * 8)
+    expected = wilson(8 * won, 8)
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+    assert estimate.n == 40
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=30))
+def test_clusters_never_narrow_the_interval(pairs: list[tuple[int, int]]):
+    counts = [count for _, count in pairs]
+    successes = [min(won, count) for won, count in pairs]
+    estimate = share_by_cluster(successes, counts)
+    independent = wilson(sum(successes), sum(counts))
+    assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
+    assert estimate.high - estimate.low >= independent.high - independent.low - 1e-9
+
+
+def test_share_by_cluster_covers_the_truth():
+    rng = np.random.default_rng(4)
+    covered = 0
+    for _ in range(400):
+        counts = rng.integers(1, 9, size=40)
+        successes = rng.binomial(counts, rng.beta(3, 2, size=40))
+        estimate = share_by_cluster(successes, counts)
+        covered += estimate.low <= 0.6 <= estimate.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
 def test_no_plays_give_nothing():
     for estimate in (
         wilson(0, 0),
         bootstrap_mean([]),
+        share_by_cluster([], []),
         success_rate([np.nan]),
         mean_of_independent([]),
     ):

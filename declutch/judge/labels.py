@@ -14,9 +14,30 @@ from itertools import combinations
 from typing import Literal
 
 from declutch.agent.prompt import last_informative
+from declutch.config import GCDConfig
+from declutch.envs.text_env import Oracle, Suite
+from declutch.errors import UserError
 from declutch.records import Episode
 
 Labels = tuple[int | None, ...]
+
+
+def check_labels(gcd: GCDConfig, suite: Suite) -> None:
+    """Make sure that a suite's steps can be labelled as `gcd.labels` says.
+
+    Raises:
+        UserError: the oracle is wanted, and the suite has none.
+    """
+    if gcd.labels != "oracle":
+        return
+    env = suite.make_env()
+    is_oracle = isinstance(env, Oracle)
+    env.close()
+    if not is_oracle:
+        raise UserError(
+            f"gcd.labels=oracle, but the suite {suite.name} has no oracle, no label_action(action) "
+            "that knows which steps are good; set gcd.labels=rule, or give its environment one"
+        )
 
 
 def rule_labels(episode: Episode, key: Literal["informative", "raw"] = "informative") -> Labels:

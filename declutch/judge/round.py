@@ -156,6 +156,21 @@ def _ask(
         return [_ask_future(episodes[e], e, p, policy) for e, p in steps]
     labels, origins = combine_labels(sources, [len(episode.steps) for episode in episodes])
     chosen = select_steps(episodes, labels, gcd.num_questions, draw)
+    return ask_about(episodes, chosen, origins, policy, gcd)
+
+
+def ask_about(
+    episodes: Sequence[Episode],
+    chosen: Sequence[tuple[int, int, int]],
+    origins: Sequence[Sequence[str]],
+    policy: Policy,
+    gcd: GCDConfig,
+) -> list[Question]:
+    """The judge's questions about steps that `policy` played.
+
+    Args:
+        chosen, origins: as `chosen` and `sources` of `build_questions`.
+    """
     codec = policy.codec
     return build_questions(
         episodes,

@@ -12,6 +12,7 @@ from declutch.errors import UserError
 from declutch.report.compare import compare
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
+from declutch.report.judging import judging_section
 from declutch.report.labels import labels_section
 from declutch.report.read import RunData, read_run
 from declutch.report.sections import (
@@ -74,6 +75,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         notes=notes_section([*data.notes, *episodes.notes]),
         cards=score_cards(data, comparison),
         comparison=comparison_section(comparison),
+        judging=judging_section(data),
         behaviour=behaviour_section(comparison),
         labels=labels_section(data),
         suggestions=suggestions_section(data.suggestions),
