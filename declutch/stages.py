@@ -300,8 +300,12 @@ def _needed(chat: Chat | None) -> Chat:
 
 
 def read_cold_start(model_path: str | Path) -> ColdStart:
-    """What the cold start of a model folder was; protocol "" where the folder does not say."""
-    path = Path(model_path) / COLD_START_FILE
-    if not path.is_file():
-        return ColdStart(protocol="")
-    return ColdStart(**json.loads(path.read_text(encoding="utf-8")))
+    """What the cold start of a model folder was, or of the run whose checkpoint it is; protocol ""
+    where neither says.
+    """
+    path = Path(model_path)
+    for folder in (path, path.parent.parent):
+        file = folder / COLD_START_FILE
+        if file.is_file():
+            return ColdStart(**json.loads(file.read_text(encoding="utf-8")))
+    return ColdStart(protocol="")

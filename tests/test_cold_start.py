@@ -28,7 +28,8 @@ from declutch.judge.critiques import critique_vocabulary
 from declutch.learner.value_head import ValueHead, make_layer
 from declutch.policy import load_policy, pad_token_id
 from declutch.rollout.speaker import Codec
-from declutch.stages import make_demos, make_tiny
+from declutch.run_folder import RunFolder
+from declutch.stages import COLD_START_FILE, ColdStart, make_demos, make_tiny, read_cold_start
 from declutch.streams import stream
 from declutch.suites import make_suite
 
@@ -248,3 +249,11 @@ def test_an_open_ended_training_ends_when_told(
     assert last.step == 13
     after = torch.cat([p.detach().flatten() for p in model.parameters()])
     assert not torch.equal(before, after)
+
+
+def test_a_checkpoint_has_the_cold_start_of_its_run(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "iteration-00001"
+    checkpoint.mkdir(parents=True)
+    assert read_cold_start(checkpoint).protocol == ""
+    RunFolder(tmp_path / "run").write_facts(COLD_START_FILE, vars(ColdStart("strict", 7)))
+    assert read_cold_start(checkpoint) == ColdStart("strict", 7)
