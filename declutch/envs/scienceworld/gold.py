@@ -78,9 +78,7 @@ def play(simulator: Simulator, task: TaskId, actions: Sequence[str]) -> Reply:
     return reply
 
 
-def wins(
-    simulator: Simulator, task: TaskId, played: Sequence[str], rest: Sequence[str]
-) -> bool:
+def wins(simulator: Simulator, task: TaskId, played: Sequence[str], rest: Sequence[str]) -> bool:
     """Whether `rest` wins after `played`, and every action of it is understood."""
     reply = play(simulator, task, played)
     for action in rest:

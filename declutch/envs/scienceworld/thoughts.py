@@ -1,4 +1,4 @@
-"""The expert's reasoning in words: a sentence or two for language models, a few words for tiny ones.
+"""The expert's reasoning in words: a sentence or two, and a few words for tiny models.
 
 Templates only, drawn from the plan: what is done now and what it is for, which is the next thing
 that will be done where the agent looks or goes.
