@@ -64,7 +64,7 @@ _TRAVEL: Final[_Wordings] = (
     "For the {thing} I have to be {where}, so that is where I go.",
 )
 _ERRAND: Final[_Wordings] = (
-    "There is nothing left to do here. I go on, to be {where}.",
+    "There is nothing left to do here. Next I have to be {where}.",
     "The next part of the work is {where}, so I go there.",
 )
 _SURVEY: Final[_Wordings] = (
