@@ -97,6 +97,7 @@ def make_demos(
             chat=_needed(chat),
             config=sft,
             history_length=config.agent.history_length,
+            wording=wording_of(config.env.suite),
             progress=progress,
         )
     return write_demos(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from declutch.agent.compact import NOTHING_HAPPENS
 from declutch.agent.prompt import View
 from declutch.envs.text_env import MAX_LIVE, Observation, Oracle, TextEnv
 from declutch.records import Completion, Episode, Outcome, Role, Step, TaskId
@@ -133,7 +132,6 @@ class _Live:
     env: TextEnv
     intro: str
     observation: Observation
-    informative: str
     history: list[tuple[str, str]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     score: float = 0.0
@@ -143,7 +141,6 @@ class _Live:
         return View(
             intro=self.intro,
             observation=self.observation.text,
-            informative=self.informative,
             inventory=self.observation.inventory,
             admissible=self.observation.admissible,
             history=tuple(self.history),
@@ -185,8 +182,6 @@ class _Live:
         self.history.append((before.text, action.text))
         self.observation = transition.observation
         self.score = transition.score
-        if transition.observation.text != NOTHING_HAPPENS:
-            self.informative = transition.observation.text
         if transition.is_won:
             return Outcome.WON
         if transition.is_done:
@@ -216,5 +211,5 @@ def _start(index: int, play: Play, env: TextEnv) -> _Live:
     except Exception as error:
         nothing = Observation("", ())
         message = f"{type(error).__name__}: {error}"
-        return _Live(index, play, env, "", nothing, "", error=message)
-    return _Live(index, play, env, first.text, first, first.text)
+        return _Live(index, play, env, "", nothing, error=message)
+    return _Live(index, play, env, first.text, first)
