@@ -31,6 +31,7 @@ from declutch.metrics import (
     agent_metrics,
     critic_metrics,
     endpoint_metrics,
+    eval_metrics,
     eval_scores,
     judge_metrics,
     update_metrics,
@@ -209,9 +210,8 @@ class _Loop:
                 protocol,
             )
         self.run.write_evaluation(name, result)
-        scores = eval_scores(result)
-        self.view.evaluation(self.iteration, scores)
-        return {f"eval/{level}/success": score[0] for level, score in scores.items()}
+        self.view.evaluation(self.iteration, eval_scores(result))
+        return eval_metrics(result)
 
     def save(self, protocol: str) -> None:
         path = checkpoint_path(self.run.path, self.iteration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,7 +12,7 @@ from declutch.behaviour import Shares
 from declutch.report.compare import COLD_START, CONTROL, TRAINED, Comparison, Key, Policy
 from declutch.report.curves import mean_phases
 from declutch.report.read import RunData
-from declutch.results import EvalResult
+from declutch.results import EvalResult, has_partial_scores
 from declutch.stats import Estimate
 from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, summarise
 from declutch.tables import describe_header, format_interval, format_percent
@@ -134,7 +135,28 @@ def comparison_section(comparison: Comparison) -> str:
     ]
     warnings = [*comparison.problems, *_env_errors(policies)]
     lines = "".join(f'<p class="caption warn">{escape(line)}</p>' for line in warnings)
-    return table_html(headings, body) + lines
+    return table_html(headings, body) + _scores_html(policies) + lines
+
+
+def _scores_html(policies: Sequence[Policy]) -> str:
+    """What partial scores tell beside success, per level; nothing where there are none."""
+    if not any(has_partial_scores(policy.result.games) for policy in policies):
+        return ""
+    kinds = ("mean score", "finished positive")
+    headings = ["level", *(f"{policy.name}, {kind}, %" for policy in policies for kind in kinds)]
+    body = []
+    for level, kind in _ordered({key: None for policy in policies for key in policy.rows}):
+        if kind or level == MEAN_LEVEL:
+            continue
+        rows = [policy.rows.get((level, "")) for policy in policies]
+        shares = [
+            share
+            for row in rows
+            for share in ((row.score, row.finished_positive) if row else (math.nan, math.nan))
+        ]
+        cells = "".join(f'<td class="num">{format_percent(share)}</td>' for share in shares)
+        body.append(f'<tr class="level"><th>{escape(level)}</th>{cells}</tr>')
+    return table_html(headings, body)
 
 
 def behaviour_section(comparison: Comparison) -> str:
@@ -321,14 +343,18 @@ def _mean(value: float) -> str:
 
 def _result_html(result: EvalResult) -> str:
     headings = ["level and task type", "games", "success", "timed out"]
+    has_scores = has_partial_scores(result.games)
+    if has_scores:
+        headings += ["mean score", "finished positive"]
     body = []
     for row in summarise(result):
         name = (
             f'<tr class="{"kind" if row.kind else "level"}"><th>{_breakable(row.kind or row.level)}'
         )
         count = f'</th><td class="num">{row.success.n}</td>'
-        timed_out = f'<td class="num">{format_percent(row.timed_out)}%</td></tr>'
-        body.append(name + count + _estimate_cell(row.success) + timed_out)
+        shares = [row.timed_out, *((row.score, row.finished_positive) if has_scores else ())]
+        cells = "".join(f'<td class="num">{format_percent(share)}%</td>' for share in shares)
+        body.append(f"{name}{count}{_estimate_cell(row.success)}{cells}</tr>")
     return f'<p class="caption">{escape(describe_header([result]))}</p>' + table_html(
         headings, body
     )
