@@ -380,7 +380,7 @@ def demo_command(
     overrides: Overrides = None,
     config: ConfigOption = None,
 ) -> None:
-    """The whole path on generated households: cold start, GRPO + GCD, evaluation, report."""
+    """The whole path on the configured suite: cold start, GRPO + GCD, evaluation, report."""
     from declutch.demo import run_demo
 
     run_demo(_load(config, overrides), out, console)

@@ -72,8 +72,12 @@ class ScienceWorldConfig(Section):
     """"enumerated" lists every action that does something now, often hundreds, as a mask needs;
     "templates" lists forms of actions and the objects within reach, as the papers' prompt does, and
     is several times faster."""
-    held_out: Literal["by_name", "by_task_id"] = "by_name"
-    """Which task of a topic counts as its last and is held out: by the alphabet, or by its id."""
+    held_out: Literal["by_name", "by_task_id", "none"] = "by_name"
+    """Which task of a topic counts as its last and is held out: by the alphabet, or by its id;
+    "none" trains on all 30, so that there is no L2."""
+    kinds: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Tasks to play, by name; null takes all 30. A level has those of its own among them: results
+    over fewer tasks are comparable with their like alone."""
     success_score: int = Field(default=100, ge=1, le=100)
     """Score in percent from which a finished task counts as won."""
     max_live: int = Field(default=8, ge=1)

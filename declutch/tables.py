@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 
 DASH = "-"
 
+_ROOMS = {
+    "L0": "seen rooms, trained task types",
+    "L1": "unseen rooms, trained task types",
+    "L2": "unseen rooms, held-out task types",
+    "L0-train": "games trained on",
+    "L2-seen": "seen rooms, held-out task types",
+    MEAN_LEVEL: "unweighted mean of L0, L1, L2",
+}
+_VARIATIONS = _ROOMS | {
+    "L0": "dev variations of trained tasks",
+    "L1": "test variations of trained tasks",
+    "L2": "test variations of held-out tasks",
+    "L0-train": "variations trained on",
+    "L2-seen": "dev variations of held-out tasks",
+}
+
 
 def result_table(*runs: EvalResult) -> Table:
     """Success per level and task type of one evaluation (or of several training seeds).
@@ -99,6 +115,12 @@ def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
             style="bold" if row.kind == "all" else "",
         )
     return table
+
+
+def describe_level(level: str, suite: str) -> str:
+    """What a level of a suite holds, "" for a level of one's own."""
+    meanings = _VARIATIONS if suite == "scienceworld" else _ROOMS
+    return meanings.get(level, "")
 
 
 def describe_header(runs: Sequence[EvalResult]) -> str:

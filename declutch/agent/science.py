@@ -22,6 +22,13 @@ NOT_UNDERSTOOD = (
 )
 """Answers to what the simulator cannot read, and to a choice it offered that was not taken."""
 
+WORDS = (
+    "find take drop focus inspect read open close start stop mix eat flush put pour dip use "
+    "connect disconnect wait choose do look which minus exits closed b c d e f g h j k l m n o p q "
+    "r s t u v w x y z"
+)
+"""Phases of the expert's reasoning, words of the short forms, and names of unknown substances."""
+
 _TASK = re.compile(r"Task Description:\s*(?:Your task is to )?(.*?)\s*$", re.DOTALL)
 _LIST = re.compile(
     r"This (?:room|outside location) is called the ([a-z ]+)\. (?:In it|Here),? you see:\s*(.*)",

@@ -19,6 +19,38 @@ from declutch.agent.compact import (
 )
 
 Shorten = Callable[[str], str]
+Advice = tuple[str, str]
+"""A principle as said of a good step, and of a bad one."""
+
+GENERAL_ADVICE: Advice = ("stay with the goal", "stay with the goal")
+_HOUSEHOLD_ADVICE: Mapping[str, Advice] = MappingProxyType(
+    {
+        "find": ("keep to places not seen yet", "search places not seen yet"),
+        "open": ("open what is closed", "open what is closed first"),
+        "take": ("take what the task needs", "take what the task needs at once"),
+        "clean": ("change the object before placing it", "clean the object before placing it"),
+        "heat": ("change the object before placing it", "heat the object before placing it"),
+        "cool": ("change the object before placing it", "cool the object before placing it"),
+        "use": ("bring the object to the lamp", "carry the object to the lamp"),
+        "put": ("bring the object to its place", "bring the object to its place at once"),
+    }
+)
+_SCIENCE_ADVICE: Mapping[str, Advice] = MappingProxyType(
+    {
+        "find": ("go where the next thing is", "go where the next thing is first"),
+        "open": ("open what is closed", "open what is closed first"),
+        "take": ("take what the task needs", "take what the task needs at once"),
+        "focus": ("focus on what the task names", "focus on nothing but what the task names"),
+        "put": ("bring each thing to its place", "bring each thing to its place at once"),
+        "pour": ("bring together what belongs together", "bring the parts together first"),
+        "mix": ("mix once all parts are there", "mix the parts first"),
+        "connect": ("close the circuit step by step", "connect what the circuit lacks"),
+        "start": ("switch on what has to work", "switch on what has to work first"),
+        "use": ("measure before you decide", "measure first"),
+        "inspect": ("look before you decide", "look first"),
+        "wait": ("give it time", "give it time before you go on"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +69,8 @@ class Wording:
         refusals: answers that say no more than that an action did nothing; the first one is the
             usual one.
         templates: names of template files that stand in the usual ones' place.
+        advice: by phase of the expert's reasoning, the first word of it in short.
+        words: what a tiny model has to know besides what is seen in plays.
     """
 
     scene: str
@@ -51,6 +85,8 @@ class Wording:
     choice: str = "exactly one of the possible actions, word for word"
     refusals: tuple[str, ...] = (NOTHING_HAPPENS,)
     templates: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    advice: Mapping[str, Advice] = field(default_factory=lambda: _HOUSEHOLD_ADVICE)
+    words: str = ""
 
 
 _WORDS = re.compile(r"\w+")
@@ -98,6 +134,8 @@ SCIENCE = Wording(
         "the place of each OBJ"
     ),
     refusals=science.NOT_UNDERSTOOD,
+    advice=_SCIENCE_ADVICE,
+    words=science.WORDS,
 )
 """ScienceWorld, whether its prompts list every action or forms with OBJ where an object goes."""
 

@@ -15,17 +15,9 @@ from declutch.report.read import RunData
 from declutch.results import EvalResult, has_partial_scores
 from declutch.stats import Estimate
 from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, summarise
-from declutch.tables import describe_header, format_interval, format_percent
+from declutch.tables import describe_header, describe_level, format_interval, format_percent
 
 DASH = "–"
-LEVEL_MEANINGS = {
-    "L0": "seen rooms, trained task types",
-    "L1": "unseen rooms, trained task types",
-    "L2": "unseen rooms, held-out task types",
-    "L0-train": "games trained on",
-    "L2-seen": "seen rooms, held-out task types",
-    MEAN_LEVEL: "unweighted mean of L0, L1, L2",
-}
 PHASE_NAMES = {"eval": "evaluate"}
 
 ALGORITHM_NAMES = {"gigpo": "GiGPO"}
@@ -102,7 +94,7 @@ def score_cards(data: RunData, comparison: Comparison) -> str:
     pairs = comparison.differences.get((COLD_START, TRAINED), {})
     before = start.rows if start and trained else {}
     cards = [
-        _card(shown.rows[key], before.get(key), pairs.get(key))
+        _card(shown.rows[key], before.get(key), pairs.get(key), shown.result.suite)
         for key in _ordered(shown.rows)
         if key[0] in (*MAIN_LEVELS, MEAN_LEVEL) and not key[1]
     ]
@@ -130,6 +122,7 @@ def comparison_section(comparison: Comparison) -> str:
             key,
             [policy.rows.get(key) for policy in policies],
             [comparison.differences[pair].get(key) for pair in pairs],
+            policies[0].result.suite,
         )
         for key in keys
     ]
@@ -252,7 +245,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _card(row: Row, start: Row | None, pair: PairedRow | None) -> str:
+def _card(row: Row, start: Row | None, pair: PairedRow | None, suite: str) -> str:
     level, success = row.level, row.success
     origin = ""
     if start is not None:
@@ -264,7 +257,7 @@ def _card(row: Row, start: Row | None, pair: PairedRow | None) -> str:
             f"{_signed(pair.difference.mean)} points "
             f"<small>{format_interval(pair.difference, is_signed=True)}</small></p>"
         )
-    meaning = LEVEL_MEANINGS.get(level, "")
+    meaning = describe_level(level, suite)
     return (
         f'<div class="card level-{escape(level)}"><h3>{escape(level)}<small>{escape(meaning)}'
         f'</small></h3><p class="big">{origin}{format_percent(success.mean)}%</p>'
@@ -284,7 +277,10 @@ def _env_errors(policies: Sequence[Policy]) -> list[str]:
 
 
 def _comparison_row(
-    key: Key, rows: Sequence[Row | None], differences: Sequence[PairedRow | None]
+    key: Key,
+    rows: Sequence[Row | None],
+    differences: Sequence[PairedRow | None],
+    suite: str,
 ) -> str:
     level, kind = key
     games = max((row.success.n for row in rows if row), default=0)
@@ -293,7 +289,7 @@ def _comparison_row(
     cells += [_difference_cell(row) for row in differences]
     if kind:
         return f'<tr class="kind"><th>{_breakable(kind)}</th>{"".join(cells)}</tr>'
-    meaning = f" <small>{escape(LEVEL_MEANINGS.get(level, ''))}</small>"
+    meaning = f" <small>{escape(describe_level(level, suite))}</small>"
     return f'<tr class="level"><th>{escape(level)}{meaning}</th>{"".join(cells)}</tr>'
 
 
