@@ -28,7 +28,7 @@ app.add_typer(games_app, name="games")
 envs_app = typer.Typer(no_args_is_help=True, help="Try out environments, your own above all.")
 app.add_typer(envs_app, name="envs")
 
-LIST_OPTIONS = ("--levels", "--seeds", "--split", "--methods", "--gcd")
+LIST_OPTIONS = ("--levels", "--seeds", "--split", "--methods", "--gcd", "--tasks")
 
 console = Console()
 errors = Console(stderr=True)
@@ -92,7 +92,8 @@ def demos_command(
     with _bar("demonstrations") as report:
         header = make_demos(settings, suite, out, report, chat)
     console.print(
-        f"{header.num_episodes} episodes, {header.num_steps} steps, protocol {header.protocol}, "
+        f"{header.num_episodes} episodes, {header.num_won} of them won, {header.num_steps} steps, "
+        f"protocol {header.protocol}, "
         f"reasoning by {header.reasoning}{_fallbacks(header.fallbacks)}, written to {out}"
     )
     _tell_usage(chat)
@@ -487,6 +488,29 @@ def games_verify_command(
     settings = _load(config, overrides)
     if not run_verify(settings, reference, num_games, seed, data, num_steps, workers, console):
         raise typer.Exit(1)
+
+
+@games_app.command("gold")
+def games_gold_command(
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    levels: Annotated[
+        list[str] | None, typer.Option("--levels", help="One or more levels or splits; L0 else.")
+    ] = None,
+    tasks: Annotated[
+        list[str] | None, typer.Option("--tasks", help="One or more tasks; all if left out.")
+    ] = None,
+    num_variations: Annotated[
+        int, typer.Option(min=1, help="Variations of each task and level, the first ones.")
+    ] = 3,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write every path to.")] = None,
+) -> None:
+    """Check ScienceWorld's gold paths: which solve their task, how long they are, which fail."""
+    from declutch.gold_command import run_gold
+
+    settings = _load(config, overrides)
+    suite = _suite(settings)
+    run_gold(settings, suite, levels or ["L0"], tasks or [], num_variations, out, console)
 
 
 @envs_app.command("check")

@@ -418,11 +418,13 @@ def _expert_plays(subject: Subject) -> list[Walk]:
         for task in subject.tasks:
             expert, episode = subject.suite.make_expert(0), Walk(task)
             note(episode, env.reset(task))
-            expert.reset(episode.moments[0][0])
+            expert.reset(task, episode.moments[0][0])
             while len(episode.actions) < NUM_STEPS and not episode.moments[-1][3]:
-                action = expert.act().action
-                advance(env, episode, action)
-                expert.update(action, episode.moments[-1][0])
+                advice = expert.act()
+                if advice is None:
+                    break
+                advance(env, episode, advice.action)
+                expert.update(advice.action, episode.moments[-1][0])
             plays.append(episode)
     subject.plays.extend(plays)
     return subject.plays

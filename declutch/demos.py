@@ -1,4 +1,4 @@
-"""Demonstrations of an expert that sees only what the agent sees.
+"""Demonstrations of a suite's expert.
 
 With some probability a random command is played in the expert's place, so that the data hold
 states off its path; what is to be learned at every step stays the expert's own action there.
@@ -61,7 +61,8 @@ def write_demos(
         protocol: "strict" (no held-out kind) or "declared-share" (`share` of the episodes).
         share: share of episodes of held-out kinds, in [0, 1]; ignored under "strict".
         perturb: probability in [0, 1] of a random command in the expert's place.
-        max_steps: actions after which an episode is given up; it is kept, as not won.
+        max_steps: actions after which an episode is given up. It is kept, as not won, and so is one
+            that the expert knows no way to win any more, up to there.
         kinds: kinds to demonstrate; None for all that the protocol allows.
         make_expert: a new expert from a seed for its wording; None takes the suite's own.
         progress: called with (episodes done, num_episodes).
@@ -123,12 +124,14 @@ def play_demo(
 ) -> DemoEpisode:
     """Play one demonstration; see `write_demos`."""
     observation = env.reset(task)
-    expert.reset(observation)
+    expert.reset(task, observation)
     oracle = env if isinstance(env, Oracle) else None
     steps: list[DemoStep] = []
     won = is_done = False
     while not is_done and len(steps) < max_steps:
         advice = expert.act()
+        if advice is None:
+            break
         others = [each for each in observation.admissible if each != advice.action]
         other = draw.choice(others) if others else None
         action = advice.action
@@ -254,14 +257,16 @@ _NEVER_WON = -1
 
 
 def _play_alone(env: TextEnv, expert: Expert, task: TaskId, max_steps: int) -> int:
-    """Steps the expert needs, -1 if more than `max_steps`."""
-    expert.reset(env.reset(task))
+    """Steps the expert needs, -1 if more than `max_steps` or where it knows no way."""
+    expert.reset(task, env.reset(task))
     for number in range(1, max_steps + 1):
-        action = expert.act().action
-        transition = env.step(action)
+        advice = expert.act()
+        if advice is None:
+            break
+        transition = env.step(advice.action)
         if transition.is_won:
             return number
-        expert.update(action, transition.observation)
+        expert.update(advice.action, transition.observation)
     return _NEVER_WON
 
 

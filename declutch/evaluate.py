@@ -136,11 +136,15 @@ def _play_scripted(
 ) -> Episode:
     env = suite.make_env()
     observation = env.reset(task)
-    expert.reset(observation)
+    expert.reset(task, observation)
     steps: list[Step] = []
     outcome, score = Outcome.TIMED_OUT, 0.0
     while len(steps) < max_steps:
-        text = expert.act().action
+        advice = expert.act()
+        if advice is None:
+            outcome = Outcome.FAILED
+            break
+        text = advice.action
         transition = env.step(text)
         is_admissible = text in observation.admissible or not observation.admissible
         action = Action(text, "", "", True, is_admissible)

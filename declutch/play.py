@@ -76,7 +76,7 @@ def _play_by_hand(
 ) -> None:
     observation = env.reset(task)
     if expert is not None:
-        expert.reset(observation)
+        expert.reset(task, observation)
     console.print(f"[dim]{HELP}[/]\n{escape(observation.text)}", highlight=False)
     for number in range(1, max_steps + 1):
         action = _ask(observation.admissible, expert, number, console)
@@ -96,6 +96,13 @@ def _play_by_hand(
     console.print(f"[bold red]out of time[/]: {max_steps} steps are gone")
 
 
+def _hint(expert: Expert | None) -> str:
+    if expert is None:
+        return "this suite has no expert"
+    advice = expert.act()
+    return "the expert knows no way to win any more" if advice is None else advice.action
+
+
 def _ask(
     admissible: tuple[str, ...], expert: Expert | None, number: int, console: Console
 ) -> str | None:
@@ -109,8 +116,7 @@ def _ask(
         if text == "quit":
             return None
         if text == "hint":
-            hint = "this suite has no expert" if expert is None else expert.act().action
-            console.print(f"[dim]{escape(hint)}[/]")
+            console.print(f"[dim]{escape(_hint(expert))}[/]")
         elif text in ("", "actions"):
             lines = [f"{i:>{width}} {escape(a)}" for i, a in enumerate(admissible, start=1)]
             console.print("\n".join(lines), highlight=False)

@@ -26,9 +26,9 @@ def make_suite(config: EnvConfig, progress: Callable[[int, int], None] | None = 
     """
     if is_custom(config.suite):
         return load_suite(config.suite)
-    if config.suite == "scienceworld":
-        return ScienceWorldSuite(config.scienceworld)
     cache = config.cache_dir.expanduser()
+    if config.suite == "scienceworld":
+        return ScienceWorldSuite(config.scienceworld, cache / "scienceworld")
     if config.suite == "math":
         return make_math(config.math, cache, progress)
     if config.suite == "households":

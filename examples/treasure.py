@@ -62,7 +62,7 @@ class Treasure:
 class Searcher:
     """Sees only what the agent sees: takes and loads what it can, and else looks in all places."""
 
-    def reset(self, observation):
+    def reset(self, task, observation):
         self.seen, self.observation = {"beach", "boat"}, observation
 
     def act(self):

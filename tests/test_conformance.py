@@ -68,7 +68,7 @@ class Stairs:
 
 
 class Climber:
-    def reset(self, observation):
+    def reset(self, task, observation):
         pass
 
     def act(self):

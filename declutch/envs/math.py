@@ -115,16 +115,16 @@ class Solution:
 class AnswerKey:
     """An expert that looks the problem up: for supervised data, where solutions are known too."""
 
-    def __init__(self, problems: Mapping[str, Problem]) -> None:
-        self._problems = problems
+    def __init__(self, find: Callable[[TaskId], Problem]) -> None:
+        self._find = find
         self._problem: Problem | None = None
 
-    def reset(self, observation: Observation) -> None:
-        self._problem = self._problems[observation.text]
+    def reset(self, task: TaskId, observation: Observation) -> None:
+        self._problem = self._find(task)
 
     def act(self) -> Solution:
         if self._problem is None:
-            raise RuntimeError("AnswerKey.reset(observation) must come first")
+            raise RuntimeError("AnswerKey.reset(task, observation) must come first")
         answer = self._problem.answer
         thought = self._problem.solution or f"Working this out gives {answer}."
         return Solution(answer, thought)
@@ -144,7 +144,6 @@ class MathSuite:
             splits: problems of "train", "dev" and "test", no text twice.
         """
         self._problems = {split: tuple(problems) for split, problems in splits.items()}
-        self._by_text = {p.text: p for problems in self._problems.values() for p in problems}
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
         """The problems of a split or level. Raises UserError where there are none."""
@@ -160,14 +159,17 @@ class MathSuite:
         return tasks
 
     def make_env(self) -> MathEnv:
-        return MathEnv(lambda task: self._problems[task.split][task.index])
+        return MathEnv(self._find)
 
     def make_expert(self, seed: int) -> AnswerKey:
-        return AnswerKey(self._by_text)
+        return AnswerKey(self._find)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of problems by split and subject."""
         return {s: Counter(p.kind for p in problems) for s, problems in self._problems.items()}
+
+    def _find(self, task: TaskId) -> Problem:
+        return self._problems[task.split][task.index]
 
 
 def verify_answer(problem: Problem, answer: str) -> bool:

@@ -96,11 +96,23 @@ class Advice(Protocol):
 
 
 class Expert(Protocol):
-    """Reads what the agent reads and learns from every action, its own or not."""
+    """Reads what the agent reads and learns from every action, its own or not.
 
-    def reset(self, observation: Observation) -> None: ...
-    def act(self) -> Advice: ...
-    def update(self, action: str, observation: Observation) -> None: ...
+    It may know more of its task than that; what it shows the agent how to do, it words from what
+    it does.
+    """
+
+    def reset(self, task: TaskId, observation: Observation) -> None:
+        """Start with the first observation of `task`."""
+        ...
+
+    def act(self) -> Advice | None:
+        """What to do now; None where it knows no way to win any more."""
+        ...
+
+    def update(self, action: str, observation: Observation) -> None:
+        """Learn which action was played, whoever chose it, and what was seen then."""
+        ...
 
 
 class Suite(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from declutch.envs.text_env import Observation
 from declutch.errors import UserError
+from declutch.records import TaskId
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Wanderer:
         self._random = random.Random(seed)
         self._admissible: tuple[str, ...] = ()
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: TaskId, observation: Observation) -> None:
         self._admissible = observation.admissible
 
     def act(self) -> Whim:

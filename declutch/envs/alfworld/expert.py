@@ -20,6 +20,7 @@ from declutch.envs.alfworld.memory import (
 from declutch.envs.alfworld.priors import OPENABLE_TYPES, PROCESS_PLACES, chance
 from declutch.envs.alfworld.thoughts import Intent, long_thought, short_thought
 from declutch.envs.text_env import Observation
+from declutch.records import TaskId
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Expert:
             RuntimeError: asked before the first `reset`.
         """
         if self._belief is None:
-            raise RuntimeError("Expert.reset(observation) must come first")
+            raise RuntimeError("Expert.reset(task, observation) must come first")
         return self._belief
 
-    def reset(self, observation: Observation) -> None:
-        """Start from the first observation of a game.
+    def reset(self, task: TaskId, observation: Observation) -> None:
+        """Start from the first observation of a game, which alone says what the task is.
 
         Raises:
             UserError: the observation states no known task.

@@ -223,6 +223,7 @@ class _Match:
 
     def __init__(self, path: Path, world: World, reference: ReferenceEnv) -> None:
         self._path = path
+        self._task = TaskId("", "", 0, path.parent.name)
         self._world = world
         self._ours = AlfworldEnv(lambda _: world)
         self._reference = reference
@@ -257,9 +258,8 @@ class _Match:
         )
 
     def _reset(self) -> Observation:
-        task = TaskId("", "", 0, self._path.parent.name)
-        ours = self._ours.reset(task)
-        theirs = self._reference.reset(task)
+        ours = self._ours.reset(self._task)
+        theirs = self._reference.reset(self._task)
         self._compare(ours, theirs, "")
         return ours
 
@@ -273,7 +273,7 @@ class _Match:
         observation = first
         expert = Expert(job.seed) if job.is_expert else None
         if expert is not None:
-            expert.reset(first)
+            expert.reset(self._task, first)
         limit = job.num_steps + (NUM_FINISHING_STEPS if job.is_expert else 0)
         while len(self._history) < limit and not self._is_won:
             may_win = len(self._history) >= job.num_steps

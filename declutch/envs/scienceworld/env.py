@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Literal
 
+from declutch.envs.scienceworld.expert import Planner
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Reply, Simulator
 from declutch.envs.scienceworld.tasks import variation_of
@@ -15,26 +17,60 @@ from declutch.records import TaskId
 Actions = Literal["enumerated", "templates"]
 FULL_SCORE = 100
 _SLOT = "OBJ"
+_WORDINGS = MappingProxyType(
+    {
+        "go OBJ": "go to OBJ",
+        "pour OBJ in OBJ": "pour OBJ into OBJ",
+        "dunk OBJ in OBJ": "dunk OBJ into OBJ",
+    }
+)
+# Any of these can be teleported to, though none is within reach.
+_PLACES = (
+    "art studio",
+    "bathroom",
+    "bedroom",
+    "foundry",
+    "greenhouse",
+    "hallway",
+    "kitchen",
+    "living room",
+    "outside",
+    "workshop",
+)
 _CARRIED = re.compile(r"^\t(?:(?:an?|the) )?(?:substance called )?([^(,\n]*[^(,\s])", re.MULTILINE)
 
 
 class ScienceWorldEnv:
     """Plays like the package, in its own words; a finished task stays as it is, for playing on can
     raise the score. Its simulator comes from a pool and goes back when the environment is closed.
+
+    An `Oracle` too: `label_action` judges an action by whether a plan gets shorter.
     """
 
-    def __init__(self, pool: SimulatorPool, actions: Actions, success_score: int) -> None:
+    def __init__(
+        self, pool: SimulatorPool, planner: Planner, actions: Actions, success_score: int
+    ) -> None:
         """
         Args:
             pool: where simulators come from.
+            planner: knows solutions, and is asked for nothing else.
             actions: what `Observation.admissible` holds: every valid action, or `ActionForms`.
             success_score: score in percent from which a finished task counts as won.
         """
-        self._pool = pool
+        self._pool, self._planner = pool, planner
         self._actions = actions
         self._success_score = success_score
         self._simulator: Simulator | None = None
         self._last: Transition | None = None
+        self._task: TaskId | None = None
+        self._played: list[str] = []
+
+    @property
+    def walkthrough(self) -> tuple[str, ...]:
+        """A solution of the task, () where none is known. See `Planner.gold`."""
+        if self._task is None:
+            raise RuntimeError("reset the environment before asking for its solution")
+        return self._planner.gold(self._task).actions
 
     def reset(self, task: TaskId) -> Observation:
         """Start `task`; the observation is the surroundings, then the task.
@@ -53,6 +89,7 @@ class ScienceWorldEnv:
         text = f"{reply.text}\n\n{simulator.task_description()}"
         first = self._observe(simulator, text)
         self._last = Transition(first, 0.0, False, False, _share(reply))
+        self._task, self._played = task, []
         return first
 
     def step(self, action: str) -> Transition:
@@ -63,16 +100,35 @@ class ScienceWorldEnv:
             last = self._last
             return Transition(last.observation, 0.0, last.is_won, True, last.score)
         reply = self._simulator.step(action)
+        self._played.append(action)
         won = reply.is_done and reply.score >= self._success_score
         observation = self._observe(self._simulator, reply.text)
         self._last = Transition(observation, float(won), won, reply.is_done, _share(reply))
         return self._last
+
+    def label_action(self, action: str) -> int | None:
+        """1 good, 0 bad, None undecided; to be asked before `step(action)`.
+
+        What is not admissible is bad; for the rest see `Planner.label_action`, which replays the
+        episode unless the action is the plan's or only looks.
+
+        Raises:
+            SimulatorError: the planner's simulator failed.
+        """
+        if self._task is None or self._last is None:
+            raise RuntimeError("reset the environment before asking for labels")
+        if self._last.is_done:
+            return None
+        if action not in self._last.observation.admissible:
+            return 0
+        return self._planner.label_action(self._task, self._played, action)
 
     def close(self) -> None:
         """Give the simulator back; the environment can be reset again."""
         if self._simulator is not None:
             self._pool.release(self._simulator)
             self._simulator = self._last = None
+            self._task, self._played = None, []
 
     def _observe(self, simulator: Simulator, text: str) -> Observation:
         inventory = simulator.inventory()
@@ -81,7 +137,8 @@ class ScienceWorldEnv:
             return Observation(text, simulator.valid_actions(), carried)
         # The simulator's list of objects leaves out what is carried.
         objects = sorted({*simulator.objects(), *_objects_carried(inventory)})
-        return Observation(text, ActionForms(simulator.templates(), objects), carried)
+        forms = (form for each in simulator.templates() for form in _worded(each))
+        return Observation(text, ActionForms(forms, objects), carried)
 
 
 class ActionForms(tuple[str, ...]):
@@ -104,6 +161,13 @@ class ActionForms(tuple[str, ...]):
         return isinstance(action, str) and any(
             _fills(form, action, self._objects) for form in self._forms
         )
+
+
+def _worded(template: str) -> tuple[str, ...]:
+    """A form in the words of the actions that the simulator lists as valid."""
+    if template == f"teleport {_SLOT}":
+        return tuple(f"teleport to {place}" for place in _PLACES)
+    return (_WORDINGS.get(template, template),)
 
 
 def name_carried(inventory: str) -> str:

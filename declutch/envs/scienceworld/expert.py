@@ -1,155 +1,182 @@
-"""What solves a task: the simulator's gold path, and from other states what is left of it.
+"""What solves a task from any state: the gold path, or what is left of it, checked by replay.
 
-The gold path is searched from the true state, which the agent does not see. It is often longer than
-an agent's 30 steps, and a few fail: `play_gold` says which.
+The path is searched from the true state, which the agent does not see, so that this expert knows
+where things are; its reasons are worded from its actions alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from declutch.envs.scienceworld.simulator import Launch, Reply, Simulator, SimulatorError
-from declutch.envs.scienceworld.tasks import variation_of
+from declutch.envs.scienceworld.gold import JOURNEYS, GoldCache, GoldPath, search_gold, wins
+from declutch.envs.scienceworld.pool import SimulatorPool
+from declutch.envs.scienceworld.simulator import Launch, SimulatorError
+from declutch.envs.scienceworld.thoughts import long_thought, purpose_of, short_thought
+from declutch.envs.text_env import Observation
 from declutch.records import TaskId
 
-FULL_SCORE = 100
-# To search a path is to play it, with all that this asks about the surroundings.
+# To search a path is to play it, with all that this asks about the surroundings; some searches
+# need more memory than any episode.
 _SEARCH_TIMEOUT_SECONDS = 600.0
-_JOURNEYS = ("go ", "teleport ")
-
-
-@dataclass(frozen=True)
-class GoldPath:
-    """The simulator's own solution of a task.
-
-    Attributes:
-        actions: from the start of an episode.
-        score: in percent, that playing them ends with.
-        error: what the simulator failed with instead, "" where it did not.
-    """
-
-    actions: tuple[str, ...]
-    score: int
-    error: str = ""
-
-    @property
-    def is_solved(self) -> bool:
-        return self.score == FULL_SCORE
+_SEARCH_HEAP_MIB = 512
+_NUM_REPLAYS = 65536
+# What only looks changes nothing but the time.
+_LOOKS = ("look ", "inventory", "task", "read ")
 
 
 class Planner:
     """Plans by replay on a simulator of its own, which is started at the first question."""
 
-    def __init__(self, launch: Launch) -> None:
-        self._launch = replace(launch, timeout_seconds=_SEARCH_TIMEOUT_SECONDS)
-        self._simulator: Simulator | None = None
+    def __init__(self, launch: Launch, cache_dir: Path | None = None) -> None:
+        """
+        Args:
+            launch: how the simulator is started.
+            cache_dir: folder of gold paths on disk; None for none.
+        """
+        heap_mib = max(launch.heap_mib, _SEARCH_HEAP_MIB)
+        launch = replace(launch, heap_mib=heap_mib, timeout_seconds=_SEARCH_TIMEOUT_SECONDS)
+        self._pool = SimulatorPool(launch, 1)
+        self._cache = GoldCache(cache_dir)
         self._gold: dict[str, GoldPath] = {}
+        self._replays: OrderedDict[tuple[str, Sequence[str], Sequence[str]], bool] = OrderedDict()
 
-    def play_gold(self, task: TaskId) -> GoldPath:
-        """Search the gold path and play it; remembered. A simulator's failure is in the result."""
+    def gold(self, task: TaskId) -> GoldPath:
+        """The gold path: remembered, stored, or searched. A simulator's failure is in the result.
+
+        Raises:
+            UserError: no memory for a simulator, or no space for the path.
+        """
         if task.name not in self._gold:
-            try:
-                self._load(task, with_gold=True)
-                actions = self._live().gold_path()
-                reply = self._play(task, actions)
-                self._gold[task.name] = GoldPath(actions, reply.score)
-            except SimulatorError as error:
-                self._gold[task.name] = GoldPath((), 0, str(error))
+            self._gold[task.name] = self._cache.read(task) or self._search(task)
         return self._gold[task.name]
 
     def plan(self, task: TaskId, played: Sequence[str]) -> tuple[str, ...] | None:
-        """Actions that win after `played`, checked by replay; None where none were found.
+        """Actions that win after `played`; None where none were found, and ever after.
 
-        What is left of the gold path is tried from where the episode has come on it, then from the
-        last journey before that (the agent may have gone elsewhere), then from its beginning.
+        After an action that is not the plan's, the plan is tried as it is, then from the last
+        journey before (the agent may have gone elsewhere), then from its beginning.
 
         Raises:
             SimulatorError: the simulator failed in a replay.
         """
-        gold = self.play_gold(task)
-        if not gold.is_solved:
-            return None
-        if tuple(played) == gold.actions[: len(played)]:
-            return gold.actions[len(played) :]
-        for start in _restarts(gold.actions, played):
-            rest = gold.actions[start:]
-            reply = self._play(task, (*played, *rest))
-            if reply.score == FULL_SCORE:
-                return rest
-        return None
+        gold = self.gold(task)
+        plan = gold.actions if gold.is_solved else None
+        for count, action in enumerate(played, start=1):
+            if plan is None:
+                return None
+            if plan[:1] == (action,):
+                plan = plan[1:]
+            elif not action.startswith(_LOOKS):
+                past = tuple(played[:count])
+                plans = _restarts(gold.actions, plan)
+                plan = next((rest for rest in plans if self._wins(task, past, rest)), None)
+        return plan
 
     def label_action(self, task: TaskId, played: Sequence[str], action: str) -> int | None:
-        """Whether `action` after `played` shortens the plan: 1 good, 0 bad, None undecided.
+        """Whether a valid `action` after `played` shortens the plan: 1 good, 0 bad, None undecided.
+
+        Bad is what the plan does not win after as it is; where no plan is known, nothing is said.
 
         Raises:
             SimulatorError: the simulator failed in a replay.
         """
-        before = self.plan(task, played)
-        if before is None:
+        plan = self.plan(task, played)
+        if plan is None:
             return None
-        if before[:1] == (action,):
+        if plan[:1] == (action,):
             return 1
-        after = self.plan(task, (*played, action))
-        if after is None or len(after) > len(before):
-            return 0
-        return 1 if len(after) < len(before) else None
+        if action.startswith(_LOOKS) or self._wins(task, (*played, action), plan):
+            return None
+        return 0
 
     def close(self) -> None:
         """End the simulator; another is started when needed."""
-        if self._simulator is not None:
-            self._simulator.close()
-            self._simulator = None
+        self._pool.close()
 
-    def _live(self) -> Simulator:
-        if self._simulator is None or not self._simulator.is_alive:
-            self._simulator = Simulator(self._launch)
-        return self._simulator
+    def _search(self, task: TaskId) -> GoldPath:
+        simulator = self._pool.acquire()
+        try:
+            gold = search_gold(simulator, task)
+        except SimulatorError as error:
+            return GoldPath((), 0, 0, str(error))
+        finally:
+            self._pool.release(simulator)
+        self._cache.write(task, gold)
+        return gold
 
-    def _load(self, task: TaskId, with_gold: bool = False) -> None:
-        self._live().load(task.kind, variation_of(task), with_gold)
+    def _wins(self, task: TaskId, played: tuple[str, ...], rest: tuple[str, ...]) -> bool:
+        key = (task.name, played, rest)
+        if key not in self._replays:
+            simulator = self._pool.acquire()
+            try:
+                self._replays[key] = wins(simulator, task, played, rest)
+            finally:
+                self._pool.release(simulator)
+            if len(self._replays) > _NUM_REPLAYS:
+                self._replays.popitem(last=False)
+        return self._replays[key]
 
-    def _play(self, task: TaskId, actions: Sequence[str]) -> Reply:
-        """The last reply when `actions` are played as an episode, which ends where it is done."""
-        self._load(task)
-        simulator = self._live()
-        reply = simulator.step("look around")
-        for action in actions:
-            if reply.is_done:
-                break
-            reply = simulator.step(action)
-        return reply
+
+@dataclass(frozen=True)
+class GoldAction:
+    """What the expert would do now, and why; see `declutch.envs.text_env.Advice`."""
+
+    action: str
+    thought: str
+    short_thought: str
 
 
 class GoldExpert:
-    """Follows the gold path, and plans anew where others acted in its place."""
+    """Follows the gold path, and plans anew where others acted in its place.
 
-    def __init__(self, planner: Planner, task: TaskId) -> None:
+    It gives up where it knows no way to win, or none in valid actions.
+    """
+
+    def __init__(self, planner: Planner, seed: int = 0) -> None:
         """
-        Raises:
-            SimulatorError: see `Planner.plan`.
+        Args:
+            seed: varies the wording of the thoughts.
         """
-        self._planner, self._task = planner, task
-        self._played: tuple[str, ...] = ()
-        self._plan = planner.plan(task, ()) or ()
+        self._planner, self._seed = planner, seed
+        self._task: TaskId | None = None
+        self._played: list[str] = []
+        self._plan: tuple[str, ...] = ()
 
-    def act(self) -> str:
-        """What to do now; "look around" where no way to win was found."""
-        return self._plan[0] if self._plan else "look around"
+    def reset(self, task: TaskId, observation: Observation) -> None:
+        """Raises UserError where no simulator can be had to plan with."""
+        self._task, self._played = task, []
+        self._follow(observation)
 
-    def update(self, action: str) -> None:
+    def act(self) -> GoldAction | None:
+        """What to do now, None where no way to win is known; asking changes nothing."""
+        if not self._plan:
+            return None
+        number = self._seed + len(self._played)
+        purpose = purpose_of(self._plan)
+        return GoldAction(
+            self._plan[0], long_thought(self._plan[0], purpose, number), short_thought(purpose)
+        )
+
+    def update(self, action: str, observation: Observation) -> None:
         """Learn which action was played, whoever chose it."""
-        is_planned = self._plan[:1] == (action,)
-        self._played += (action,)
-        rest = self._plan[1:] if is_planned else self._planner.plan(self._task, self._played)
-        self._plan = rest or ()
+        self._played.append(action)
+        self._follow(observation)
+
+    def _follow(self, observation: Observation) -> None:
+        """Raises RuntimeError before the first `reset`, SimulatorError where a replay fails."""
+        if self._task is None:
+            raise RuntimeError("GoldExpert.reset(task, observation) must come first")
+        plan = self._planner.plan(self._task, self._played) or ()
+        # Elsewhere the same words may not be clear, so that they are not listed.
+        self._plan = plan if plan and plan[0] in observation.admissible else ()
 
 
-def _restarts(gold: Sequence[str], played: Sequence[str]) -> tuple[int, ...]:
-    """Positions of the gold path to go on from, the latest first."""
-    reached = 0
-    for action in played:
-        if reached < len(gold) and action == gold[reached]:
-            reached += 1
-    journeys = [i for i in range(reached) if gold[i].startswith(_JOURNEYS)]
-    return tuple(sorted({reached, journeys[-1] if journeys else 0, 0}, reverse=True))
+def _restarts(gold: tuple[str, ...], plan: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The plan, and more of the gold path that it is the end of."""
+    position = len(gold) - len(plan)
+    journeys = [i for i in range(position) if gold[i].startswith(JOURNEYS)]
+    starts = {position, journeys[-1] if journeys else 0, 0}
+    return (gold[start:] for start in sorted(starts, reverse=True))

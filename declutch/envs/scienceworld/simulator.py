@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -68,6 +68,14 @@ class Reply:
     text: str
     score: int
     is_done: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A valid action, and the ids of the objects it is about, in its order."""
+
+    action: str
+    objects: tuple[int, ...]
 
 
 def find_java(java: Path | None = None) -> Path:
@@ -178,9 +186,19 @@ class Simulator:
 
     def valid_actions(self) -> tuple[str, ...]:
         """Every action that would do something now, sorted; often several hundred."""
+        return tuple(choice.action for choice in self.choices())
+
+    def choices(self) -> tuple[Choice, ...]:
+        """The valid actions with their objects, sorted."""
         # One string instead of a list, which py4j fetches element by element.
         found = json.loads(self._call("getValidActionObjectCombinationsJSON"))
-        return tuple(sorted(each["action"] for each in found["validActions"]))
+        choices = (Choice(each["action"], tuple(each["obj_ids"])) for each in found["validActions"])
+        return tuple(sorted(choices, key=lambda choice: choice.action))
+
+    def names(self) -> Mapping[int, Set[str]]:
+        """What every object within reach may be called, by its id; lower case."""
+        found = json.loads(self._call("getAllObjectIdsTypesReferentsLUTJSON"))
+        return {int(o): {name.lower() for name in each["referents"]} for o, each in found.items()}
 
     def gold_path(self) -> tuple[str, ...]:
         """The actions that solve what was last loaded `with_gold`, () where none were searched."""

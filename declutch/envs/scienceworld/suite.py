@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from declutch.config import ScienceWorldConfig
 from declutch.envs.scienceworld.env import ScienceWorldEnv
+from declutch.envs.scienceworld.expert import GoldExpert, Planner
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Launch, check_package, find_java
 from declutch.envs.scienceworld.tasks import (
@@ -22,12 +24,17 @@ from declutch.records import TaskId
 
 
 class ScienceWorldSuite:
-    """ScienceWorld with the simplification "easy". No JVM runs before the first `reset`."""
+    """ScienceWorld with the simplification "easy". No JVM runs before the first `reset`.
+
+    Beside the environments' JVMs there is one that plans, where an expert or an oracle is asked.
+    """
 
     name = "scienceworld"
 
-    def __init__(self, config: ScienceWorldConfig) -> None:
+    def __init__(self, config: ScienceWorldConfig, cache_dir: Path | None = None) -> None:
         """
+        Args:
+            cache_dir: folder of gold paths on disk; None for none.
         Raises:
             UserError: the package or Java is missing, or a task is named that there is not.
         """
@@ -40,6 +47,7 @@ class ScienceWorldSuite:
         self._levels = make_levels(config.held_out, self._kinds)
         self.launch = Launch(find_java(config.java), config.heap_mib, config.timeout_seconds)
         self._pool = SimulatorPool(self.launch, config.max_live)
+        self.planner = Planner(self.launch, cache_dir)
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
         """Every variation of a raw split or level. Raises UserError where there is no such."""
@@ -48,7 +56,12 @@ class ScienceWorldSuite:
 
     def make_env(self) -> ScienceWorldEnv:
         """A new environment; as many as `max_live` may play at once."""
-        return ScienceWorldEnv(self._pool, self._config.actions, self._config.success_score)
+        config = self._config
+        return ScienceWorldEnv(self._pool, self.planner, config.actions, config.success_score)
+
+    def make_expert(self, seed: int) -> GoldExpert:
+        """A new expert, which knows a solution of each task; see there."""
+        return GoldExpert(self.planner, seed)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of variations by raw split and task."""
@@ -62,6 +75,7 @@ class ScienceWorldSuite:
     def close(self) -> None:
         """End all simulators."""
         self._pool.close()
+        self.planner.close()
 
 
 def _check_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,0 +1,176 @@
+"""Gold paths: the simulator's own solutions, said in actions that are listed as valid.
+
+The simulator searches them from the true state. Their words are often none of the listed ones, and
+some of their actions do nothing: those are said anew or left out, and what is left is played.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from declutch.envs.scienceworld.simulator import SIMPLIFICATION, Reply, Simulator
+from declutch.envs.scienceworld.spelling import spell_action
+from declutch.envs.scienceworld.tasks import variation_of
+from declutch.errors import UserError
+from declutch.records import TaskId
+
+FORMAT = 1
+FULL_SCORE = 100
+JOURNEYS = ("go ", "teleport ")
+_WALK, _TELEPORT, _WAIT = "go to ", "teleport to ", "wait1"
+_REFUSALS = ("No known action", "Ambiguous request")
+
+
+@dataclass(frozen=True)
+class GoldPath:
+    """The solution of a task.
+
+    Attributes:
+        actions: from the start of an episode, each valid in its place; they win. () for none.
+        num_gold: number of actions in the simulator's own words.
+        score: in percent, that playing those ends with.
+        error: why there is no solution, "" where there is one.
+    """
+
+    actions: tuple[str, ...]
+    num_gold: int
+    score: int
+    error: str = ""
+
+    @property
+    def is_solved(self) -> bool:
+        return bool(self.actions)
+
+
+def search_gold(simulator: Simulator, task: TaskId) -> GoldPath:
+    """Search the gold path of a task and say it in valid actions.
+
+    Journeys through several rooms become one; where that or leaving out what does nothing comes
+    too early for something that takes its time, every action keeps its own.
+
+    Raises:
+        SimulatorError: the simulator failed.
+    """
+    simulator.load(task.kind, variation_of(task), with_gold=True)
+    gold = simulator.gold_path()
+    for actions, is_slow in ((_merge_journeys(gold), False), (gold, False), (gold, True)):
+        said, reply = _say(simulator, task, actions, is_slow)
+        if reply.score == FULL_SCORE:
+            return GoldPath(said, len(gold), FULL_SCORE)
+    score = play(simulator, task, gold).score
+    error = "not in valid actions" if score == FULL_SCORE else f"ends with score {score}"
+    return GoldPath((), len(gold), score, error)
+
+
+def play(simulator: Simulator, task: TaskId, actions: Sequence[str]) -> Reply:
+    """The last reply when `actions` are played as an episode, which ends where it is done."""
+    reply = _start(simulator, task)
+    for action in actions:
+        if reply.is_done:
+            break
+        reply = simulator.step(action)
+    return reply
+
+
+def wins(simulator: Simulator, task: TaskId, played: Sequence[str], rest: Sequence[str]) -> bool:
+    """Whether `rest` wins after `played`, and every action of it is understood."""
+    reply = play(simulator, task, played)
+    for action in rest:
+        if reply.is_done:
+            break
+        reply = simulator.step(action)
+        if reply.text.startswith(_REFUSALS):
+            return False
+    return reply.score == FULL_SCORE
+
+
+class GoldCache:
+    """Gold paths on disk, a file each, which appear whole; any number of processes may share it.
+
+    Args:
+        folder: made when the first path is written; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        version = metadata.version("scienceworld")
+        name = f"gold-v{FORMAT}-{version}-{SIMPLIFICATION}"
+        self._folder = None if folder is None else folder / name
+
+    def read(self, task: TaskId) -> GoldPath | None:
+        """The path of a task; None where there is none, or its file is damaged."""
+        if self._folder is None:
+            return None
+        try:
+            data = json.loads(_file(self._folder, task).read_text(encoding="utf-8"))
+            return GoldPath(**{**data, "actions": tuple(data["actions"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def write(self, task: TaskId, gold: GoldPath) -> None:
+        """Keep a path. Raises UserError where the folder cannot be written."""
+        if self._folder is None:
+            return
+        path = _file(self._folder, task)
+        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(asdict(gold)) + "\n", encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise UserError(
+                f"cannot write gold paths to {self._folder}: {error.strerror}; free some space, or "
+                "set env.cache_dir to another folder"
+            ) from None
+
+
+def _file(folder: Path, task: TaskId) -> Path:
+    return folder / task.kind / f"{variation_of(task)}.json"
+
+
+def _start(simulator: Simulator, task: TaskId) -> Reply:
+    """As an episode starts, which looks around first."""
+    simulator.load(task.kind, variation_of(task))
+    return simulator.step("look around")
+
+
+def _say(
+    simulator: Simulator, task: TaskId, actions: Sequence[str], is_slow: bool
+) -> tuple[tuple[str, ...], Reply]:
+    """Play `actions` in valid ones; what does nothing is left out, or waited for if `is_slow`."""
+    reply, said = _start(simulator, task), []
+    for action in actions:
+        if reply.is_done:
+            break
+        valid = spell_action(action, simulator.choices(), simulator.names())
+        if valid is None and not is_slow:
+            continue
+        said.append(valid or _WAIT)
+        reply = simulator.step(said[-1])
+    return tuple(said), reply
+
+
+def _merge_journeys(actions: Sequence[str]) -> tuple[str, ...]:
+    """Each run of walks, with the doors opened on its way, as one teleportation."""
+    return tuple(_merged(actions))
+
+
+def _merged(actions: Sequence[str]) -> Iterator[str]:
+    place = ""
+    for action in actions:
+        if action.startswith(_WALK):
+            place = action.removeprefix(_WALK)
+        elif not action.startswith("open door to "):
+            if place:
+                yield _TELEPORT + place
+            place = ""
+            yield action
+    if place:
+        yield _TELEPORT + place
