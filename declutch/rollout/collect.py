@@ -34,7 +34,8 @@ class CollectParams:
             in proportion before, nothing at the first step.
         role: who plays.
         guidelines: suggestions shown in every prompt; () in evaluation.
-        ask_oracle: record the oracle's label of every action.
+        oracle_every: actions of an episode from one whose label by the oracle is recorded to the
+            next; 0 for none.
         reflection: show the speaker each of its responses and take the one it gives then; the
             first is in no record.
     """
@@ -45,7 +46,7 @@ class CollectParams:
     length_penalty: float = 0.0
     role: Role = Role.AGENT
     guidelines: tuple[str, ...] = ()
-    ask_oracle: bool = False
+    oracle_every: int = 0
     reflection: bool = False
 
 
@@ -170,7 +171,7 @@ class _Live:
             allowed_ids=completion.allowed_ids,
         )
         try:
-            label = _oracle_label(self.env, action.text) if params.ask_oracle else None
+            label = self.ask_oracle(action.text) if self.is_asked(params.oracle_every) else None
             transition = self.env.step(action.text)
         # Anything an environment raises is its own failure; it must end one episode, not the run.
         except Exception as error:
@@ -188,6 +189,13 @@ class _Live:
             return Outcome.FAILED
         return Outcome.TIMED_OUT if len(self.steps) >= params.max_steps else None
 
+    def is_asked(self, every: int) -> bool:
+        """Whether the oracle is asked now; shifted from episode to episode."""
+        return every > 0 and (len(self.steps) + self.index) % every == 0
+
+    def ask_oracle(self, action: str) -> int | None:
+        return self.env.label_action(action) if isinstance(self.env, Oracle) else None
+
     def close(self, outcome: Outcome, role: Role) -> Episode:
         return Episode(
             task=self.play.task,
@@ -199,10 +207,6 @@ class _Live:
             final_observation=self.observation.text,
             error=self.error,
         )
-
-
-def _oracle_label(env: TextEnv, action: str) -> int | None:
-    return env.label_action(action) if isinstance(env, Oracle) else None
 
 
 def _start(index: int, play: Play, env: TextEnv) -> _Live:

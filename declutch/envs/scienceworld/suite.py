@@ -18,6 +18,7 @@ from declutch.envs.scienceworld.tasks import (
     make_levels,
     split_variations,
 )
+from declutch.envs.scienceworld.tour import Tourist
 from declutch.envs.splits import find_level, select_tasks
 from declutch.errors import UserError, nearest
 from declutch.records import TaskId
@@ -62,6 +63,10 @@ class ScienceWorldSuite:
     def make_expert(self, seed: int) -> GoldExpert:
         """A new expert, which knows a solution of each task; see there."""
         return GoldExpert(self.planner, seed)
+
+    def make_guide(self, seed: int) -> Tourist:
+        """A walk through all rooms, which needs no solution of the task."""
+        return Tourist(seed)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of variations by raw split and task."""
