@@ -74,7 +74,7 @@ def _did_nothing(step: DemoStep, after: DemoStep, wording: Wording) -> bool:
     is_unchanged = (step.inventory, step.admissible) == (after.inventory, after.admissible)
     return (
         step.action not in step.admissible
-        or after.observation in wording.refusals
+        or wording.is_refusal(after.observation)
         or (step.is_perturbed and is_unchanged)
     )
 

@@ -141,7 +141,7 @@ def observation_text(observation: str, form: PromptForm, wording: Wording = HOUS
     """An observation as a prediction is to word it: in the prompt's own form, on one line."""
     if form == "full":
         return _line(observation)
-    return "failed" if observation in wording.refusals else wording.observation(observation)
+    return "failed" if wording.is_refusal(observation) else wording.observation(observation)
 
 
 def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
@@ -168,7 +168,7 @@ def _render_compact(
     view: View, recent: tuple[tuple[str, str], ...], reasoning: Reasoning, wording: Wording
 ) -> str:
     observation = wording.observation(last_informative(view.observations, wording))
-    if view.observation in wording.refusals:
+    if wording.is_refusal(view.observation):
         observation = f"failed ; {observation}"
     guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
     answers = [f"{a.tag} {wording.action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
@@ -237,5 +237,5 @@ def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -
 
 def last_informative(observations: Sequence[str], wording: Wording) -> str:
     """The last observation that says something; the first when none does."""
-    told = (text for text in reversed(observations) if text not in wording.refusals)
+    told = (text for text in reversed(observations) if not wording.is_refusal(text))
     return next(told, observations[0])

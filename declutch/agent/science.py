@@ -18,7 +18,7 @@ MAX_ACTION_WORDS = 10
 NOT_UNDERSTOOD = (
     "No known action matches that input.",
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible "
-    "object referents. ",
+    "object referents.",
 )
 """Answers to what the simulator cannot read, and to a choice it offered that was not taken."""
 

@@ -88,6 +88,10 @@ class Wording:
     advice: Mapping[str, Advice] = field(default_factory=lambda: _HOUSEHOLD_ADVICE)
     words: str = ""
 
+    def is_refusal(self, observation: str) -> bool:
+        """Whether an observation says no more than that the last action did nothing."""
+        return observation.strip() in self.refusals
+
 
 _WORDS = re.compile(r"\w+")
 

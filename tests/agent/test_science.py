@@ -124,7 +124,7 @@ def test_the_suite_chooses_the_words() -> None:
     assert wording_of("scienceworld") is SCIENCE
 
 
-@pytest.mark.parametrize("refusal", NOT_UNDERSTOOD)
+@pytest.mark.parametrize("refusal", [*NOT_UNDERSTOOD, f"{NOT_UNDERSTOOD[1]} "])
 def test_what_is_not_understood_keeps_the_last_informative_observation(refusal: str) -> None:
     view = build_view([INTRO, MOVED, refusal], ["go to kitchen", "x"], "", ("look around",))
     assert "now failed ; move to kitchen goal" in render_agent(view, "compact", 6, wording=SCIENCE)
