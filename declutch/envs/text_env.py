@@ -119,8 +119,8 @@ class Suite(Protocol):
     """A family of tasks with splits, and the maker of its environments.
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
-    own each: `HasExpert`, `HasGuide`, `HoldsOut`, `CountsGames`, `LimitsLive`; and of its environments `Oracle`
-    and `HasWalkthrough`. A method that is None is not offered.
+    own each: `HasExpert`, `HasGuide`, `HoldsOut`, `CountsGames`, `LimitsLive`; and of its
+    environments `Oracle` and `HasWalkthrough`. A method that is None is not offered.
     """
 
     name: str

@@ -29,6 +29,8 @@ from declutch.agent.wording import SCIENCE, wording_of
 from declutch.demo_files import DemoStep
 from declutch.demo_views import meta_tags
 from declutch.envs.scienceworld.env import ActionForms
+from declutch.envs.scienceworld.thoughts import purpose_of, short_thought
+from declutch.judge.critiques import critique_text, critique_vocabulary
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HALLWAY = (
@@ -120,8 +122,29 @@ def test_no_prompt_speaks_of_households() -> None:
     assert "Nothing happens" not in texts[1]
 
 
-def test_the_suite_chooses_the_words() -> None:
+def test_the_suite_chooses_the_words_and_the_advice() -> None:
     assert wording_of("scienceworld") is SCIENCE
+    advice = " ".join(critique_vocabulary(SCIENCE))
+    assert "lamp" not in advice
+    assert "lamp" in " ".join(critique_vocabulary())
+    text = critique_text("compact", 0, "focus seed", "focus on seed", "", wording=SCIENCE)
+    assert text.endswith("<advise>focus on nothing but what the task names</advise>")
+
+
+def test_the_expert_reasons_in_words_that_a_tiny_model_is_made_with() -> None:
+    plans = (
+        ("teleport to kitchen", "pick up jug"),
+        ("focus on jug",),
+        ("use thermometer on jug",),
+        ("connect battery anode to red wire",),
+        ("wait1",),
+        ("0",),
+        ("dance",),
+    )
+    phases = {short_thought(purpose_of(plan)).split()[0] for plan in plans}
+    assert phases == {"find", "focus", "use", "connect", "wait", "choose", "do"}
+    assert phases <= set(SCIENCE.words.split())
+    assert {"minus", "which", "exits", "look", "closed"} <= set(SCIENCE.words.split())
 
 
 @pytest.mark.parametrize("refusal", [*NOT_UNDERSTOOD, f"{NOT_UNDERSTOOD[1]} "])
