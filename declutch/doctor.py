@@ -23,6 +23,7 @@ from rich.text import Text
 from declutch.config import Config, EnvConfig, is_custom
 from declutch.envs.alfworld.households import GENERATOR_VERSION
 from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.splits import ALFWORLD_LEVELS
 from declutch.envs.text_env import CountsGames, Suite
 from declutch.errors import UserError
@@ -144,6 +145,8 @@ def check_games(config: Config) -> list[Finding]:
         return [check_households(config), _check_official(config, is_needed=False)]
     if config.env.suite == "math":
         return [check_math(config, _installed_version)]
+    if config.env.suite == "scienceworld":
+        return [check_scienceworld(config)]
     if is_custom(config.env.suite):
         return [check_custom(config)]
     return [_check_official(config, is_needed=True)]
@@ -177,6 +180,22 @@ def check_math(config: Config, version_of: Callable[[str], str | None]) -> Findi
     except UserError as error:
         return Finding(name, Status.PROBLEM, str(error), "correct env.math.file")
     return Finding(name, Status.OK, f"{path}\n{_format_counts(count_games(suite))}")
+
+
+def check_scienceworld(config: Config) -> Finding:
+    """The simulator, a Java for it, and the JVMs that a run may start."""
+    name, own = "ScienceWorld", config.env.scienceworld
+    try:
+        suite = ScienceWorldSuite(own)
+    except UserError as error:
+        detail, _, remedy = str(error).partition("; ")
+        return Finding(name, Status.PROBLEM, detail, remedy)
+    detail = (
+        f"{metadata.version('scienceworld')} with {suite.launch.java}\n"
+        f"up to {own.max_live} JVMs of some 200 MiB, and one that plans of up to 600 MiB\n"
+        f"{_format_counts(count_games(suite))}"
+    )
+    return Finding(name, Status.OK, detail)
 
 
 def check_custom(config: Config) -> Finding:

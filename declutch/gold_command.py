@@ -1,4 +1,4 @@
-"""`declutch games gold`: which of ScienceWorld's gold paths solve their task, and how long they are."""
+"""`declutch games gold`: which of ScienceWorld's gold paths solve their task, and how long."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def choose_tasks(
     for kind in kinds:
         if kind not in known:
             raise UserError(
-                f"--tasks {kind}: {', '.join(levels)} has no such task{nearest(kind, sorted(known))}"
+                f"--tasks {kind}: {', '.join(levels)} has no such task"
+                f"{nearest(kind, sorted(known))}"
             )
     return list(chosen)
 

@@ -163,6 +163,24 @@ def test_real_games_are_counted(alfworld_data: Path, tmp_path: Path):
     assert all(int(count) > 50 for count in total[1:])
 
 
+def test_the_simulator_and_its_java_are_looked_at(tmp_path: Path):
+    pytest.importorskip("scienceworld")
+    absent = "env.scienceworld.java=/absent/java"
+    (finding,) = check_games(config_with(tmp_path, "env.suite=scienceworld", absent))
+    assert finding.status is Status.PROBLEM
+    assert "/absent/java is no executable" in finding.detail
+    assert "give the path of a Java" in finding.remedy
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    own = f"env.scienceworld.java={java}"
+    (finding,) = check_games(config_with(tmp_path, "env.suite=scienceworld", own))
+    assert finding.status is Status.OK
+    assert str(java) in finding.detail
+    assert "up to 8 JVMs" in finding.detail
+    assert finding.detail.splitlines()[-1].split()[0] == "all"
+
+
 def test_models(tmp_path: Path):
     assert check_model("").status is Status.OK
     assert check_model("/absent/model").status is Status.PROBLEM

@@ -13,15 +13,18 @@ from training import metrics_without_times, run_training
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.agent.wording import HOUSEHOLD, PLAIN, wording_of
 from declutch.config_files import parse_config
+from declutch.conformance import check_suite
+from declutch.demos import expert_table, play_demo
 from declutch.doctor import Status, check_games
 from declutch.envs.custom import CustomSuite
 from declutch.errors import UserError
-from declutch.evaluate import model_player
+from declutch.evaluate import model_player, scripted_player
 from declutch.play import play_game
 from declutch.policy import load_policy
+from declutch.records import Outcome
 from declutch.stages import make_demos, make_tiny, run_sft
 from declutch.suites import make_suite
-from examples.treasure import Treasure
+from examples.treasure import Searcher, Treasure
 
 DATA = {
     "threads": 1,
@@ -37,6 +40,18 @@ DATA = {
 
 class WithoutExpert(Treasure):
     make_expert = None
+
+
+class Quitter(Searcher):
+    """Gives up after one action."""
+
+    def act(self):
+        return super().act() if self.seen == {"beach", "boat"} else None
+
+
+class WithQuitter(Treasure):
+    def make_expert(self, seed):
+        return Quitter()
 
 
 def test_it_is_demonstrated_and_trained(tmp_path: Path) -> None:
@@ -121,12 +136,34 @@ def test_the_suite_chooses_the_words() -> None:
     assert wording_of("examples.treasure:Treasure") is PLAIN
 
 
+def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {**DATA, "env": {**DATA["env"], "suite": f"{__name__}:WithQuitter"}}
+    config = parse_config(data, "test")
+    suite = make_suite(config.env)
+    tasks = suite.tasks("train")[:2]
+    episodes = scripted_player("expert", suite, 6)(tasks, 0)
+    assert [(len(e.steps), e.outcome) for e in episodes] == [(1, Outcome.FAILED)] * 2
+    total = expert_table(suite, "train")[-1]
+    assert (total.num_games, total.num_won_50) == (60, 0)
+    demo = play_demo(suite.make_env(), Quitter(), tasks[0], random.Random(0), 0.0, 6)
+    assert (demo.won, len(demo.steps)) == (False, 1)
+    assert demo.final_observation != demo.steps[0].observation
+    console = Console(file=io.StringIO(), width=200)
+    typed = iter(("go to cave", "hint", "quit"))
+    monkeypatch.setattr(console, "input", lambda _: next(typed))
+    play_game("me", config, suite, "train", 0, console)
+    assert "knows no way to win" in console.file.getvalue()
+    (finding,) = [f for f in check_suite(suite) if f.name == "expert"]
+    assert (finding.status, finding.detail[:7]) == (Status.WARN, "wins 0 ")
+
+
 def test_the_expert_of_the_example_recovers_from_anything() -> None:
     env = Treasure()
     for seed in range(30):
         draw, expert = random.Random(seed), env.make_expert(0)
-        seen = env.reset(env.tasks("train")[seed])
-        expert.reset(seen)
+        task = env.tasks("train")[seed]
+        seen = env.reset(task)
+        expert.reset(task, seen)
         won = False
         for number in range(20):
             action = draw.choice(seen.admissible) if number < 6 else expert.act().action

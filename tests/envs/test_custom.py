@@ -133,7 +133,7 @@ def test_without_an_expert_demonstrations_are_one_clear_error(tmp_path):
 def test_chance_draws_as_its_seed_says():
     commands = tuple("abcdef")
     wanderer, draw = Wanderer("1/2"), random.Random("1/2")
-    wanderer.reset(Observation("", commands))
+    wanderer.reset(TaskId("x", "train", 0, "y"), Observation("", commands))
     assert [wanderer.act().action for _ in range(9)] == [draw.choice(commands) for _ in range(9)]
 
 

@@ -25,7 +25,7 @@ _WORDINGS = MappingProxyType(
     }
 )
 # Any of these can be teleported to, though none is within reach.
-_PLACES = (
+PLACES = (
     "art studio",
     "bathroom",
     "bedroom",
@@ -166,7 +166,7 @@ class ActionForms(tuple[str, ...]):
 def _worded(template: str) -> tuple[str, ...]:
     """A form in the words of the actions that the simulator lists as valid."""
     if template == f"teleport {_SLOT}":
-        return tuple(f"teleport to {place}" for place in _PLACES)
+        return tuple(f"teleport to {place}" for place in PLACES)
     return (_WORDINGS.get(template, template),)
 
 

@@ -1,4 +1,4 @@
-"""The expert's reasoning in words: a sentence or two for language models, a few words for tiny ones.
+"""The expert's reasoning in words: a sentence or two, and a few words for tiny models.
 
 Templates only, drawn from the plan: what is done now and what it is for, which is the next thing
 that will be done where the agent looks or goes.
@@ -64,7 +64,7 @@ _TRAVEL: Final[_Wordings] = (
     "For the {thing} I have to be {where}, so that is where I go.",
 )
 _ERRAND: Final[_Wordings] = (
-    "There is nothing left to do here. I go on, to be {where}.",
+    "There is nothing left to do here. Next I have to be {where}.",
     "The next part of the work is {where}, so I go there.",
 )
 _SURVEY: Final[_Wordings] = (

@@ -99,6 +99,9 @@ def test_belief_follows_what_the_texts_say() -> None:
     assert (belief.held, belief.contents) == (before.held, before.contents)
 
 
+TASK = TaskId("", "", 0, "")
+
+
 def test_an_object_in_two_receptacles_stays_in_the_other() -> None:
     belief = initial_belief(intro("put a mug in desk", "a coffeemachine 1, and a shelf 1"))
     for place in ("coffeemachine 1", "shelf 1"):
@@ -118,7 +121,7 @@ def test_search_goes_to_the_best_chance_per_step_first() -> None:
     start = intro("put a mug in garbagecan", "a cabinet 1, a coffeemachine 1, and a fridge 1")
     assert chance("mug", "coffeemachine") > chance("mug", "fridge") > chance("mug", "cabinet")
     expert = Expert()
-    expert.reset(start)
+    expert.reset(TASK, start)
     assert expert.act().action == "go to coffeemachine 1"
     assert expert.act().short_thought == "find mug"
     text = "You arrive at coffeemachine 1. On the coffeemachine 1, you see nothing."
@@ -129,7 +132,7 @@ def test_search_goes_to_the_best_chance_per_step_first() -> None:
 
 def test_asking_changes_nothing_and_repeats_itself() -> None:
     expert = Expert(seed=3)
-    expert.reset(intro("put a mug in desk", "a desk 1, and a shelf 1"))
+    expert.reset(TASK, intro("put a mug in desk", "a desk 1, and a shelf 1"))
     belief = expert.belief
     assert expert.act() == expert.act()
     assert expert.belief is belief
@@ -160,7 +163,7 @@ def play(suite: AlfworldSuite, task: TaskId, max_steps: int) -> int:
     env = suite.make_env()
     observation = env.reset(task)
     expert = Expert()
-    expert.reset(observation)
+    expert.reset(task, observation)
     for number in range(1, max_steps + 1):
         advice = expert.act()
         assert advice.action in observation.admissible
@@ -214,7 +217,7 @@ def test_expert_recovers_from_foreign_actions(households: AlfworldSuite, share: 
     for task in households.tasks("train"):
         observation = env.reset(task)
         expert = Expert()
-        expert.reset(observation)
+        expert.reset(task, observation)
         won = False
         for number in range(150):
             action = expert.act().action

@@ -235,7 +235,7 @@ def count_expert_labels(suite: AlfworldSuite, split: str, num_games: int) -> Cou
     for task in draw.sample(suite.tasks(split), num_games):
         observation = env.reset(task)
         expert = Expert()
-        expert.reset(observation)
+        expert.reset(task, observation)
         for _ in range(40):
             advice = expert.act().action
             labels[env.label_action(advice)] += 1

@@ -4,13 +4,15 @@ import pytest
 
 from declutch.config import ScienceWorldConfig
 from declutch.envs.scienceworld.env import (
+    PLACES,
     ActionForms,
     ScienceWorldEnv,
     name_carried,
 )
+from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.simulator import Reply, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.text_env import TextEnv
+from declutch.envs.text_env import Oracle, TextEnv
 from declutch.errors import UserError
 from declutch.records import TaskId
 
@@ -47,7 +49,7 @@ class Script:
         return ("look around", "wait")
 
     def templates(self):
-        return ("look around", "move OBJ to OBJ")
+        return ("go OBJ", "look around", "move OBJ to OBJ", "teleport OBJ")
 
     def objects(self):
         return ("cup", "cup in pot", "door to hall")
@@ -66,8 +68,18 @@ class ScriptPool:
         self.released.append(simulator)
 
 
+class ScriptPlanner:
+    """Has a solution, and labels every action with what was played before it."""
+
+    def gold(self, task):
+        return GoldPath(("wait", task.name), 3, 100)
+
+    def label_action(self, task, played, action):
+        return (task.name, tuple(played), action)
+
+
 def make_env(*replies, actions="enumerated", success_score=100):
-    return ScienceWorldEnv(ScriptPool(Script(*replies)), actions, success_score)
+    return ScienceWorldEnv(ScriptPool(Script(*replies)), ScriptPlanner(), actions, success_score)
 
 
 def test_the_first_observation_is_the_surroundings_and_the_task():
@@ -109,7 +121,7 @@ def test_a_lower_threshold_counts_what_finished_above_it():
 
 def test_a_finished_task_is_not_played_on():
     pool = ScriptPool(Script(Reply("Done.", 75, True)))
-    env = ScienceWorldEnv(pool, "enumerated", 100)
+    env = ScienceWorldEnv(pool, ScriptPlanner(), "enumerated", 100)
     env.reset(TASK)
     simulator = env._simulator
     done = env.step("wait")
@@ -121,7 +133,7 @@ def test_a_finished_task_is_not_played_on():
 def test_a_dead_simulator_is_replaced_at_the_next_reset():
     dying, fresh = Script(), Script(Reply("Later.", 0, False))
     pool = ScriptPool(dying, fresh)
-    env = ScienceWorldEnv(pool, "enumerated", 100)
+    env = ScienceWorldEnv(pool, ScriptPlanner(), "enumerated", 100)
     env.reset(TASK)
     with pytest.raises(SimulatorError):
         env.step("die")
@@ -134,18 +146,42 @@ def test_a_dead_simulator_is_replaced_at_the_next_reset():
 
 
 def test_stepping_needs_a_reset():
+    env = make_env()
     with pytest.raises(RuntimeError, match="reset"):
-        make_env().step("wait")
+        env.step("wait")
+    with pytest.raises(RuntimeError, match="reset"):
+        env.label_action("wait")
+    with pytest.raises(RuntimeError, match="reset"):
+        _ = env.walkthrough
+
+
+def test_labels_are_the_planners_where_an_action_is_admissible():
+    env = make_env(Reply("Later.", 0, False), Reply("Done.", 75, True))
+    env.reset(TASK)
+    assert isinstance(env, Oracle)
+    assert env.walkthrough == ("wait", TASK.name)
+    assert env.label_action("dance") == 0
+    assert env.label_action("wait") == (TASK.name, (), "wait")
+    env.step("dance")
+    assert env.label_action("wait") == (TASK.name, ("dance",), "wait")
+    env.step("wait")
+    assert env.label_action("wait") is None
 
 
 def test_forms_hold_what_fills_their_slots_with_listed_objects():
     forms = make_env(actions="templates").reset(TASK).admissible
-    assert forms == (
-        "look around",
-        "move OBJ to OBJ",
+    assert forms[:3] == ("go to OBJ", "look around", "move OBJ to OBJ")
+    assert forms[3:-1] == tuple(f"teleport to {place}" for place in PLACES)
+    assert forms[-1:] == (
         "where OBJ is one of: clock; cup; cup in pot; door to hall; metal pot; orange; soap",
     )
-    for action in ("look around", "move cup to cup in pot", "move cup in pot to door to hall"):
+    for action in (
+        "look around",
+        "move cup to cup in pot",
+        "move cup in pot to door to hall",
+        "go to door to hall",
+        "teleport to living room",
+    ):
         assert action in forms
     assert "move orange to metal pot" in forms
     for action in ("move OBJ to OBJ", "move cup", "move cup to", "move cup to cat", "", 3):
