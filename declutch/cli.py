@@ -252,7 +252,7 @@ def eval_command(
                 settings.eval.temperature,
                 lambda _: counter.advance(),
                 settings.eval.reflection,
-                settings.eval.judge,
+                settings.gcd.oracle_every if settings.eval.judge else 0,
             )
             if settings.eval.judge:
                 other = load_policy(judge_model, settings) if judge_model else actor
@@ -418,7 +418,7 @@ def demo_command(
     overrides: Overrides = None,
     config: ConfigOption = None,
 ) -> None:
-    """The whole path on generated households: cold start, GRPO + GCD, evaluation, report."""
+    """The whole path on the configured suite: cold start, GRPO + GCD, evaluation, report."""
     from declutch.demo import run_demo
 
     run_demo(_load(config, overrides), out, console)

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from declutch.agent.prompt import View, observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
+from declutch.agent.wording import Wording
 from declutch.config import JudgePrompt, SFTConfig
 from declutch.demo_views import agent_text, demo_views, reasoning_tags
 from declutch.demos import DemoEpisode, DemoStep
@@ -83,7 +84,7 @@ def agent_examples(
     """
     examples = []
     for demo in demos:
-        rules = _draw_rules(guided_share, generator) if generator is not None else ()
+        rules = _draw_rules(guided_share, generator, codec.wording) if generator else ()
         views = demo_views(demo, codec.form, codec.reasoning)
         tags = reasoning_tags(demo, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
@@ -123,7 +124,7 @@ def judge_examples(
     ):
         step = demo.steps[position]
         words = (step.short_thought, step.expert_action, step.thought)
-        answer = text or critique_text(form, verdict, *words, judge_prompt)
+        answer = text or critique_text(form, verdict, *words, judge_prompt, codec.wording)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
@@ -387,11 +388,11 @@ def _draw(pool: list[T], count: int, generator: torch.Generator) -> list[T]:
     return [pool[i] for i in torch.randperm(len(pool), generator=generator)[:count].tolist()]
 
 
-def _draw_rules(share: float, generator: torch.Generator) -> tuple[str, ...]:
+def _draw_rules(share: float, generator: torch.Generator, wording: Wording) -> tuple[str, ...]:
     if float(torch.rand((), generator=generator)) >= share:
         return ()
     count = 1 + int(torch.randint(MAX_RULES, (), generator=generator))
-    return tuple(_draw(list(critique_vocabulary()), count, generator))
+    return tuple(_draw(list(critique_vocabulary(wording)), count, generator))
 
 
 def _example(codec: Codec, prompt: str, response: str) -> Example:

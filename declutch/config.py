@@ -72,8 +72,12 @@ class ScienceWorldConfig(Section):
     """"enumerated" lists every action that does something now, often hundreds, as a mask needs;
     "templates" lists forms of actions and the objects within reach, as the papers' prompt does, and
     is several times faster."""
-    held_out: Literal["by_name", "by_task_id"] = "by_name"
-    """Which task of a topic counts as its last and is held out: by the alphabet, or by its id."""
+    held_out: Literal["by_name", "by_task_id", "none"] = "by_name"
+    """Which task of a topic counts as its last and is held out: by the alphabet, or by its id;
+    "none" trains on all 30, so that there is no L2."""
+    kinds: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Tasks to play, by name; null takes all 30. A level has those of its own among them: results
+    over fewer tasks are comparable with their like alone."""
     success_score: int = Field(default=100, ge=1, le=100)
     """Score in percent from which a finished task counts as won."""
     max_live: int = Field(default=8, ge=1)
@@ -313,6 +317,9 @@ class GCDConfig(Section):
     labels: Literal["oracle", "rule", "llm", "rule+llm"] = "oracle"
     """Where the labels of the judged steps come from. "llm" asks `endpoint`; "rule+llm" are the
     papers': of both, but for steps they disagree on."""
+    oracle_every: int = Field(default=1, ge=1)
+    """Steps of an episode from one that the oracle is asked about to the next; it is asked whatever
+    `labels` says, to tell how precise others are. ScienceWorld's takes a second for an answer."""
     rule_key: Literal["informative", "raw"] = "informative"
     """What "the observation comes back" means: "raw" is the papers' plain text comparison."""
     judge_prompt: JudgePrompt = "gc"
@@ -457,6 +464,9 @@ class SFTConfig(Section):
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     batch_tokens: int = Field(default=8192, ge=1)
     """Tokens per optimizer step."""
+    label_every: int = Field(default=1, ge=1)
+    """Steps of a demonstration from one that the oracle labels to the next: judge samples are of
+    labelled steps. ScienceWorld's oracle takes a second for an answer."""
     judge_samples: int = Field(default=100, ge=0)
     """Labelled steps added as judge examples, balanced between good and bad."""
     guided_share: float = Field(default=0.0, ge=0, le=1)
@@ -479,6 +489,8 @@ class SFTConfig(Section):
 
 
 class TinyConfig(Section):
+    vocabulary_episodes: int = Field(default=1200, ge=1)
+    """Plays of all task types that the tokenizer's words are collected from."""
     hidden_size: int = Field(default=128, ge=16)
     num_layers: int = Field(default=4, ge=1)
     num_heads: int = Field(default=4, ge=1)

@@ -1,4 +1,4 @@
-"""The demo: every stage of the main job on generated households, one after another.
+"""The demo: every stage of the main job, one after another.
 
 The cold start has an honest control: the same supervised training goes on, on another core, for
 as long as the reinforcement learning takes (after an interruption, as long as the rest of it).
@@ -30,13 +30,19 @@ from declutch.learner.checkpoint import latest_checkpoint
 from declutch.policy import load_policy
 from declutch.progress import Counter, TrainView, reported_stage
 from declutch.report.build import build_report
-from declutch.results import EvalResult, load_result
+from declutch.results import EvalResult, has_partial_scores, load_result
 from declutch.run_folder import RunFolder, claim
 from declutch.stages import make_cold_start, read_cold_start, run_sft
 from declutch.stats import Estimate
 from declutch.suites import make_suite
 from declutch.summary import paired
-from declutch.tables import format_interval, format_percent, paired_table
+from declutch.tables import (
+    describe_level,
+    format_interval,
+    format_percent,
+    paired_table,
+    result_table,
+)
 from declutch.train import train
 
 CONTROL = "control"
@@ -54,7 +60,7 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     began = time.perf_counter()
     claim(out / "demo.yaml", config)
     stage = partial(reported_stage, console)
-    with stage("households") as report:
+    with stage(config.env.suite) as report:
         suite = make_suite(config.env, report)
     cold, demos = make_cold_start(config, suite, out, stage)
     trained = change_config(config, threads=1, model={"path": str(cold)})
@@ -133,10 +139,13 @@ def _show(run: RunFolder, config: Config, control: EvalResult, console: Console)
     console.print(Rule("success by task type, before and after", align="left"))
     console.print(paired_table(before, after))
     console.print(summary_table(before, after, control))
+    if has_partial_scores(after.games):
+        console.print(result_table(before))
+        console.print(result_table(after))
+    levels = [f"{level}: {describe_level(level, after.suite)}." for level in after.levels]
     console.print(
-        "L0: rooms seen in training, trained task types. L1: unseen rooms. L2: unseen rooms and "
-        "task types never trained on.\nThe control spent the time of GRPO + GCD on more of the "
-        "supervised training.",
+        f"{' '.join(levels)}\nThe control spent the time of GRPO + GCD on more of the supervised "
+        "training.",
         style="dim",
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from declutch.agent.compact import NOTHING_HAPPENS
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import PromptForm, View, build_view
+from declutch.agent.wording import HOUSEHOLD, Wording, wording_of
 from declutch.config import Reasoning
 from declutch.demo_files import DemoEpisode, DemoStep
 
@@ -45,10 +45,10 @@ def reasoning_tags(demo: DemoEpisode, reasoning: Reasoning) -> tuple[str, ...]:
     """The tag of the expert's reasoning at each step."""
     if reasoning == "think":
         return ("think",) * len(demo.steps)
-    return meta_tags(demo.steps)
+    return meta_tags(demo.steps, wording_of(demo.task.suite))
 
 
-def meta_tags(steps: tuple[DemoStep, ...]) -> tuple[str, ...]:
+def meta_tags(steps: tuple[DemoStep, ...], wording: Wording = HOUSEHOLD) -> tuple[str, ...]:
     """The way of reasoning, one of `META_TAGS`, that the expert shows at each step.
 
     It plans at the first step and where its reasoning enters a new phase, reflects after an action
@@ -57,7 +57,7 @@ def meta_tags(steps: tuple[DemoStep, ...]) -> tuple[str, ...]:
     """
     tags = ["planning"] if steps else []
     for before, step in pairwise(steps):
-        if _did_nothing(before, step):
+        if _did_nothing(before, step, wording):
             tags.append("reflection")
         elif _phase(step) != _phase(before):
             tags.append("planning")
@@ -66,7 +66,7 @@ def meta_tags(steps: tuple[DemoStep, ...]) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _did_nothing(step: DemoStep, after: DemoStep) -> bool:
+def _did_nothing(step: DemoStep, after: DemoStep, wording: Wording) -> bool:
     """The action was unavailable, had no effect, or was a detour that left all as it was.
 
     The expert's own actions may change what cannot be seen here: heating leaves the same actions.
@@ -74,7 +74,7 @@ def _did_nothing(step: DemoStep, after: DemoStep) -> bool:
     is_unchanged = (step.inventory, step.admissible) == (after.inventory, after.admissible)
     return (
         step.action not in step.admissible
-        or after.observation == NOTHING_HAPPENS
+        or wording.is_refusal(after.observation)
         or (step.is_perturbed and is_unchanged)
     )
 

@@ -45,6 +45,7 @@ def write_demos(
     *,
     share: float = 0.05,
     perturb: float = 0.2,
+    label_every: int = 1,
     max_steps: int = 30,
     seed: int = 0,
     kinds: Sequence[str] | None = None,
@@ -61,6 +62,7 @@ def write_demos(
         protocol: "strict" (no held-out kind) or "declared-share" (`share` of the episodes).
         share: share of episodes of held-out kinds, in [0, 1]; ignored under "strict".
         perturb: probability in [0, 1] of a random command in the expert's place.
+        label_every: steps from one that the oracle labels to the next; 0 for no labels.
         max_steps: actions after which an episode is given up. It is kept, as not won, and so is one
             that the expert knows no way to win any more, up to there.
         kinds: kinds to demonstrate; None for all that the protocol allows.
@@ -85,7 +87,7 @@ def write_demos(
             draw = random.Random(f"{seed} {index} {task.name}")
             number = seed + index
             expert = make_expert(number) if make_expert else new_expert(suite, number)
-            episodes.append(play_demo(env, expert, task, draw, perturb, max_steps))
+            episodes.append(play_demo(env, expert, task, draw, perturb, max_steps, label_every))
             if progress is not None:
                 progress(index + 1, num_episodes)
     finally:
@@ -121,11 +123,11 @@ def play_demo(
     draw: random.Random,
     perturb: float,
     max_steps: int,
+    label_every: int = 1,
 ) -> DemoEpisode:
     """Play one demonstration; see `write_demos`."""
     observation = env.reset(task)
     expert.reset(task, observation)
-    oracle = env if isinstance(env, Oracle) else None
     steps: list[DemoStep] = []
     won = is_done = False
     while not is_done and len(steps) < max_steps:
@@ -137,6 +139,9 @@ def play_demo(
         action = advice.action
         if other is not None and draw.random() < perturb:
             action = other
+        # Shifted from task to task, so that no position is left out.
+        is_labelled = label_every > 0 and (len(steps) + task.index) % label_every == 0
+        oracle = env if is_labelled and isinstance(env, Oracle) else None
         steps.append(
             DemoStep(
                 observation=observation.text,

@@ -93,12 +93,12 @@ def model_player(
     temperature: float,
     on_finished: Callable[[Episode], None] | None = None,
     reflection: bool = False,
-    ask_oracle: bool = False,
+    oracle_every: int = 0,
 ) -> Player:
     """A language model; suggestions never enter its prompts.
 
     Args:
-        reflection, ask_oracle: as in `CollectParams`.
+        reflection, oracle_every: as in `CollectParams`.
     """
 
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
@@ -110,7 +110,7 @@ def model_player(
             CollectParams(
                 max_steps=max_steps,
                 temperature=temperature,
-                ask_oracle=ask_oracle,
+                oracle_every=oracle_every,
                 reflection=reflection,
             ),
             stream(seed, "evaluation"),

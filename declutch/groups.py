@@ -116,7 +116,7 @@ def _play(
             success_reward=config.train.success_reward,
             length_penalty=config.train.length_penalty,
             guidelines=guidelines,
-            ask_oracle=config.gcd.enabled,
+            oracle_every=config.gcd.oracle_every if config.gcd.enabled else 0,
         ),
         generator,
         max_live=max_live(suite),

@@ -159,7 +159,7 @@ def play_steps(
     episodes: list[Episode] = []
     count, batch = min(_TASKS_AT_ONCE, len(tasks)), 0
     params = CollectParams(
-        max_steps=config.env.max_steps, temperature=config.rollout.temperature, ask_oracle=True
+        max_steps=config.env.max_steps, temperature=config.rollout.temperature, oracle_every=1
     )
     while sum(len(episode.steps) for episode in episodes) < num_steps:
         drawn = draw_tasks(tasks, count, config.seed, batch)

@@ -16,9 +16,9 @@ from declutch.judge.round import JudgeRound
 from declutch.learner.critic import CriticStats
 from declutch.learner.stats import UpdateStats
 from declutch.learning import Learned
-from declutch.records import META_TAGS, Outcome, StepTable
-from declutch.results import EvalResult
-from declutch.summary import summarise
+from declutch.records import META_TAGS, Episode, Outcome, StepTable
+from declutch.results import EvalResult, has_partial_scores, is_finished_positive
+from declutch.summary import Row, summarise
 
 Metrics = dict[str, float]
 Score = tuple[float, float, float, int]
@@ -42,6 +42,7 @@ def agent_metrics(play: Played, learned: Learned) -> Metrics:
     return {
         "agent/success": _mean([e.is_won for e in played]),
         **{f"agent/success/{kind}": _mean(won) for kind, won in sorted(by_kind.items())},
+        **_score_metrics(played),
         "agent/return": _mean([r for returns in by_group.values() for r in returns]),
         "agent/num_steps": shares.num_steps,
         "agent/response_tokens": shares.response_tokens,
@@ -56,6 +57,17 @@ def agent_metrics(play: Played, learned: Learned) -> Metrics:
         **_tag_shares(learned.table),
         "agent/num_samples": len(learned.table),
         "agent/advantage_std": float(torch.std(learned.advantage, correction=0)),
+    }
+
+
+def _score_metrics(played: Sequence[Episode]) -> Metrics:
+    """What partial scores tell beside success; {} where the environment gives none."""
+    if not has_partial_scores(played):
+        return {}
+    finished = [is_finished_positive(episode.outcome, episode.score) for episode in played]
+    return {
+        "agent/score": _mean([episode.score for episode in played]),
+        "agent/finished_positive": _mean(finished),
     }
 
 
@@ -164,13 +176,26 @@ def critic_metrics(stats: CriticStats | None) -> Metrics:
     return {f"critic/{name}": value for name, value in vars(stats).items() if value is not None}
 
 
+def eval_metrics(result: EvalResult) -> Metrics:
+    """Success by level and, where the environment gives partial scores, what those tell."""
+    rows = _level_rows(result)
+    metrics = {f"eval/{row.level}/success": row.success.mean for row in rows}
+    if has_partial_scores(result.games):
+        metrics |= {f"eval/{row.level}/score": row.score for row in rows}
+        metrics |= {f"eval/{row.level}/finished_positive": row.finished_positive for row in rows}
+    return metrics
+
+
 def eval_scores(result: EvalResult) -> dict[str, Score]:
     """Level -> success with its interval and n, over all task types."""
     return {
         row.level: (row.success.mean, row.success.low, row.success.high, row.success.n)
-        for row in summarise(result)
-        if row.kind == "" and row.level in result.levels
+        for row in _level_rows(result)
     }
+
+
+def _level_rows(result: EvalResult) -> list[Row]:
+    return [row for row in summarise(result, by_kind=False) if row.level in result.levels]
 
 
 def _mean(values: Sequence[float] | Sequence[bool]) -> float:

@@ -40,6 +40,8 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "agent",
         (
             ("success", "agent/success", "%"),
+            ("mean score", "agent/score", "%"),
+            ("finished positive", "agent/finished_positive", "%"),
             ("return", "agent/return", ""),
             ("steps", "agent/num_steps", ""),
             ("tokens per response", "agent/response_tokens", ""),
@@ -90,6 +92,7 @@ SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 PHASES = ("play", "label", "judge", "update", "save", "eval")
 PLAIN_METRICS = (
     ("success", "agent/success", "%"),
+    ("score", "agent/score", "%"),
     ("steps", "agent/num_steps", ""),
     ("invalid", "agent/invalid_share", "%"),
     ("repeated", "agent/repeated_share", "%"),

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class GameResult:
         return self.outcome is not Outcome.ENV_ERROR
 
     @property
+    def is_finished_positive(self) -> bool:
+        return is_finished_positive(self.outcome, self.score)
+
+    @property
     def num_steps(self) -> int:
         return self.counts.steps
 
@@ -88,6 +92,26 @@ class EvalResult:
     @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({game.seed for game in self.games}))
+
+
+def is_finished_positive(outcome: Outcome, score: float) -> bool:
+    """Whether an episode finished, in time and with more than nothing; no success by itself.
+
+    Args:
+        outcome, score: of an episode; see `declutch.records.Episode`.
+    Source: what the published code of Zhang et al. 2025 (RLVMR) counts as ScienceWorld's successes.
+    """
+    return outcome in (Outcome.WON, Outcome.FAILED) and score > 0
+
+
+def has_partial_scores(plays: Iterable[GameResult] | Iterable[Episode]) -> bool:
+    """Whether some score says more than won or not, so that it is worth a column of its own.
+
+    Plays that ended in an environment error say nothing.
+    """
+    return any(
+        play.outcome is not Outcome.ENV_ERROR and play.score != float(play.is_won) for play in plays
+    )
 
 
 def game_result(episode: Episode, level: str, seed: int) -> GameResult:

@@ -25,7 +25,7 @@ from declutch.config_files import change_config
 from declutch.demo_files import TEMPLATE, TRAIN_SPLIT
 from declutch.demos import DemoEpisode, DemosHeader, play_demo, read_demos, write_demos
 from declutch.endpoint.chat import Chat
-from declutch.envs.text_env import Expert, HasExpert, Suite, held_out_kinds
+from declutch.envs.text_env import Expert, HasExpert, HasGuide, Suite, held_out_kinds
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.learner.checkpoint import save_model
@@ -37,8 +37,6 @@ from declutch.tiny import init_tiny, vocabulary_texts
 from declutch.written import Critic, rewrite_reasoning
 
 COLD_START_FILE = "cold_start.json"
-VOCABULARY_EPISODES = 1200
-"""Plays of all task types that a tiny model's words are collected from."""
 
 Progress = Callable[[int, int], None]
 Stage = Callable[[str], AbstractContextManager[Progress]]
@@ -97,6 +95,7 @@ def make_demos(
             chat=_needed(chat),
             config=sft,
             history_length=config.agent.history_length,
+            wording=wording_of(config.env.suite),
             progress=progress,
         )
     return write_demos(
@@ -107,6 +106,7 @@ def make_demos(
         held_out_kinds=held_out_kinds(suite),
         share=sft.held_out_share,
         perturb=sft.perturb,
+        label_every=sft.label_every,
         max_steps=config.env.max_steps,
         seed=config.seed,
         progress=progress,
@@ -119,18 +119,22 @@ def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None
     """Make a fresh tiny model whose words are those of the suite's games; returns its size.
 
     Only words are taken from the plays, of all task types: a word the tokenizer lacks could never
-    be read, and none of the expert's choices reaches the model. A suite without an expert is
-    played at random.
+    be read, and none of the expert's choices reaches the model. A suite with a guide is played by
+    it, one without an expert at random.
     """
     plays = out.with_name(f".{out.name}.words.jsonl")
     held_out = held_out_kinds(suite)
     kinds = {task.kind for task in suite.tasks(TRAIN_SPLIT)}
-    make_expert = suite.make_expert if isinstance(suite, HasExpert) else Wanderer
+    make_expert: Callable[[int], Expert] = Wanderer
+    if isinstance(suite, HasGuide):
+        make_expert = suite.make_guide
+    elif isinstance(suite, HasExpert):
+        make_expert = suite.make_expert
     try:
         write_demos(
             suite,
             plays,
-            num_episodes=VOCABULARY_EPISODES,
+            num_episodes=config.tiny.vocabulary_episodes,
             protocol="declared-share",
             held_out_kinds=held_out,
             share=1 / 3 if kinds.intersection(held_out) else 0.0,
@@ -138,6 +142,7 @@ def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None
             max_steps=config.env.max_steps,
             seed=config.seed + 1,
             make_expert=make_expert,
+            label_every=0,
             progress=progress,
         )
         _, demos = read_demos(plays)
@@ -156,12 +161,13 @@ def _play_held_out(
     config: Config, suite: Suite, kinds: Collection[str], make_expert: Callable[[int], Expert]
 ) -> list[DemoEpisode]:
     """Plays of task types that only L2 has."""
-    tasks = [task for task in suite.tasks("L2") if task.kind in kinds][: VOCABULARY_EPISODES // 3]
+    limit = config.tiny.vocabulary_episodes // 3
+    tasks = [task for task in suite.tasks("L2") if task.kind in kinds][:limit]
     draw = random.Random(f"{config.seed + 1} held out")
     env = suite.make_env()
     try:
         return [
-            play_demo(env, make_expert(index), task, draw, 0.3, config.env.max_steps)
+            play_demo(env, make_expert(index), task, draw, 0.3, config.env.max_steps, 0)
             for index, task in enumerate(tasks)
         ]
     finally:

@@ -42,8 +42,10 @@ class Row:
         num_plays: plays behind the row, environment errors left out.
         num_env_errors: plays left out.
         timed_out: share of plays that ran out of steps.
+        score: mean score of the plays, in [0, 1].
+        finished_positive: share of plays as `declutch.results.is_finished_positive` has it.
         shares, shares_won, shares_failed: behaviour over all plays, the won ones, the others. In
-            the mean over levels this and `timed_out` pool the plays, so levels weigh by size.
+            the mean over levels these and the shares of plays pool the plays: levels weigh by size.
     """
 
     level: str
@@ -52,6 +54,8 @@ class Row:
     num_plays: int
     num_env_errors: int
     timed_out: float
+    score: float
+    finished_positive: float
     shares: Shares
     shares_won: Shares
     shares_failed: Shares
@@ -219,6 +223,8 @@ def _mean_row(runs: Sequence[EvalResult], rows: Sequence[Row]) -> Row:
 def _describe(level: str, kind: str, success: Estimate, plays: Sequence[GameResult]) -> Row:
     counted = [game for game in plays if game.is_counted]
     timed_out = sum(game.outcome is Outcome.TIMED_OUT for game in counted)
+    finished = sum(game.is_finished_positive for game in counted)
+    score = math.fsum(game.score for game in counted)
     return Row(
         level=level,
         kind=kind,
@@ -226,6 +232,8 @@ def _describe(level: str, kind: str, success: Estimate, plays: Sequence[GameResu
         num_plays=len(counted),
         num_env_errors=len(plays) - len(counted),
         timed_out=timed_out / len(counted) if counted else math.nan,
+        score=score / len(counted) if counted else math.nan,
+        finished_positive=finished / len(counted) if counted else math.nan,
         shares=shares_of(game.counts for game in counted),
         shares_won=shares_of(game.counts for game in counted if game.is_won),
         shares_failed=shares_of(game.counts for game in counted if not game.is_won),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from declutch.behaviour import Shares
 from declutch.judgments import JudgeResult, JudgeRow, summarise_judgments
-from declutch.results import EvalResult
+from declutch.results import EvalResult, has_partial_scores
 from declutch.stats import Estimate, McNemar
 from declutch.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
 
@@ -21,20 +21,44 @@ if TYPE_CHECKING:
 
 DASH = "-"
 
+_ROOMS = {
+    "L0": "seen rooms, trained task types",
+    "L1": "unseen rooms, trained task types",
+    "L2": "unseen rooms, held-out task types",
+    "L0-train": "games trained on",
+    "L2-seen": "seen rooms, held-out task types",
+    MEAN_LEVEL: "unweighted mean of L0, L1, L2",
+}
+_VARIATIONS = _ROOMS | {
+    "L0": "dev variations of trained tasks",
+    "L1": "test variations of trained tasks",
+    "L2": "test variations of held-out tasks",
+    "L0-train": "variations trained on",
+    "L2-seen": "dev variations of held-out tasks",
+}
+
 
 def result_table(*runs: EvalResult) -> Table:
-    """Success per level and task type of one evaluation (or of several training seeds)."""
+    """Success per level and task type of one evaluation (or of several training seeds).
+
+    Where an environment gives partial scores, their mean and the share finished with more than
+    nothing are columns beside it.
+    """
     rows = summarise(*runs)
     has_errors = any(row.num_env_errors for row in rows)
+    has_scores = has_partial_scores(game for run in runs for game in run.games)
     table = make_table(describe_header(runs), "level and task type")
     for heading in ("n", "success\n%", "95%\ninterval", "steps", "timed\nout %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("mean\nscore %", "finished\npositive %") if has_scores else ():
         table.add_column(heading, justify="right", no_wrap=True)
     if has_errors:
         table.add_column("env errors\nleft out", justify="right", style="red", no_wrap=True)
     for row in rows:
         _add_section(table, row.kind)
         errors = [str(row.num_env_errors or "")] if has_errors else []
-        table.add_row(*_result_cells(row), *errors, style="" if row.kind else "bold")
+        scores = _score_cells(row) if has_scores else []
+        table.add_row(*_result_cells(row), *scores, *errors, style="" if row.kind else "bold")
     return table
 
 
@@ -138,6 +162,12 @@ def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
     return table
 
 
+def describe_level(level: str, suite: str) -> str:
+    """What a level of a suite holds, "" for a level of one's own."""
+    meanings = _VARIATIONS if suite == "scienceworld" else _ROOMS
+    return meanings.get(level, "")
+
+
 def describe_header(runs: Sequence[EvalResult]) -> str:
     """One line: policy, how it was evaluated, plays."""
     policies = list(dict.fromkeys(run.policy for run in runs))
@@ -221,6 +251,12 @@ def _result_cells(row: Row) -> list[str | Text]:
         "" if is_mean else _format_mean(row.shares.num_steps),
         "" if is_mean else format_percent(row.timed_out),
     ]
+
+
+def _score_cells(row: Row) -> list[str]:
+    if row.level == MEAN_LEVEL:
+        return ["", ""]
+    return [format_percent(row.score), format_percent(row.finished_positive)]
 
 
 def _share_cells(shares: Shares) -> list[str]:

@@ -57,8 +57,9 @@ def vocabulary_texts(
     demos: Sequence[DemoEpisode], reasoning: Reasoning = "think", wording: Wording = HOUSEHOLD
 ) -> Iterator[str]:
     """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
-    yield from critique_vocabulary()
+    yield from critique_vocabulary(wording)
     yield "judge rule goal failed ; : , nothing closed start put clean heat cool two look"
+    yield wording.words
     if reasoning == "meta":
         yield " ".join(META_TAGS)
     for demo in demos:

@@ -33,6 +33,7 @@ from declutch.metrics import (
     agent_metrics,
     critic_metrics,
     endpoint_metrics,
+    eval_metrics,
     eval_scores,
     judge_metrics,
     update_metrics,
@@ -186,7 +187,7 @@ class _Loop:
                 config.env.max_steps,
                 config.eval.temperature,
                 reflection=config.eval.reflection,
-                ask_oracle=config.eval.judge,
+                oracle_every=config.gcd.oracle_every if config.eval.judge else 0,
             )
             name = f"iteration_{self.iteration:04d}"
             result: EvalResult = evaluate(
@@ -200,9 +201,8 @@ class _Loop:
                 self.make_examiner(name) if config.eval.judge else None,
             )
         self.run.write_evaluation(name, result)
-        scores = eval_scores(result)
-        self.view.evaluation(self.iteration, scores)
-        return {f"eval/{level}/success": score[0] for level, score in scores.items()}
+        self.view.evaluation(self.iteration, eval_scores(result))
+        return eval_metrics(result)
 
     def make_examiner(self, name: str) -> Examiner:
         policy = self.learner.policy

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from declutch.agent.parse import parse_verdict
 from declutch.agent.prompt import render_agent, render_reasoning
+from declutch.agent.wording import Wording
 from declutch.config import JudgePrompt, SFTConfig
 from declutch.demo_files import DemoEpisode
 from declutch.demo_views import demo_views
@@ -43,19 +44,26 @@ def rewrite_reasoning(
     chat: Chat,
     config: SFTConfig,
     history_length: int,
+    wording: Wording,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rewritten:
     """Ask for the reasoning of every step, given what the agent saw and the expert's action.
 
     Args:
         history_length: observation/action pairs that are shown.
+        wording: the suite's words.
         progress: called with (steps done, steps).
     Raises:
         UserError: a whole chunk of questions got no answer.
     """
     requests = [
         _request(
-            render_reasoning(render_agent(view, "full", history_length), step.expert_action), config
+            render_reasoning(
+                render_agent(view, "full", history_length, wording=wording),
+                step.expert_action,
+                wording,
+            ),
+            config,
         )
         for episode in episodes
         for view, step in zip(demo_views(episode, "full"), episode.steps, strict=True)

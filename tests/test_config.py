@@ -15,6 +15,7 @@ from declutch.config_files import (
     load_config,
     parse_config,
 )
+from declutch.envs.scienceworld.tasks import HELD_OUT_KINDS, KINDS
 from declutch.errors import UserError
 
 
@@ -154,3 +155,20 @@ def test_forms_of_actions_cannot_be_masked_to() -> None:
         load_config(None, forms)
     load_config(None, [*forms, "agent.constrain_actions=false"])
     load_config(None, forms[1:])
+
+
+def test_scienceworld_has_a_setting_and_rlvmrs_protocol_is_laid_over_it() -> None:
+    configs = Path(__file__).parents[1] / "configs"
+    config = load_config([configs / "scienceworld.yaml"], [])
+    world = config.env.scienceworld
+    held_out = set(HELD_OUT_KINDS[world.held_out])
+    assert config.agent.constrain_actions
+    assert world.actions == "enumerated"
+    assert set(world.kinds or ()) <= set(KINDS)
+    # The tasks of the setting are of all levels.
+    assert set(world.kinds or ()) & held_out
+    assert set(world.kinds or ()) - held_out
+    theirs = load_config([configs / "scienceworld.yaml", configs / "protocols/rlvmr.yaml"], [])
+    assert theirs.env.scienceworld.held_out == "none"
+    assert theirs.env.scienceworld.kinds == world.kinds
+    assert theirs.eval.levels == ("L0", "L1")

@@ -125,6 +125,24 @@ def test_every_step_has_another_command_with_its_label(strict_file: Path) -> Non
     assert sum(step.label_other == 0 for step in steps) > 60
 
 
+def test_labels_are_asked_for_at_every_third_step_shifted_by_task(
+    suite: AlfworldSuite, strict_file: Path, tmp_path: Path
+) -> None:
+    _, whole = read_demos(strict_file)
+    for every in (0, 3):
+        path = tmp_path / f"{every}.jsonl"
+        write_demos(suite, path, 40, "strict", HELD_OUT, seed=5, label_every=every)
+        _, episodes = read_demos(path)
+        num_labelled = 0
+        for full, some in zip(whole, episodes, strict=True):
+            for position, (one, other) in enumerate(zip(full.steps, some.steps, strict=True)):
+                is_asked = every > 0 and (position + some.task.index) % every == 0
+                labels = (one.label_expert, one.label_other) if is_asked else (None, None)
+                assert (other.label_expert, other.label_other) == labels
+                num_labelled += is_asked
+        assert (num_labelled > 0) == (every > 0)
+
+
 @pytest.mark.parametrize(("share", "count", "expected"), [(0.05, 40, 2), (0.5, 10, 5), (0.0, 8, 0)])
 def test_declared_share_draws_that_share_and_says_so(
     suite: AlfworldSuite, tmp_path: Path, share: float, count: int, expected: int

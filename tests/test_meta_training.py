@@ -22,7 +22,12 @@ DATA = {
     "threads": 1,
     "env": {"max_steps": 6, "households": {"train": 24, "valid_seen": 6, "valid_unseen": 6}},
     "agent": {"reasoning": "meta"},
-    "tiny": {"hidden_size": 32, "num_layers": 2, "intermediate_size": 64},
+    "tiny": {
+        "hidden_size": 32,
+        "num_layers": 2,
+        "intermediate_size": 64,
+        "vocabulary_episodes": 60,
+    },
     "sft": {
         "num_episodes": 40,
         "epochs": 20,
@@ -41,7 +46,6 @@ DATA = {
 def run(*arguments: object) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["declutch", *map(str, arguments)])
-        patch.setattr("declutch.stages.VOCABULARY_EPISODES", 60)
         try:
             main()
         except SystemExit as end:

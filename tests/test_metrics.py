@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from declutch.behaviour import ActionCounts
 from declutch.judge.labels import LabelStats
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
-from declutch.metrics import judge_metrics
+from declutch.metrics import _score_metrics, eval_metrics, judge_metrics
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId
+from declutch.results import EvalResult, GameResult
 
 STATS = LabelStats(0.1, 0.2, 0.3, 0.4, None, 0.5)
 
@@ -19,6 +21,38 @@ def answer(question: int, text: str) -> Episode:
     step = Step("", "", (), action, nothing.long(), response, nothing, 0.0)
     task = TaskId("judge", "train", question, "")
     return Episode(task, question, Role.JUDGE, (step,), Outcome.WON, 0.0)
+
+
+def episode(outcome: Outcome, score: float) -> Episode:
+    return Episode(TaskId("s", "train", 0, "t"), 0, Role.AGENT, (), outcome, score)
+
+
+def test_partial_scores_by_hand() -> None:
+    played = [
+        episode(Outcome.WON, 1.0),
+        episode(Outcome.FAILED, 0.5),
+        episode(Outcome.TIMED_OUT, 0.75),
+        episode(Outcome.FAILED, 0.0),
+    ]
+    assert _score_metrics(played) == {"agent/score": 0.5625, "agent/finished_positive": 0.5}
+    # Where the score says no more than success it is no metric.
+    assert _score_metrics([played[0], played[3]]) == {}
+
+
+def test_an_evaluation_reports_success_and_apart_from_it_what_scores_tell() -> None:
+    ends = [(Outcome.WON, 1.0), (Outcome.FAILED, 0.5), (Outcome.TIMED_OUT, 0.75)]
+    games = tuple(
+        GameResult("L1", f"g{n}", "boil", 0, outcome, score, ActionCounts(steps=1))
+        for n, (outcome, score) in enumerate(ends)
+    )
+    found = eval_metrics(EvalResult("p", 0.4, "strict", {"L1": "aa"}, games))
+    assert found == {
+        "eval/L1/success": pytest.approx(1 / 3),
+        "eval/L1/score": 0.75,
+        "eval/L1/finished_positive": pytest.approx(2 / 3),
+    }
+    plain = EvalResult("p", 0.4, "strict", {"L1": "aa"}, games[:1])
+    assert eval_metrics(plain) == {"eval/L1/success": 1.0}
 
 
 def asked(*labels: int) -> tuple[Question, ...]:

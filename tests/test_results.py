@@ -23,6 +23,8 @@ from declutch.results import (
     GameResult,
     from_json,
     game_result,
+    has_partial_scores,
+    is_finished_positive,
     load_result,
     save_result,
     to_json,
@@ -143,6 +145,53 @@ def test_summary_by_hand():
     assert whole.shares_won.num_episodes == 3
     assert whole.shares_failed.num_steps == pytest.approx(70 / 3)
     assert rows["L0", "look"].success == wilson(3, 4)
+
+
+def test_finished_positive_is_neither_success_nor_a_matter_of_score_alone():
+    assert is_finished_positive(Outcome.WON, 1.0)
+    assert is_finished_positive(Outcome.FAILED, 0.1)
+    assert not is_finished_positive(Outcome.FAILED, 0.0)
+    assert not is_finished_positive(Outcome.TIMED_OUT, 0.9)
+    assert not is_finished_positive(Outcome.ENV_ERROR, 0.9)
+
+
+def scored(level: str = "L0") -> list[GameResult]:
+    """Five plays of different ends; 1 of the 4 that count is won, 2 are finished positive."""
+    ends = {
+        "won": (Outcome.WON, 1.0),
+        "finished": (Outcome.FAILED, 0.5),
+        "mistaken": (Outcome.FAILED, 0.0),
+        "too slow": (Outcome.TIMED_OUT, 0.75),
+        "broken": (Outcome.ENV_ERROR, 0.9),
+    }
+    return [
+        replace(play(level, name, False), outcome=outcome, score=score)
+        for name, (outcome, score) in ends.items()
+    ]
+
+
+def test_partial_scores_by_hand():
+    row = summarise(make_result(scored()))[0]
+    assert row.success.mean == 0.25
+    assert row.finished_positive == 0.5
+    assert row.score == (1.0 + 0.5 + 0.0 + 0.75) / 4
+    nothing = summarise(make_result([replace(scored()[0], outcome=Outcome.ENV_ERROR)]))[0]
+    assert math.isnan(nothing.score)
+    assert math.isnan(nothing.finished_positive)
+
+
+def test_partial_scores_are_shown_where_there_are_any():
+    games = [game for level in ("L0", "L1", "L2") for game in scored(level)]
+    text = render(result_table(make_result(games)))
+    assert "positive %" in text
+    row = next(line.split() for line in text.splitlines() if line.startswith("L0 "))
+    assert row[:3] == ["L0", "4", "25.0"]
+    assert row[-4:] == ["25.0", "56.2", "50.0", "1"]
+    for heading in ("positive", "score"):
+        assert heading not in render(result_table(random_result(0)))
+    # An environment error's score is no score.
+    broken = replace(play("L0", "z", False), outcome=Outcome.ENV_ERROR, score=0.9)
+    assert not has_partial_scores([*random_result(0).games, broken])
 
 
 def test_mean_over_levels_is_unweighted():

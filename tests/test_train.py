@@ -151,7 +151,7 @@ def test_every_method_trains_and_continues_where_it_stopped(
         assert rows[0]["critic/num_steps"] == rows[1]["update/num_steps"] == 2
 
 
-@pytest.mark.parametrize("name", ["demo", "laptop"])
+@pytest.mark.parametrize("name", ["demo", "laptop", "scienceworld"])
 def test_every_shipped_setting_trains(base: dict, tmp_path: Path, name: str) -> None:
     data = lay_over(read_yaml(CONFIGS / f"{name}.yaml"), {"env": base["env"]})
     few = {"tasks_per_iteration": 2, "group_size": 3, "iterations": 2, "max_steps": 4}

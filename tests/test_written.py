@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from served import make_served_folder
 
 from declutch.agent.parse import parse_verdict
+from declutch.agent.wording import HOUSEHOLD
 from declutch.cold_start import judge_examples
 from declutch.config import Config, SFTConfig
 from declutch.config_files import change_config, parse_config
@@ -130,7 +131,9 @@ def test_no_text_breaks_the_checks(text: str, action: str, label: int) -> None:
 
 def test_the_thoughts_are_rewritten_and_nothing_else(demos: list[DemoEpisode]) -> None:
     chat, told = FakeChat(lambda prompt: " I see\nwhat to do. "), []
-    done = rewrite_reasoning(demos, chat, SFTConfig(), 6, lambda a, b: told.append((a, b)))
+    done = rewrite_reasoning(
+        demos, chat, SFTConfig(), 6, HOUSEHOLD, lambda a, b: told.append((a, b))
+    )
     steps = [step for episode in demos for step in episode.steps]
     assert len(chat.asked) == len(steps) > CHUNK
     assert told == [(min(n + CHUNK, len(steps)), len(steps)) for n in range(0, len(steps), CHUNK)]
@@ -150,7 +153,7 @@ def test_the_thoughts_are_rewritten_and_nothing_else(demos: list[DemoEpisode]) -
 def test_what_does_not_fit_falls_back_and_is_counted(demos: list[DemoEpisode]) -> None:
     replies = [None, "", "<action>look</action>", "Half of", "I see."]
     given = iter(replies * 1000)
-    done = rewrite_reasoning(demos, FakeChat(lambda prompt: next(given)), SFTConfig(), 6)
+    done = rewrite_reasoning(demos, FakeChat(lambda prompt: next(given)), SFTConfig(), 6, HOUSEHOLD)
     steps = [step for episode in demos for step in episode.steps]
     rewritten = [step for episode in done.episodes for step in episode.steps]
     for index, (old, new) in enumerate(zip(steps, rewritten, strict=True)):

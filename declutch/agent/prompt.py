@@ -13,7 +13,6 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from declutch.agent.compact import NOTHING_HAPPENS, task_of
 from declutch.agent.wording import HOUSEHOLD, Wording
 from declutch.config import JudgePrompt, Reasoning
 from declutch.records import Action, Episode
@@ -31,7 +30,6 @@ class View:
     Attributes:
         intro: the first observation, which states the task.
         observation: the current observation.
-        informative: the last observation that was not "Nothing happens.".
         inventory: what is carried, "" when nothing.
         admissible: commands that would do something now.
         history: all (observation, action) pairs so far, oldest first.
@@ -42,13 +40,17 @@ class View:
 
     intro: str
     observation: str
-    informative: str
     inventory: str
     admissible: tuple[str, ...]
     history: tuple[tuple[str, str], ...] = ()
     guidelines: tuple[str, ...] = ()
     answers: tuple[Action, ...] = ()
     draft: str = ""
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """All observations so far, oldest first."""
+        return (*(saw for saw, _ in self.history), self.observation)
 
     @property
     def plan(self) -> str:
@@ -85,7 +87,7 @@ def render_agent(
     answers = "".join(f"\n- {_line(answer.response)}" for answer in view.answers[-NUM_ANSWERS:])
     return _agent_template("full", reasoning, wording).format(
         scene=wording.scene,
-        task=task_of(view.intro) or _line(view.intro),
+        task=wording.statement(view.intro),
         guidelines=guidelines,
         step_count=len(view.history),
         history=f"The last {len(recent)} of them:{shown}" if recent else "",
@@ -95,6 +97,7 @@ def render_agent(
         admissible=", ".join(view.admissible),
         plan=_line(view.plan) or "none yet",
         answers=answers or " none yet",
+        choice=wording.choice,
     )
 
 
@@ -122,21 +125,23 @@ def render_future(
     return _render_about("future", problem, response, form, wording)
 
 
-def render_reflection(problem: str, response: str) -> str:
+def render_reflection(problem: str, response: str, wording: Wording = HOUSEHOLD) -> str:
     """The agent's own prompt again with its first response, to be reflected on; full form."""
-    return _template("full_reflection").format(problem=problem, response=response)
+    template = _template("full_reflection", wording)
+    return template.format(problem=problem, response=response, choice=wording.choice)
 
 
-def render_reasoning(problem: str, action: str) -> str:
+def render_reasoning(problem: str, action: str, wording: Wording = HOUSEHOLD) -> str:
     """The prompt that asks a language model for the reasoning before an action; full form."""
-    return _template("full_reasoning").format(problem=problem, action=action)
+    template = _template("full_reasoning", wording)
+    return template.format(problem=problem, action=action, work=wording.work)
 
 
 def observation_text(observation: str, form: PromptForm, wording: Wording = HOUSEHOLD) -> str:
     """An observation as a prediction is to word it: in the prompt's own form, on one line."""
     if form == "full":
         return _line(observation)
-    return "failed" if observation == NOTHING_HAPPENS else wording.observation(observation)
+    return "failed" if wording.is_refusal(observation) else wording.observation(observation)
 
 
 def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
@@ -151,24 +156,28 @@ def _render_about(
         # The agent's prompt ends with the tag that its response, given whole here, begins with.
         problem = problem.removesuffix("<think>").rstrip()
     return _template(f"{form}_{question}", wording).format(
-        problem=problem, response=response, work=wording.work, world=wording.world
+        problem=problem,
+        response=response,
+        work=wording.work,
+        world=wording.world,
+        refusal=wording.refusals[0],
     )
 
 
 def _render_compact(
     view: View, recent: tuple[tuple[str, str], ...], reasoning: Reasoning, wording: Wording
 ) -> str:
-    observation = wording.observation(view.informative)
-    if view.observation == NOTHING_HAPPENS:
+    observation = wording.observation(last_informative(view.observations, wording))
+    if wording.is_refusal(view.observation):
         observation = f"failed ; {observation}"
     guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
     answers = [f"{a.tag} {wording.action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
     return _agent_template("compact", reasoning, wording).format(
         task=wording.task(view.intro),
-        room=wording.room(view.intro),
+        room=wording.room(view.observations),
         guidelines=guidelines,
         history=" , ".join(wording.action(did) for _, did in recent) or "nothing",
-        inventory=view.inventory or "nothing",
+        inventory=wording.held(view.inventory) or "nothing",
         observation=observation,
         plan=_line(view.plan).lower() or "nothing",
         answers=" , ".join(answer or "nothing" for answer in answers) or "nothing",
@@ -205,7 +214,6 @@ def build_view(
     return View(
         intro=observations[0],
         observation=observations[-1],
-        informative=last_informative(observations),
         inventory=inventory,
         admissible=admissible,
         history=tuple(zip(observations[:-1], actions, strict=True)),
@@ -227,7 +235,7 @@ def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -
     )
 
 
-def last_informative(observations: Sequence[str]) -> str:
+def last_informative(observations: Sequence[str], wording: Wording) -> str:
     """The last observation that says something; the first when none does."""
-    told = (text for text in reversed(observations) if text != NOTHING_HAPPENS)
+    told = (text for text in reversed(observations) if not wording.is_refusal(text))
     return next(told, observations[0])

@@ -119,8 +119,8 @@ class Suite(Protocol):
     """A family of tasks with splits, and the maker of its environments.
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
-    own each: `HasExpert`, `HoldsOut`, `CountsGames`, `LimitsLive`; and of its environments `Oracle`
-    and `HasWalkthrough`. A method that is None is not offered.
+    own each: `HasExpert`, `HasGuide`, `HoldsOut`, `CountsGames`, `LimitsLive`; and of its
+    environments `Oracle` and `HasWalkthrough`. A method that is None is not offered.
     """
 
     name: str
@@ -140,6 +140,15 @@ class HasExpert(Protocol):
 
     def make_expert(self, seed: int) -> Expert:
         """A new expert; `seed` varies no more than its wording."""
+        ...
+
+
+@runtime_checkable
+class HasGuide(Protocol):
+    """A suite whose words are seen faster than by watching its expert."""
+
+    def make_guide(self, seed: int) -> Expert:
+        """Someone who goes where there is something to read; what they do is no example."""
         ...
 
 

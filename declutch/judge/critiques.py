@@ -3,21 +3,8 @@
 from __future__ import annotations
 
 from declutch.agent.prompt import PromptForm
-from declutch.agent.wording import HOUSEHOLD, Wording
+from declutch.agent.wording import GENERAL_ADVICE, HOUSEHOLD, Wording
 from declutch.config import JudgePrompt
-
-# The principle behind each phase of the expert's reasoning, for good steps and for bad ones.
-_ADVICE = {
-    "find": ("keep to places not seen yet", "search places not seen yet"),
-    "open": ("open what is closed", "open what is closed first"),
-    "take": ("take what the task needs", "take what the task needs at once"),
-    "clean": ("change the object before placing it", "clean the object before placing it"),
-    "heat": ("change the object before placing it", "heat the object before placing it"),
-    "cool": ("change the object before placing it", "cool the object before placing it"),
-    "use": ("bring the object to the lamp", "carry the object to the lamp"),
-    "put": ("bring the object to its place", "bring the object to its place at once"),
-}
-_DEFAULT = ("stay with the goal", "stay with the goal")
 
 
 def critique_text(
@@ -27,6 +14,7 @@ def critique_text(
     better: str,
     thought: str,
     judge_prompt: JudgePrompt = "gc",
+    wording: Wording = HOUSEHOLD,
 ) -> str:
     """The response a judge should give.
 
@@ -37,9 +25,10 @@ def critique_text(
         better: what the expert would do.
         thought: the expert's full reasoning.
         judge_prompt: "rm" wants the better action too where the step was bad; full form only.
+        wording: the suite's words, among them its advice.
     """
     words = phase.split()
-    advice = _ADVICE.get(words[0] if words else "", _DEFAULT)[1 - label]
+    advice = wording.advice.get(words[0] if words else "", GENERAL_ADVICE)[1 - label]
     proposal = f"<action>{better}</action>" if judge_prompt == "rm" and label == 0 else ""
     advise = f"<advise>{advice}</advise>"
     if form == "compact":
@@ -71,6 +60,7 @@ def prediction_text(
     return f"<think>What follows is what '{action}' shows or changes.</think>{answer}"
 
 
-def critique_vocabulary() -> tuple[str, ...]:
+def critique_vocabulary(wording: Wording = HOUSEHOLD) -> tuple[str, ...]:
     """Every sentence of advice, for a tokenizer to learn."""
-    return tuple(dict.fromkeys(s for pair in (*_ADVICE.values(), _DEFAULT) for s in pair))
+    pairs = (*wording.advice.values(), GENERAL_ADVICE)
+    return tuple(dict.fromkeys(sentence for pair in pairs for sentence in pair))

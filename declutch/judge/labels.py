@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 from declutch.agent.prompt import last_informative
+from declutch.agent.wording import wording_of
 from declutch.config import GCDConfig
 from declutch.envs.text_env import Oracle, Suite
 from declutch.errors import UserError
@@ -72,8 +73,9 @@ def _observation_keys(episode: Episode, key: str) -> list[tuple[str, str]]:
     seen = [step.observation for step in episode.steps]
     if key == "raw":
         return [(text, "") for text in seen]
+    wording = wording_of(episode.task.suite)
     return [
-        (last_informative(seen[: position + 1]), step.inventory)
+        (last_informative(seen[: position + 1], wording), step.inventory)
         for position, step in enumerate(episode.steps)
     ]
 

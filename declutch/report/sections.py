@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,20 +12,12 @@ from declutch.behaviour import Shares
 from declutch.report.compare import COLD_START, CONTROL, TRAINED, Comparison, Key, Policy
 from declutch.report.curves import mean_phases
 from declutch.report.read import RunData
-from declutch.results import EvalResult
+from declutch.results import EvalResult, has_partial_scores
 from declutch.stats import Estimate
 from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, summarise
-from declutch.tables import describe_header, format_interval, format_percent
+from declutch.tables import describe_header, describe_level, format_interval, format_percent
 
 DASH = "–"
-LEVEL_MEANINGS = {
-    "L0": "seen rooms, trained task types",
-    "L1": "unseen rooms, trained task types",
-    "L2": "unseen rooms, held-out task types",
-    "L0-train": "games trained on",
-    "L2-seen": "seen rooms, held-out task types",
-    MEAN_LEVEL: "unweighted mean of L0, L1, L2",
-}
 PHASE_NAMES = {"eval": "evaluate"}
 
 ALGORITHM_NAMES = {"gigpo": "GiGPO"}
@@ -101,7 +94,7 @@ def score_cards(data: RunData, comparison: Comparison) -> str:
     pairs = comparison.differences.get((COLD_START, TRAINED), {})
     before = start.rows if start and trained else {}
     cards = [
-        _card(shown.rows[key], before.get(key), pairs.get(key))
+        _card(shown.rows[key], before.get(key), pairs.get(key), shown.result.suite)
         for key in _ordered(shown.rows)
         if key[0] in (*MAIN_LEVELS, MEAN_LEVEL) and not key[1]
     ]
@@ -129,12 +122,34 @@ def comparison_section(comparison: Comparison) -> str:
             key,
             [policy.rows.get(key) for policy in policies],
             [comparison.differences[pair].get(key) for pair in pairs],
+            policies[0].result.suite,
         )
         for key in keys
     ]
     warnings = [*comparison.problems, *_env_errors(policies)]
     lines = "".join(f'<p class="caption warn">{escape(line)}</p>' for line in warnings)
-    return table_html(headings, body) + lines
+    return table_html(headings, body) + _scores_html(policies) + lines
+
+
+def _scores_html(policies: Sequence[Policy]) -> str:
+    """What partial scores tell beside success, per level; nothing where there are none."""
+    if not any(has_partial_scores(policy.result.games) for policy in policies):
+        return ""
+    kinds = ("mean score", "finished positive")
+    headings = ["level", *(f"{policy.name}, {kind}, %" for policy in policies for kind in kinds)]
+    body = []
+    for level, kind in _ordered({key: None for policy in policies for key in policy.rows}):
+        if kind or level == MEAN_LEVEL:
+            continue
+        rows = [policy.rows.get((level, "")) for policy in policies]
+        shares = [
+            share
+            for row in rows
+            for share in ((row.score, row.finished_positive) if row else (math.nan, math.nan))
+        ]
+        cells = "".join(f'<td class="num">{format_percent(share)}</td>' for share in shares)
+        body.append(f'<tr class="level"><th>{escape(level)}</th>{cells}</tr>')
+    return table_html(headings, body)
 
 
 def behaviour_section(comparison: Comparison) -> str:
@@ -230,7 +245,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _card(row: Row, start: Row | None, pair: PairedRow | None) -> str:
+def _card(row: Row, start: Row | None, pair: PairedRow | None, suite: str) -> str:
     level, success = row.level, row.success
     origin = ""
     if start is not None:
@@ -242,7 +257,7 @@ def _card(row: Row, start: Row | None, pair: PairedRow | None) -> str:
             f"{_signed(pair.difference.mean)} points "
             f"<small>{format_interval(pair.difference, is_signed=True)}</small></p>"
         )
-    meaning = LEVEL_MEANINGS.get(level, "")
+    meaning = describe_level(level, suite)
     return (
         f'<div class="card level-{escape(level)}"><h3>{escape(level)}<small>{escape(meaning)}'
         f'</small></h3><p class="big">{origin}{format_percent(success.mean)}%</p>'
@@ -262,7 +277,10 @@ def _env_errors(policies: Sequence[Policy]) -> list[str]:
 
 
 def _comparison_row(
-    key: Key, rows: Sequence[Row | None], differences: Sequence[PairedRow | None]
+    key: Key,
+    rows: Sequence[Row | None],
+    differences: Sequence[PairedRow | None],
+    suite: str,
 ) -> str:
     level, kind = key
     games = max((row.success.n for row in rows if row), default=0)
@@ -271,7 +289,7 @@ def _comparison_row(
     cells += [_difference_cell(row) for row in differences]
     if kind:
         return f'<tr class="kind"><th>{_breakable(kind)}</th>{"".join(cells)}</tr>'
-    meaning = f" <small>{escape(LEVEL_MEANINGS.get(level, ''))}</small>"
+    meaning = f" <small>{escape(describe_level(level, suite))}</small>"
     return f'<tr class="level"><th>{escape(level)}{meaning}</th>{"".join(cells)}</tr>'
 
 
@@ -321,14 +339,18 @@ def _mean(value: float) -> str:
 
 def _result_html(result: EvalResult) -> str:
     headings = ["level and task type", "games", "success", "timed out"]
+    has_scores = has_partial_scores(result.games)
+    if has_scores:
+        headings += ["mean score", "finished positive"]
     body = []
     for row in summarise(result):
         name = (
             f'<tr class="{"kind" if row.kind else "level"}"><th>{_breakable(row.kind or row.level)}'
         )
         count = f'</th><td class="num">{row.success.n}</td>'
-        timed_out = f'<td class="num">{format_percent(row.timed_out)}%</td></tr>'
-        body.append(name + count + _estimate_cell(row.success) + timed_out)
+        shares = [row.timed_out, *((row.score, row.finished_positive) if has_scores else ())]
+        cells = "".join(f'<td class="num">{format_percent(share)}%</td>' for share in shares)
+        body.append(f"{name}{count}{_estimate_cell(row.success)}{cells}</tr>")
     return f'<p class="caption">{escape(describe_header([result]))}</p>' + table_html(
         headings, body
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from declutch.agent.compact import NOTHING_HAPPENS
 from declutch.agent.prompt import View
 from declutch.envs.text_env import MAX_LIVE, Observation, Oracle, TextEnv
 from declutch.records import Completion, Episode, Outcome, Role, Step, TaskId
@@ -35,7 +34,8 @@ class CollectParams:
             in proportion before, nothing at the first step.
         role: who plays.
         guidelines: suggestions shown in every prompt; () in evaluation.
-        ask_oracle: record the oracle's label of every action.
+        oracle_every: actions of an episode from one whose label by the oracle is recorded to the
+            next; 0 for none.
         reflection: show the speaker each of its responses and take the one it gives then; the
             first is in no record.
     """
@@ -46,7 +46,7 @@ class CollectParams:
     length_penalty: float = 0.0
     role: Role = Role.AGENT
     guidelines: tuple[str, ...] = ()
-    ask_oracle: bool = False
+    oracle_every: int = 0
     reflection: bool = False
 
 
@@ -133,7 +133,6 @@ class _Live:
     env: TextEnv
     intro: str
     observation: Observation
-    informative: str
     history: list[tuple[str, str]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     score: float = 0.0
@@ -143,7 +142,6 @@ class _Live:
         return View(
             intro=self.intro,
             observation=self.observation.text,
-            informative=self.informative,
             inventory=self.observation.inventory,
             admissible=self.observation.admissible,
             history=tuple(self.history),
@@ -173,7 +171,7 @@ class _Live:
             allowed_ids=completion.allowed_ids,
         )
         try:
-            label = _oracle_label(self.env, action.text) if params.ask_oracle else None
+            label = self.ask_oracle(action.text) if self.is_asked(params.oracle_every) else None
             transition = self.env.step(action.text)
         # Anything an environment raises is its own failure; it must end one episode, not the run.
         except Exception as error:
@@ -185,13 +183,18 @@ class _Live:
         self.history.append((before.text, action.text))
         self.observation = transition.observation
         self.score = transition.score
-        if transition.observation.text != NOTHING_HAPPENS:
-            self.informative = transition.observation.text
         if transition.is_won:
             return Outcome.WON
         if transition.is_done:
             return Outcome.FAILED
         return Outcome.TIMED_OUT if len(self.steps) >= params.max_steps else None
+
+    def is_asked(self, every: int) -> bool:
+        """Whether the oracle is asked now; shifted from episode to episode."""
+        return every > 0 and (len(self.steps) + self.index) % every == 0
+
+    def ask_oracle(self, action: str) -> int | None:
+        return self.env.label_action(action) if isinstance(self.env, Oracle) else None
 
     def close(self, outcome: Outcome, role: Role) -> Episode:
         return Episode(
@@ -206,15 +209,11 @@ class _Live:
         )
 
 
-def _oracle_label(env: TextEnv, action: str) -> int | None:
-    return env.label_action(action) if isinstance(env, Oracle) else None
-
-
 def _start(index: int, play: Play, env: TextEnv) -> _Live:
     try:
         first = env.reset(play.task)
     except Exception as error:
         nothing = Observation("", ())
         message = f"{type(error).__name__}: {error}"
-        return _Live(index, play, env, "", nothing, "", error=message)
-    return _Live(index, play, env, first.text, first, first.text)
+        return _Live(index, play, env, "", nothing, error=message)
+    return _Live(index, play, env, first.text, first)

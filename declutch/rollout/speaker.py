@@ -174,7 +174,7 @@ class Agent:
         codec = self.codec
         length = self.config.history_length
         prompt = render_agent(view, codec.form, length, codec.reasoning, codec.wording)
-        return render_reflection(prompt, view.draft) if view.draft else prompt
+        return render_reflection(prompt, view.draft, codec.wording) if view.draft else prompt
 
     def request(self, view: View) -> Request:
         prompt_ids = self.codec.encode_prompt(self.render(view))

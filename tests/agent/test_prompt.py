@@ -16,6 +16,7 @@ from declutch.agent.parse import parse_response
 from declutch.agent.prompt import (
     View,
     build_view,
+    last_informative,
     observation_text,
     render_agent,
     render_future,
@@ -24,6 +25,7 @@ from declutch.agent.prompt import (
     render_reflection,
     view_at,
 )
+from declutch.agent.wording import HOUSEHOLD
 from declutch.records import Episode, Outcome, Role, Step, TaskId, empty_float
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -180,7 +182,8 @@ def test_history_is_cut_to_the_last_steps() -> None:
 def test_nothing_happens_keeps_the_last_informative_observation() -> None:
     view = example(fails=True)
     assert view.observation == NOTHING
-    assert view.informative == OPEN
+    assert last_informative(view.observations, HOUSEHOLD) == OPEN
+    assert last_informative([NOTHING, NOTHING], HOUSEHOLD) == NOTHING
 
 
 def test_braces_in_an_observation_are_text() -> None:

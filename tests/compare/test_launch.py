@@ -174,7 +174,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
             "max_steps": 6,
             "households": {"train": 12, "valid_seen": 12, "valid_unseen": 12},
         },
-        "tiny": {"hidden_size": 32, "num_layers": 2, "intermediate_size": 64},
+        "tiny": {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "intermediate_size": 64,
+            "vocabulary_episodes": 60,
+        },
         "sft": {"num_episodes": 12, "epochs": 1, "lr": 5e-3, "judge_samples": 8},
         "train": {
             "iterations": 4,
@@ -199,7 +204,6 @@ def test_a_grid_from_nothing_killed_and_continued(
     base: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(launch, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr("declutch.stages.VOCABULARY_EPISODES", 60)
     out = tmp_path / "out"
 
     killed: list[str] = []

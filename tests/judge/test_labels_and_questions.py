@@ -33,9 +33,11 @@ def make_step(
     )
 
 
-def make_episode(steps: list[Step], *, won: bool = False, group: int = 0) -> Episode:
+def make_episode(
+    steps: list[Step], *, won: bool = False, group: int = 0, suite: str = "s"
+) -> Episode:
     outcome = Outcome.WON if won else Outcome.TIMED_OUT
-    task = TaskId("s", "train", group, f"t{group}")
+    task = TaskId(suite, "train", group, f"t{group}")
     return Episode(task, group, Role.AGENT, tuple(steps), outcome, float(won))
 
 
@@ -49,12 +51,19 @@ def test_rule_without_success_marks_no_good_step() -> None:
     assert rule_labels(make_episode([make_step(o) for o in "abc"])) == (None, None, None)
 
 
-def test_a_step_that_does_nothing_is_bad_and_its_recovery_is_not() -> None:
-    steps = [make_step("a"), make_step(NOTHING), make_step("b"), make_step(NOTHING), make_step("c")]
-    episode = make_episode(steps, won=True)
+@pytest.mark.parametrize(
+    ("suite", "refusal"),
+    [("s", NOTHING), ("scienceworld", "No known action matches that input.")],
+)
+def test_a_step_that_does_nothing_is_bad_and_its_recovery_is_not(suite: str, refusal: str) -> None:
+    steps = [make_step(text) for text in ("a", refusal, "b", refusal, "c")]
+    episode = make_episode(steps, won=True, suite=suite)
     assert rule_labels(episode) == (0, None, 0, None, 1)
     # The plain comparison condemns the recovery from the first slip instead of the slips.
     assert rule_labels(episode, "raw") == (None, 0, None, None, 1)
+    # What another suite says in this case is an observation like any other.
+    other = "scienceworld" if suite == "s" else "s"
+    assert rule_labels(make_episode(steps, won=True, suite=other)) == (None, 0, None, None, 1)
 
 
 def test_the_same_place_with_something_in_hand_is_another_state() -> None:

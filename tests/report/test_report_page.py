@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,9 +19,10 @@ import pytest
 
 from declutch.config_files import dump_config, parse_config
 from declutch.errors import UserError
+from declutch.records import Outcome
 from declutch.report import build_report
 from declutch.report.sections import describe_method
-from declutch.results import EvalResult, save_result
+from declutch.results import EvalResult, load_result, save_result
 from declutch.summary import paired, summarise
 
 
@@ -151,6 +153,23 @@ def test_numbers_are_those_of_the_evaluations(
     assert charts["evaluations"]["L0"][-1][1] == pytest.approx(row.success.mean, abs=1e-4)
     assert charts["iterations"] == list(range(1, 21))
     assert [entry["level"] for entry in charts["comparison"]] == ["L0", "L1", "L2", "mean"]
+
+
+def test_partial_scores_stand_beside_success_where_there_are_any(run_dir: Path):
+    assert "mean score" not in build_report(run_dir).read_text()
+    path = run_dir / "evals" / "iteration_0020.json"
+    result = load_result(path)
+    games = [
+        replace(game, outcome=Outcome.FAILED, score=0.5) if game.level == "L0" else game
+        for game in result.games
+    ]
+    save_result(replace(result, games=tuple(games)), path)
+    text = build_report(run_dir).read_text()
+    assert "after RL, mean score, %" in text
+    assert "after RL, finished positive, %" in text
+    # Nothing was won there, all of it was finished with half the points.
+    assert '<td class="num">50.0</td><td class="num">100.0</td>' in text
+    assert "0.0 <small>[0.0," in text
 
 
 def test_env_errors_are_visible(run_dir: Path):

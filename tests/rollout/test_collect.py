@@ -176,3 +176,21 @@ def test_reflection_asks_twice_and_plays_the_second_answer() -> None:
     # The first answer is the prompt's length, 1 and then 2; the second prompt shows it.
     assert [[step.prompt_ids.numel() for step in e.steps] for e in episodes] == [[11, 22], [11]]
     assert [[int(s.response_ids[0]) for s in e.steps] for e in episodes] == [[11, 22], [11]]
+
+
+def test_the_oracle_is_asked_at_every_second_step_shifted_by_episode() -> None:
+    task = TaskId("s", "train", 5, "t")
+    for every, expected in (
+        (0, [[None] * 5] * 2),
+        (1, [[1] * 5] * 2),
+        (2, [[1, None, 1, None, 1], [None, 1, None, 1, None]]),
+    ):
+        episodes = collect(
+            [Play(task, 0), Play(task, 0)],
+            lambda: CountDown([]),
+            Echo(),
+            CountingEngine(),
+            CollectParams(max_steps=9, temperature=1.0, oracle_every=every),
+            torch.Generator(),
+        )
+        assert [[step.oracle_label for step in e.steps] for e in episodes] == expected

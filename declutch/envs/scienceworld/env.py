@@ -12,7 +12,7 @@ from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Reply, Simulator
 from declutch.envs.scienceworld.tasks import variation_of
 from declutch.envs.text_env import Observation, Transition
-from declutch.records import Outcome, TaskId
+from declutch.records import TaskId
 
 Actions = Literal["enumerated", "templates"]
 FULL_SCORE = 100
@@ -179,15 +179,6 @@ def name_carried(inventory: str) -> str:
 def _objects_carried(inventory: str) -> list[str]:
     """Names of what is carried, without article, content and state."""
     return _CARRIED.findall(inventory)
-
-
-def is_finished_positive(outcome: Outcome, score: float) -> bool:
-    """Whether an episode finished, in time and with more than nothing: what RLVMR's code counts.
-
-    Args:
-        outcome, score: of an episode; see `declutch.records.Episode`.
-    """
-    return outcome in (Outcome.WON, Outcome.FAILED) and score > 0
 
 
 def _share(reply: Reply) -> float:

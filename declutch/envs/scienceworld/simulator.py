@@ -16,7 +16,7 @@ import subprocess
 import time
 import weakref
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,13 @@ REMEDY = "install the simulator with: pip install 'declutch[scienceworld]'"
 # from episode to episode, and with it the order of listings, what "cup" means and how heat flows.
 # Equal hashes leave the order of insertion: the same actions give the same answers, always.
 DETERMINISM = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
+# Words that its interface answers by itself, and what Java's `trim` takes off before it looks.
+_WORDS_OF_INTERFACE = ("help", "objects", "task")
+_JAVA_BLANKS = "".join(map(chr, range(33)))
+_UNKNOWN_ACTION = (
+    "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible "
+    "object referents."
+)
 _NUM_TAIL_LINES = 8
 _NUM_ERROR_LINES = 3
 
@@ -116,6 +123,9 @@ class Simulator:
         self._launch = launch
         self._gateway: Any = None
         self._server: Any = None
+        self._agent: Any = None
+        self._templates: tuple[str, ...] | None = None
+        self._last = Reply("", 0, False)
         self._started = time.monotonic()
         command = _command(launch)
         try:
@@ -152,16 +162,24 @@ class Simulator:
         Raises:
             SimulatorError: also when the simulator knows no such variation.
         """
+        self._release_agent()
         error = self._call("load", task, variation, SIMPLIFICATION, with_gold)
         if error:
             raise SimulatorError(f"{task}, variation {variation}: {error}")
+        self._agent = self._ask(self._fetch_agent)
+        self._templates, self._last = None, Reply("", 0, False)
 
     def step(self, action: str) -> Reply:
         """Play one action; whatever makes no sense is answered by the simulator's own words."""
-        text = self._call("step", action)
-        score = round(100 * self._call("getScore"))
+        if self._agent is None or action.strip(_JAVA_BLANKS).lower() in _WORDS_OF_INTERFACE:
+            # They change nothing. Without a task there is nothing to change either.
+            return replace(self._last, text=str(self._call("step", action)))
+        text, score, is_completed = self._ask(lambda: self._play(action))
+        percent = round(100 * float(score))
         # A negative score ends the task, as in the package's own client.
-        return Reply(text, score, bool(self._call("getCompleted")) or score < 0)
+        is_done = is_completed == "true" or percent < 0
+        self._last = Reply(text or _UNKNOWN_ACTION, percent, is_done)
+        return self._last
 
     def look(self) -> str:
         """The description of the surroundings; takes no time in the simulation."""
@@ -177,8 +195,10 @@ class Simulator:
 
     def templates(self) -> tuple[str, ...]:
         """Forms of actions, sorted, with OBJ where an object goes; the same for a whole task."""
-        examples = json.loads(self._call("getPossibleActionsWithIDs"))
-        return tuple(sorted(example["action_example"] for example in examples))
+        if self._templates is None:
+            examples = json.loads(self._call("getPossibleActionsWithIDs"))
+            self._templates = tuple(sorted(example["action_example"] for example in examples))
+        return self._templates
 
     def objects(self) -> tuple[str, ...]:
         """Unambiguous names of everything within reach, sorted."""
@@ -218,8 +238,29 @@ class Simulator:
         """End the JVM; may be called any number of times."""
         if self._gateway is not None:
             self._gateway.close()
-            self._gateway = self._server = None
+            self._gateway = self._server = self._agent = None
         self._end()
+
+    def _play(self, action: str) -> list[str]:
+        """Text, score and whether the task is completed, from the object behind the interface,
+        which at every step would look, take stock and list everything for its own records first.
+        """
+        told = self._agent.step(action)
+        triple = str(told)
+        self._gateway.detach(told)
+        return triple[1:-1].rsplit(",", 2)
+
+    def _fetch_agent(self) -> Any:
+        option = self._server.agentInterface()
+        agent = option.get()
+        self._gateway.detach(option)
+        return agent
+
+    def _release_agent(self) -> None:
+        """What is not released stays in the JVM's memory, here with a whole world."""
+        if self._agent is not None:
+            self._gateway.detach(self._agent)
+            self._agent = None
 
     def _call(self, method: str, *arguments: object) -> Any:
         if not self._end.alive:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from declutch.config import ScienceWorldConfig
@@ -12,12 +12,15 @@ from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Launch, check_package, find_java
 from declutch.envs.scienceworld.tasks import (
     HELD_OUT_KINDS,
+    KINDS,
     NUM_VARIATIONS,
     list_split,
     make_levels,
     split_variations,
 )
+from declutch.envs.scienceworld.tour import Tourist
 from declutch.envs.splits import find_level, select_tasks
+from declutch.errors import UserError, nearest
 from declutch.records import TaskId
 
 
@@ -34,13 +37,15 @@ class ScienceWorldSuite:
         Args:
             cache_dir: folder of gold paths on disk; None for none.
         Raises:
-            UserError: the package or Java is missing.
+            UserError: the package or Java is missing, or a task is named that there is not.
         """
         check_package()
         self.max_live = config.max_live
-        self.held_out_kinds = HELD_OUT_KINDS[config.held_out]
+        self._kinds = _check_kinds(config.kinds)
+        held_out = HELD_OUT_KINDS[config.held_out]
+        self.held_out_kinds = tuple(kind for kind in held_out if kind in self._kinds)
         self._config = config
-        self._levels = make_levels(config.held_out)
+        self._levels = make_levels(config.held_out, self._kinds)
         self.launch = Launch(find_java(config.java), config.heap_mib, config.timeout_seconds)
         self._pool = SimulatorPool(self.launch, config.max_live)
         self.planner = Planner(self.launch, cache_dir)
@@ -59,11 +64,15 @@ class ScienceWorldSuite:
         """A new expert, which knows a solution of each task; see there."""
         return GoldExpert(self.planner, seed)
 
+    def make_guide(self, seed: int) -> Tourist:
+        """A walk through all rooms, which needs no solution of the task."""
+        return Tourist(seed)
+
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of variations by raw split and task."""
         return {
             split: {
-                kind: len(split_variations(count)[split]) for kind, count in NUM_VARIATIONS.items()
+                kind: len(split_variations(NUM_VARIATIONS[kind])[split]) for kind in self._kinds
             }
             for split in ("train", "dev", "test")
         }
@@ -72,3 +81,14 @@ class ScienceWorldSuite:
         """End all simulators."""
         self._pool.close()
         self.planner.close()
+
+
+def _check_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks to play, in the package's order."""
+    for kind in kinds or ():
+        if kind not in KINDS:
+            raise UserError(
+                f"env.scienceworld.kinds names {kind!r}, which is no task of ScienceWorld"
+                f"{nearest(kind, KINDS)}"
+            )
+    return tuple(kind for kind in KINDS if kinds is None or kind in kinds)

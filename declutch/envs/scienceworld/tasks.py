@@ -6,14 +6,14 @@ its own train/dev/test ranges are used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Literal
 
 from declutch.envs.splits import Level
 from declutch.records import TaskId
 
-HeldOut = Literal["by_name", "by_task_id"]
+HeldOut = Literal["by_name", "by_task_id", "none"]
 
 # In the order of the package's task ids, 1-1 to 10-2.
 NUM_VARIATIONS: Mapping[str, int] = MappingProxyType(
@@ -66,26 +66,35 @@ HELD_OUT_KINDS: Mapping[HeldOut, tuple[str, ...]] = MappingProxyType(
     {
         "by_name": (*_LAST_OF_MOST_TOPICS, "find-plant", "grow-plant"),
         "by_task_id": (*_LAST_OF_MOST_TOPICS, "find-animal", "grow-fruit"),
+        "none": (),
     }
 )
-"""The last task of each topic: by the alphabet (the manifest that RLVMR published), or by id."""
+"""The last task of each topic: by the alphabet (the manifest that RLVMR published), or by id; or
+none, as RLVMR's own L0 and L1 have it."""
 NEITHER_KINDS = ("use-thermometer",)
-"""Neither trained on nor held out."""
+"""Neither trained on nor held out where tasks are held out at all."""
 
 
 def trained_kinds(held_out: HeldOut) -> tuple[str, ...]:
-    """The 19 tasks trained on."""
-    return tuple(k for k in KINDS if k not in HELD_OUT_KINDS[held_out] + NEITHER_KINDS)
+    """The 19 tasks trained on; all 30 where none is held out."""
+    unseen = HELD_OUT_KINDS[held_out]
+    return tuple(k for k in KINDS if not unseen or k not in unseen + NEITHER_KINDS)
 
 
-def make_levels(held_out: HeldOut) -> Mapping[str, Level]:
-    """What each split or level stands for."""
-    trained, unseen = trained_kinds(held_out), HELD_OUT_KINDS[held_out]
+def make_levels(held_out: HeldOut, kinds: Collection[str] = KINDS) -> Mapping[str, Level]:
+    """What each split or level stands for.
+
+    Args:
+        kinds: tasks that are played; a level has those of its own that are among them.
+    """
+    trained = tuple(kind for kind in trained_kinds(held_out) if kind in kinds)
+    unseen = tuple(kind for kind in HELD_OUT_KINDS[held_out] if kind in kinds)
+    played = tuple(kinds)
     return MappingProxyType(
         {
-            "train": Level("train", None, "train variations of all tasks"),
-            "dev": Level("dev", None, "dev variations of all tasks"),
-            "test": Level("test", None, "test variations of all tasks"),
+            "train": Level("train", played, "train variations of all tasks"),
+            "dev": Level("dev", played, "dev variations of all tasks"),
+            "test": Level("test", played, "test variations of all tasks"),
             "rl-train": Level("train", trained, "variations to train on"),
             "L0": Level("dev", trained, "dev variations of trained tasks"),
             "L1": Level("test", trained, "test variations of trained tasks"),

@@ -7,7 +7,6 @@ from declutch.envs.scienceworld.env import (
     PLACES,
     ActionForms,
     ScienceWorldEnv,
-    is_finished_positive,
     name_carried,
 )
 from declutch.envs.scienceworld.gold import GoldPath
@@ -15,7 +14,7 @@ from declutch.envs.scienceworld.simulator import Reply, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.text_env import Oracle, TextEnv
 from declutch.errors import UserError
-from declutch.records import Outcome, TaskId
+from declutch.records import TaskId
 
 TASK = TaskId("scienceworld", "dev", 0, "boil/14", "boil")
 
@@ -200,14 +199,6 @@ def test_forms_hold_what_fills_their_slots_with_listed_objects():
 )
 def test_names_of_what_is_carried(text, names):
     assert name_carried(text) == names
-
-
-def test_finished_positive_is_neither_success_nor_a_matter_of_score_alone():
-    assert is_finished_positive(Outcome.WON, 1.0)
-    assert is_finished_positive(Outcome.FAILED, 0.1)
-    assert not is_finished_positive(Outcome.FAILED, 0.0)
-    assert not is_finished_positive(Outcome.TIMED_OUT, 0.9)
-    assert not is_finished_positive(Outcome.ENV_ERROR, 0.9)
 
 
 @pytest.mark.java

@@ -38,6 +38,25 @@ def test_the_manifests_differ_in_two_topics():
     assert by_id - by_name == {"find-animal", "grow-fruit"}
 
 
+def test_where_none_is_held_out_all_thirty_are_trained_on():
+    assert trained_kinds("none") == KINDS
+    for level in ("rl-train", "L0", "L1"):
+        assert {task.kind for task in tasks_of(level, "none")} == set(KINDS)
+    assert tasks_of("L2", "none") == ()
+
+
+def test_chosen_tasks_restrict_every_level_to_its_own_among_them():
+    kinds = ("boil", "find-plant", "use-thermometer")
+    levels = make_levels("by_name", kinds)
+    found = {
+        name: {task.kind for task in select_tasks(list_split("s", level.split), level)}
+        for name, level in levels.items()
+    }
+    assert found["train"] == found["dev"] == found["test"] == set(kinds)
+    assert found["rl-train"] == found["L0"] == found["L1"] == found["L0-train"] == {"boil"}
+    assert found["L2"] == found["L2-seen"] == {"find-plant"}
+
+
 @pytest.mark.parametrize(
     ("count", "train", "dev", "test"),
     [

@@ -1,0 +1,44 @@
+"""A walk through the rooms, for their words: faster than asking an expert for its plans."""
+
+from __future__ import annotations
+
+import random
+
+from declutch.envs.text_env import Observation
+from declutch.envs.wanderer import Whim
+from declutch.records import TaskId
+
+_LOOK = "look around"
+_TELEPORT = "teleport to "
+
+
+class Tourist:
+    """Looks around in one room after the other, in an order drawn from `seed`, each once."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._visited: set[str] = set()
+        self._rooms: tuple[str, ...] = ()
+        self._has_looked = True
+
+    def reset(self, task: TaskId, observation: Observation) -> None:
+        """The first observation is a look around."""
+        self._visited, self._has_looked = set(), True
+        self._note(observation)
+
+    def act(self) -> Whim | None:
+        """What to do now, None where all rooms were visited; asking changes nothing."""
+        if not self._has_looked:
+            return Whim(_LOOK)
+        return Whim(self._rooms[0]) if self._rooms else None
+
+    def update(self, action: str, observation: Observation) -> None:
+        """Learn which action was played, whoever chose it."""
+        self._visited.add(action)
+        self._has_looked = not action.startswith(_TELEPORT)
+        self._note(observation)
+
+    def _note(self, observation: Observation) -> None:
+        rooms = [each for each in observation.admissible if each.startswith(_TELEPORT)]
+        unseen = [room for room in rooms if room not in self._visited]
+        self._rooms = tuple(self._random.sample(unseen, len(unseen)))
