@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -205,13 +204,8 @@ def eval_command(
 
     With --judge, POLICY also judges steps it has just played, and its accuracy is printed.
     """
-    from declutch.evaluate import evaluate, model_player, num_games, scripted_player
-    from declutch.examine import Examiner, check_player, num_answers
-    from declutch.judge.labels import check_labels
-    from declutch.progress import Counter
+    from declutch.eval_command import run_eval, show_eval
     from declutch.results import load_result, save_result
-    from declutch.stages import read_cold_start
-    from declutch.tables import behaviour_table, judge_table, paired_table, result_table
 
     settings = _load(config, overrides)
     changes: dict[str, Any] = {
@@ -228,52 +222,8 @@ def eval_command(
         data["eval"]["temperature"] = 0.0
     settings = parse_config(data, "the command line")
     before = load_result(compare) if compare else None
-    suite = _suite(settings)
-    total = num_games(settings.eval, suite)
-    steps = settings.env.max_steps
-    is_scripted = policy in ("expert", "random")
-    reflects = settings.eval.reflection and not is_scripted
-    examiner = None
-    if settings.eval.judge:
-        check_labels(settings.gcd, suite)
-        check_player(policy)
-        total += num_answers(settings.eval)
-    with Counter(f"evaluating {policy}", total, console=console) as counter:
-        if is_scripted:
-            player = scripted_player(policy, suite, steps, lambda _: counter.advance())
-        else:
-            from declutch.policy import load_policy
-
-            actor = load_policy(policy, settings)
-            player = model_player(
-                actor,
-                suite,
-                steps,
-                settings.eval.temperature,
-                lambda _: counter.advance(),
-                settings.eval.reflection,
-                settings.gcd.oracle_every if settings.eval.judge else 0,
-            )
-            if settings.eval.judge:
-                other = load_policy(judge_model, settings) if judge_model else actor
-                name = judge_model or policy
-                examiner = Examiner(actor, other, name, settings, counter.advance)
-        result = evaluate(
-            player,
-            suite,
-            settings.eval,
-            steps,
-            f"{policy} + reflection" if reflects else policy,
-            math.nan if is_scripted else settings.eval.temperature,
-            "" if is_scripted else read_cold_start(policy).protocol,
-            examiner,
-        )
-    console.print(result_table(result))
-    console.print(behaviour_table(result))
-    if result.judge is not None:
-        console.print(judge_table(result, result.judge))
-    if before is not None:
-        console.print(paired_table(before, result))
+    result = run_eval(settings, _suite(settings), policy, judge_model, console)
+    show_eval(result, before, console)
     if out is not None:
         save_result(result, out)
         console.print(f"written to {out}")

@@ -20,6 +20,8 @@ from declutch.streams import fixed_order, stream
 
 Player = Callable[[Sequence[TaskId], int], list[Episode]]
 """Plays tasks under an evaluation seed."""
+SCRIPTED = ("expert", "random")
+"""Policies that are no models."""
 
 
 def evaluate(
@@ -132,7 +134,7 @@ def scripted_player(
     Raises:
         UserError: another name, a suite without an expert, or one without lists of commands.
     """
-    if name not in ("expert", "random"):
+    if name not in SCRIPTED:
         raise UserError(f"no scripted policy is called {name!r}; there are expert and random")
 
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from declutch.config import Config, EvalConfig
-from declutch.errors import UserError
 from declutch.judge.env import Judge, JudgeEnv, judge_plays
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
 from declutch.judge.questions import Question, select_steps
@@ -107,19 +106,6 @@ def num_answers(config: EvalConfig) -> int:
 def judge_temperature(config: EvalConfig) -> float:
     """The temperature that judgments are sampled at."""
     return config.temperature if config.judge_temperature is None else config.judge_temperature
-
-
-def check_player(name: str) -> None:
-    """Make sure that steps of the policy `name` can be judged.
-
-    Raises:
-        UserError: it is scripted.
-    """
-    if name in ("expert", "random"):
-        raise UserError(
-            f"eval.judge=true judges a model's own steps, its words included, and the scripted "
-            f"policy {name!r} has none; name a model or set eval.judge=false"
-        )
 
 
 def _judged(

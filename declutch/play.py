@@ -11,7 +11,7 @@ from rich.rule import Rule
 from declutch.config import Config
 from declutch.envs.text_env import Expert, HasExpert, Suite, TextEnv
 from declutch.errors import UserError
-from declutch.evaluate import model_player, scripted_player
+from declutch.evaluate import SCRIPTED, model_player, scripted_player
 from declutch.records import Episode, TaskId
 
 HELP = (
@@ -48,7 +48,7 @@ def play_game(
 
 def _watch(player: str, config: Config, suite: Suite, task: TaskId) -> Episode:
     steps = config.env.max_steps
-    if player in ("expert", "random"):
+    if player in SCRIPTED:
         return scripted_player(player, suite, steps)([task], config.seed)[0]
     # Imported here because a person or the expert needs no model library.
     from declutch.policy import load_policy

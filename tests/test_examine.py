@@ -10,19 +10,22 @@ from pathlib import Path
 import pytest
 import torch
 from builders import make_action, make_episode, make_step
+from rich.console import Console
 from training import cold_started, run_training
 
 from declutch.cli import main
 from declutch.config import Config
 from declutch.config_files import dump_config, parse_config
 from declutch.errors import UserError
-from declutch.examine import Examiner, check_player, num_answers
+from declutch.eval_command import run_eval
+from declutch.examine import Examiner, num_answers
 from declutch.judgments import LabelCounts, summarise_judgments
 from declutch.policy import Policy
 from declutch.records import Completion, Episode, Outcome
 from declutch.results import load_result
 from declutch.rollout.engine import Request, SamplingParams
 from declutch.rollout.speaker import Agent, Codec
+from declutch.suites import make_suite
 from declutch.tiny import train_tokenizer
 
 WORDS = ["task room did held now goal nothing look take mug go to desk 1 judge stay"]
@@ -153,8 +156,10 @@ def test_a_level_without_labels_is_empty() -> None:
 def test_endpoint_labels_and_scripted_policies_are_refused() -> None:
     with pytest.raises(UserError, match=r"gcd\.labels=oracle or rule"):
         parse_config({"eval": {"judge": True}, "gcd": {"labels": "rule+llm"}}, "test")
+    few = {"train": 12, "valid_seen": 6, "valid_unseen": 6}
+    config = parse_config({"eval": {"judge": True}, "env": {"households": few}}, "test")
     with pytest.raises(UserError, match="'expert'"):
-        check_player("expert")
+        run_eval(config, make_suite(config.env), "expert", None, Console())
 
 
 @pytest.fixture(scope="module")
