@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from declutch.agent.compact import task_of
 from declutch.agent.prompt import View
+from declutch.agent.wording import Wording
 
 HISTORY_LENGTH = 4
 """Last actions shown; more, and the examples are out of proportion to the question."""
@@ -68,12 +68,13 @@ _EXAMPLES = (
 )
 
 
-def brief_messages(view: View, action: str) -> tuple[tuple[str, str], ...]:
+def brief_messages(view: View, action: str, wording: Wording) -> tuple[tuple[str, str], ...]:
     """A conversation that ends with the question about one action.
 
     Args:
         view: what the agent knew.
         action: what it did, "" where its response could not be read.
+        wording: the suite's words; the examples are of a household in every suite.
     Returns:
         (role, content) pairs; the examples' answers are verdicts that `parse_verdict` reads.
     """
@@ -84,7 +85,7 @@ def brief_messages(view: View, action: str) -> tuple[tuple[str, str], ...]:
         )
         turns += [("user", question), ("assistant", _answer(example.verdict))]
     did = [done for _, done in view.history]
-    task = task_of(view.intro) or view.intro
+    task = wording.statement(view.intro)
     return (*turns, ("user", _question(task, did, view.inventory, view.observation, action)))
 
 

@@ -129,9 +129,9 @@ def judge_requests(
 
 def _judge_messages(episode: Episode, position: int, config: Config) -> tuple[tuple[str, str], ...]:
     view, action = view_at(episode, position), episode.steps[position].action
-    if config.gcd.llm_prompt == "brief":
-        return brief_messages(view, action.text)
     agent, wording = config.agent, wording_of(config.env.suite)
+    if config.gcd.llm_prompt == "brief":
+        return brief_messages(view, action.text, wording)
     problem = render_agent(view, "full", agent.history_length, agent.reasoning, wording)
     prompt = render_judge(problem, action.response, "full", wording, config.gcd.judge_prompt)
     return (("user", prompt),)
