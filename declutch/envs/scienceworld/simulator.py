@@ -32,9 +32,9 @@ DETERMINISM = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
 # Words that its interface answers by itself, and what Java's `trim` takes off before it looks.
 _WORDS_OF_INTERFACE = ("help", "objects", "task")
 _JAVA_BLANKS = "".join(map(chr, range(33)))
-_UNKNOWN_ACTION = (
+UNKNOWN_ACTION = (
     "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible "
-    "object referents."
+    "object referents. "
 )
 _NUM_TAIL_LINES = 8
 _NUM_ERROR_LINES = 3
@@ -181,7 +181,7 @@ class Simulator:
         percent = round(100 * float(score))
         # A negative score ends the task, as in the package's own client.
         is_done = is_completed == "true" or percent < 0
-        self._last = Reply(text or _UNKNOWN_ACTION, percent, is_done)
+        self._last = Reply(text or UNKNOWN_ACTION, percent, is_done)
         return self._last
 
     def look(self) -> str:

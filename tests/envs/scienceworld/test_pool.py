@@ -2,9 +2,11 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 
 import psutil
@@ -14,7 +16,12 @@ import torch
 from declutch.config import ScienceWorldConfig
 from declutch.envs.scienceworld import pool as pool_module
 from declutch.envs.scienceworld.pool import SimulatorPool
-from declutch.envs.scienceworld.simulator import Launch, Simulator, SimulatorError
+from declutch.envs.scienceworld.simulator import (
+    UNKNOWN_ACTION,
+    Launch,
+    Simulator,
+    SimulatorError,
+)
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.errors import UserError
 from declutch.records import Action, Completion, Outcome, empty_float
@@ -121,6 +128,15 @@ def test_words_of_the_interface_take_no_step_and_keep_the_score(simulator):
         assert reply.text.startswith(opening)
         assert (reply.score, reply.is_done) == (before.score, before.is_done)
     assert simulator.step("look around") == before
+
+
+def test_what_the_interface_says_to_a_choice_not_taken_is_said_to_the_letter():
+    constants = pytest.importorskip("scienceworld.constants")
+    with zipfile.ZipFile(constants.JAR_PATH) as jar:
+        interface = jar.read("scienceworld/runtime/pythonapi/PythonInterface.class")
+    text = UNKNOWN_ACTION.encode()
+    # A constant of a class file: its tag, its length, its text.
+    assert struct.pack(">BH", 1, len(text)) + text in interface
 
 
 @pytest.mark.java
