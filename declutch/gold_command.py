@@ -91,9 +91,8 @@ def choose_tasks(
 
 def gold_table(found: Mapping[TaskId, GoldPath], title: str, max_steps: int) -> Table:
     """A row a task and one for all: how many are solved, and how many within `max_steps`."""
-    table = make_table(f"gold paths of {title}", "task")
-    headings = ("varia-\ntions", "solved", f"% in {max_steps}\nsteps", "median\nsteps", "longest")
-    for heading in headings:
+    table = make_table(f"gold paths of {title}, lengths in steps", "task", padding=0)
+    for heading in ("n", "solved", f"% in {max_steps}", "median", "max"):
         table.add_column(heading, justify="right", no_wrap=True)
     by_kind: dict[str, list[GoldPath]] = {}
     for task, gold in found.items():

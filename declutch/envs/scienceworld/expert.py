@@ -11,7 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from declutch.envs.scienceworld.gold import JOURNEYS, GoldCache, GoldPath, search_gold, wins
+from declutch.envs.scienceworld.gold import (
+    JOURNEYS,
+    TELEPORT,
+    WALK,
+    GoldCache,
+    GoldPath,
+    search_gold,
+    wins,
+)
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Launch, SimulatorError
 from declutch.envs.scienceworld.thoughts import long_thought, purpose_of, short_thought
@@ -175,8 +183,12 @@ class GoldExpert:
 
 
 def _restarts(gold: tuple[str, ...], plan: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The plan, and more of the gold path that it is the end of."""
+    """The plan, and more of the gold path that it is the end of; from anywhere, one teleports."""
     position = len(gold) - len(plan)
+    yield plan
     journeys = [i for i in range(position) if gold[i].startswith(JOURNEYS)]
-    starts = {position, journeys[-1] if journeys else 0, 0}
-    return (gold[start:] for start in sorted(starts, reverse=True))
+    for start in dict.fromkeys((*journeys[-1:], 0)):
+        if start < position:
+            place = gold[start].removeprefix(WALK)
+            first = gold[start] if place == gold[start] else TELEPORT + place
+            yield (first, *gold[start + 1 :])

@@ -23,7 +23,8 @@ from declutch.records import TaskId
 FORMAT = 1
 FULL_SCORE = 100
 JOURNEYS = ("go ", "teleport ")
-_WALK, _TELEPORT, _WAIT = "go to ", "teleport to ", "wait1"
+WALK, TELEPORT = "go to ", "teleport to "
+_WAIT = "wait1"
 _REFUSALS = ("No known action", "Ambiguous request")
 
 
@@ -165,12 +166,12 @@ def _merge_journeys(actions: Sequence[str]) -> tuple[str, ...]:
 def _merged(actions: Sequence[str]) -> Iterator[str]:
     place = ""
     for action in actions:
-        if action.startswith(_WALK):
-            place = action.removeprefix(_WALK)
+        if action.startswith(WALK):
+            place = action.removeprefix(WALK)
         elif not action.startswith("open door to "):
             if place:
-                yield _TELEPORT + place
+                yield TELEPORT + place
             place = ""
             yield action
     if place:
-        yield _TELEPORT + place
+        yield TELEPORT + place

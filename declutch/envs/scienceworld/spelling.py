@@ -29,19 +29,21 @@ def spell_action(
     """
     if any(action == choice.action for choice in choices):
         return action
-    head, rest = _split_head(action)
+    # What is carried needs no place.
+    head, rest = _split_head(action.replace(" in inventory", ""))
     slots = {1: ((rest,),), 2: tuple(_split_between(rest))}
-    words = set(action.lower().split())
+    words = {*head.split(), *rest.split()}
     meant = []
     for choice in choices:
         if _split_head(choice.action)[0] != head:
             continue
         called = [names.get(each, frozenset()) for each in choice.objects]
-        named = max((_num_named(s, called) for s in slots.get(len(called), ())), default=0)
-        if named:
-            # Of several objects with the name, the one whose place is told as well.
-            said = set(choice.action.split())
-            meant.append((-named, len(words - said), len(said - words), choice.action))
+        said = set(choice.action.split())
+        for each in slots.get(len(called), ()):
+            named = _named_words(each, called)
+            if named:
+                # Of several objects with the name, the one whose place is told as well.
+                meant.append((len(words - said - named), len(said - words), choice.action))
     return min(meant)[-1] if meant else None
 
 
@@ -55,13 +57,16 @@ def _split_between(text: str) -> Iterator[tuple[str, str]]:
     return ((text[: each.start()], text[each.end() :]) for each in _BETWEEN.finditer(text))
 
 
-def _num_named(slots: Sequence[str], called: Sequence[Set[str]]) -> int:
-    """Letters of the slots that are names of the objects, 0 unless each slot begins with one.
+def _named_words(slots: Sequence[str], called: Sequence[Set[str]]) -> set[str]:
+    """Words of the longest names that the slots begin with, none unless each begins with one.
 
     What comes after a name says where its object is.
     """
-    lengths = []
+    words: set[str] = set()
     for slot, names in zip(slots, called, strict=True):
         ends = [len(slot), *(each.start() for each in _WHERE.finditer(slot))]
-        lengths.append(max((end for end in ends if slot[:end] in names), default=0))
-    return sum(lengths) if all(lengths) else 0
+        length = max((end for end in ends if slot[:end] in names), default=0)
+        if not length:
+            return set()
+        words |= set(slot[:length].split())
+    return words

@@ -68,6 +68,13 @@ def test_labels_say_whether_the_plan_still_wins(planner, played, action, label):
     assert planner.label_action(TASK, played, action) == label
 
 
+def test_from_elsewhere_a_walk_is_made_again_by_teleportation(planner, monkeypatch):
+    monkeypatch.setattr(TinyWorld, "hot_after", 5)
+    walk = ("go to kitchen", "take pot", "go to hall", "go to attic", "heat")
+    assert planner.plan(TASK, ()) == walk
+    assert planner.plan(TASK, (*walk[:1], "teleport to attic")) == (SHORT[0], *walk[1:])
+
+
 def test_replays_are_remembered_and_needed_off_the_plan_only(planner, monkeypatch):
     planner.gold(TASK)
     loads = []

@@ -16,6 +16,8 @@ NAMES = {
     8: {"bee"},
     9: {"bee"},
     10: {"bowl"},
+    11: {"kitchen"},
+    12: {"inventory"},
 }
 CHOICES = tuple(
     Choice(action, objects)
@@ -32,6 +34,9 @@ CHOICES = tuple(
         ("focus on bee in greenhouse", (8,)),
         ("focus on bee in hive", (9,)),
         ("pour metal pot into bowl", (3, 10)),
+        ("pour metal pot into kitchen", (3, 11)),
+        ("use thermometer on bowl", (1, 10)),
+        ("use thermometer on inventory", (1, 12)),
         ("look around", ()),
         ("0", ()),
     )
@@ -63,6 +68,8 @@ CHOICES = tuple(
         ("focus on bee in hive", "focus on bee in hive"),
         ("focus on bee in the hive", "focus on bee in hive"),
         ("pour metal pot in bowl", "pour metal pot into bowl"),
+        ("pour metal pot in kitchen in bowl", "pour metal pot into bowl"),
+        ("use thermometer in inventory on bowl", "use thermometer on bowl"),
         # Nothing of the kind would do anything.
         ("open door to kitchen", None),
         ("look at thermometer", None),
