@@ -39,8 +39,11 @@ _UNKNOWN_ACTION = (
 _NUM_TAIL_LINES = 8
 _NUM_ERROR_LINES = 3
 
-# Failures are raised as SimulatorError; py4j's own report of them is for whoever configures logs.
+# Failures are raised as SimulatorError. py4j reports them besides, through loggers of its own and
+# through the root logger itself.
+logging.getLogger("py4j").propagate = False
 logging.getLogger("py4j").addHandler(logging.NullHandler())
+logging.getLogger().addFilter(lambda record: record.module != "java_gateway")
 
 
 class SimulatorError(RuntimeError):
@@ -275,8 +278,7 @@ class Simulator:
         try:
             return question()
         except (Py4JError, OSError) as error:
-            # A Java exception is fetched from the JVM when it is turned into text.
-            told = " / ".join(line.strip() for line in str(error).splitlines()[:_NUM_ERROR_LINES])
+            told = _describe(error)
             status = self._process.poll()
             self.close()
             what = "failed or hung" if status is None else f"died with status {status}"
@@ -342,6 +344,17 @@ def check_package() -> None:
         raise UserError(
             f"env.suite=scienceworld needs the simulator ({error}); {REMEDY}"
         ) from error
+
+
+def _describe(error: Exception) -> str:
+    """The first lines of an error. A Java exception is fetched from the JVM, which may be gone."""
+    from py4j.protocol import Py4JError
+
+    try:
+        lines = str(error).splitlines()
+    except (Py4JError, OSError):
+        lines = [type(error).__name__]
+    return " / ".join(line.strip() for line in lines[:_NUM_ERROR_LINES])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
+import psutil
 import pytest
+import torch
 
 from declutch.config import ScienceWorldConfig
 from declutch.envs.scienceworld import pool as pool_module
@@ -14,6 +17,9 @@ from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Launch, Simulator, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.errors import UserError
+from declutch.records import Action, Completion, Outcome, empty_float
+from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.rollout.engine import Request, SamplingParams
 
 
 class FakeSimulator:
@@ -140,24 +146,46 @@ def test_jvms_die_with_the_process_that_started_them_however_it_dies(launch):
     assert wait_for_end(int(done.stdout))
 
 
+class Waiter:
+    """A speaker and an engine that answer "wait1", and kill the oldest JVM at some answers."""
+
+    def __init__(self, kill_at):
+        self.kill_at, self.num_read, self.killed = kill_at, 0, []
+
+    def request(self, view):
+        return Request(empty_float().long())
+
+    def sampling(self, temperature):
+        return SamplingParams(temperature, 1, ())
+
+    def generate(self, requests, params, generator):
+        return [Completion(empty_float().long(), empty_float()) for _ in requests]
+
+    def read(self, completion, admissible):
+        self.num_read += 1
+        if self.num_read in self.kill_at:
+            self.killed.append(min(child.pid for child in psutil.Process().children()))
+            os.kill(self.killed[-1], signal.SIGKILL)
+        return Action("wait1", "", "", True, True)
+
+
 @pytest.mark.java
 @pytest.mark.slow
 def test_every_episode_is_accounted_for_while_jvms_are_killed(launch):
+    def traces():
+        me = psutil.Process()
+        return {child.pid for child in me.children()}, me.num_fds(), len(me.net_connections())
+
+    before = traces()
     suite = ScienceWorldSuite(ScienceWorldConfig(actions="templates", max_live=2))
-    tasks = [task for task in suite.tasks("L0") if task.kind == "find-living-thing"][:6]
-    env, outcomes, pids = suite.make_env(), [], set()
-    for number, task in enumerate(tasks):
-        try:
-            env.reset(task)
-            pids.add(env._simulator.pid)
-            if number % 3 == 1:
-                os.kill(env._simulator.pid, signal.SIGKILL)
-            env.step("look around")
-            outcomes.append("played")
-        except SimulatorError:
-            outcomes.append("error")
-    assert outcomes == ["played", "error", "played", "played", "error", "played"]
-    env.close()
+    tasks = [task for task in suite.tasks("L0") if task.kind == "find-living-thing"][:3]
+    waiter = Waiter(kill_at=(1, 6))
+    plays = [Play(task, group) for group, task in enumerate(tasks * 2)]
+    params = CollectParams(max_steps=2, temperature=1.0)
+    episodes = collect(plays, suite.make_env, waiter, waiter, params, torch.Generator(), max_live=2)
     suite.close()
-    assert len(pids) == 3
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    outcomes = Counter(episode.outcome for episode in episodes)
+    assert len(waiter.killed) == len(set(waiter.killed)) == 2
+    assert outcomes == {Outcome.ENV_ERROR: 2, Outcome.TIMED_OUT: 4}
+    assert all(("SimulatorError" in e.error) == (len(e.steps) < 2) for e in episodes)
+    assert traces() == before
