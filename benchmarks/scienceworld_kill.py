@@ -29,6 +29,7 @@ import torch
 
 from declutch.agent.prompt import View
 from declutch.config import ScienceWorldConfig
+from declutch.envs.scienceworld.env import ActionForms
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.records import Action, Completion, Episode, Outcome, TaskId, empty_float
 from declutch.rollout.collect import CollectParams, Play, collect
@@ -56,12 +57,8 @@ class Chance:
         return ""
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        *forms, listed = admissible
-        objects = listed.partition(": ")[2].split("; ")
-        text = self._random.choice(forms)
-        while "OBJ" in text:
-            text = text.replace("OBJ", self._random.choice(objects), 1)
-        return Action(text, "", "", True, True)
+        assert isinstance(admissible, ActionForms)
+        return Action(admissible.draw(self._random), "", "", True, True)
 
 
 @dataclass

@@ -17,11 +17,10 @@ import statistics
 from pathlib import Path
 
 from declutch.config import ScienceWorldConfig
-from declutch.envs.scienceworld.env import ScienceWorldEnv
+from declutch.envs.scienceworld.env import ActionForms, ScienceWorldEnv
 from declutch.envs.scienceworld.reference import PackageClient, walk
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.scienceworld.tasks import KINDS
-from declutch.envs.text_env import Observation
 from declutch.records import TaskId
 
 
@@ -33,24 +32,14 @@ def pss_mib(pid: int) -> float:
     raise RuntimeError(f"no PSS of process {pid}")
 
 
-def choose(observation: Observation, actions: str, rng: random.Random) -> str:
-    """A random listed action."""
-    if actions == "enumerated":
-        return rng.choice(observation.admissible)
-    *forms, listed = observation.admissible
-    objects = listed.partition(": ")[2].split("; ")
-    text = rng.choice(forms)
-    while "OBJ" in text:
-        text = text.replace("OBJ", rng.choice(objects), 1)
-    return text
-
-
-def play(env: ScienceWorldEnv, task: TaskId, actions: str, num_steps: int) -> int:
+def play(env: ScienceWorldEnv, task: TaskId, num_steps: int) -> int:
     """One random episode; the process id of its JVM."""
     rng = random.Random(task.name)
     observation = env.reset(task)
     for _ in range(num_steps):
-        transition = env.step(choose(observation, actions, rng))
+        listed = observation.admissible
+        action = listed.draw(rng) if isinstance(listed, ActionForms) else rng.choice(listed)
+        transition = env.step(action)
         observation = transition.observation
         if transition.is_done:
             break
@@ -74,7 +63,7 @@ def main() -> None:
         env = suite.make_env()
         tasks = [task for task in suite.tasks("train") if task.kind == kind]
         for number in range(args.num_episodes):
-            pid = play(env, tasks[number % len(tasks)], args.actions, args.num_steps)
+            pid = play(env, tasks[number % len(tasks)], args.num_steps)
         found.append(pss_mib(pid))
         print(f"{kind:<50}{found[-1]:>9.0f}", flush=True)
         live.append((suite, pid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable
 from types import MappingProxyType
@@ -161,6 +162,11 @@ class ActionForms(tuple[str, ...]):
         return isinstance(action, str) and any(
             _fills(form, action, self._objects) for form in self._forms
         )
+
+    def draw(self, rng: random.Random) -> str:
+        """One of the forms with random objects in its slots; most of these do nothing."""
+        head, *tails = rng.choice(self._forms).split(_SLOT)
+        return head + "".join(rng.choice(self._objects) + tail for tail in tails)
 
 
 def _worded(template: str) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """An episode behind the protocol: against a scripted simulator, and against the real one."""
 
+import random
+
 import pytest
 
 from declutch.config import ScienceWorldConfig
@@ -187,6 +189,16 @@ def test_forms_hold_what_fills_their_slots_with_listed_objects():
     for action in ("move OBJ to OBJ", "move cup", "move cup to", "move cup to cat", "", 3):
         assert action not in forms
     assert "cup" not in ActionForms(("look at OBJ",), ("cup",))
+
+
+def test_what_is_drawn_is_a_form_with_every_slot_filled():
+    forms = ActionForms(("wait", "move OBJ to OBJ", "mix OBJ"), ("cup", "door to hall"))
+    drawn = {forms.draw(random.Random(seed)) for seed in range(100)}
+    assert drawn == {"wait", "mix cup", "mix door to hall"} | {
+        f"move {one} to {other}"
+        for one in ("cup", "door to hall")
+        for other in ("cup", "door to hall")
+    }
 
 
 @pytest.mark.parametrize(

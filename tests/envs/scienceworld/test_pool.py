@@ -113,6 +113,32 @@ def test_a_killed_jvm_is_an_error_once_and_then_replaced(launch):
 
 
 @pytest.mark.java
+def test_words_of_the_interface_take_no_step_and_keep_the_score(simulator):
+    simulator.load("boil", 0)
+    before = simulator.step("look around")
+    for word, opening in (("help", "Possible actions"), (" Task ", "Task description")):
+        reply = simulator.step(word)
+        assert reply.text.startswith(opening)
+        assert (reply.score, reply.is_done) == (before.score, before.is_done)
+    assert simulator.step("look around") == before
+
+
+@pytest.mark.java
+def test_episodes_leave_nothing_in_the_jvm(simulator):
+    def num_kept():
+        # Asking keeps two more: the gateway and its table.
+        return simulator._gateway.java_gateway_server.getGateway().getBindings().size()
+
+    simulator.load("boil", 0)
+    before = num_kept()
+    for variation in range(2):
+        simulator.load("boil", variation)
+        for _ in range(3):
+            simulator.step("wait1")
+    assert num_kept() == before + 2
+
+
+@pytest.mark.java
 def test_a_hanging_jvm_is_given_up_and_killed(launch):
     simulator = Simulator(Launch(launch.java, timeout_seconds=20.0))
     simulator.load("boil", 0)
