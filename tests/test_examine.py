@@ -195,7 +195,7 @@ def test_the_command_judges_and_plays_as_without_judging(
     run(monkeypatch, "eval", cold, "--config", file, "--out", plain)
     assert "judged steps" not in capsys.readouterr().out
     run(monkeypatch, "eval", cold, "--config", file, "--out", judged, "--judge")
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert "its own steps" in text
     assert "judged steps" in text
     fresh = cold.parent / "tiny"

@@ -277,7 +277,7 @@ def test_the_expert_wins_from_text_alone(suite: AlfworldSuite) -> None:
     env, expert = suite.make_env(), Expert()
     won = []
     for task in (*suite.tasks("valid_seen"), *suite.tasks("valid_unseen")):
-        expert.reset(env.reset(task))
+        expert.reset(task, env.reset(task))
         for _ in range(50):
             action = expert.act().action
             transition = env.step(action)

@@ -189,10 +189,14 @@ def test_jvms_die_with_the_process_that_started_them_however_it_dies(launch):
 
 
 class Waiter:
-    """A speaker and an engine that answer "wait1", and kill the oldest JVM at some answers."""
+    """A speaker and an engine that answer "wait1", and kill the oldest JVM at some answers.
 
-    def __init__(self, kill_at):
-        self.kill_at, self.num_read, self.killed = kill_at, 0, []
+    Args:
+        spared: processes that are there before, which others made.
+    """
+
+    def __init__(self, kill_at, spared):
+        self.kill_at, self.spared, self.num_read, self.killed = kill_at, spared, 0, []
 
     def request(self, view):
         return Request(empty_float().long())
@@ -206,7 +210,8 @@ class Waiter:
     def read(self, completion, admissible):
         self.num_read += 1
         if self.num_read in self.kill_at:
-            self.killed.append(min(child.pid for child in psutil.Process().children()))
+            children = {child.pid for child in psutil.Process().children()}
+            self.killed.append(min(children - self.spared))
             os.kill(self.killed[-1], signal.SIGKILL)
         return Action("wait1", "", "", True, True)
 
@@ -221,7 +226,7 @@ def test_every_episode_is_accounted_for_while_jvms_are_killed(launch):
     before = traces()
     suite = ScienceWorldSuite(ScienceWorldConfig(actions="templates", max_live=2))
     tasks = [task for task in suite.tasks("L0") if task.kind == "find-living-thing"][:3]
-    waiter = Waiter(kill_at=(1, 6))
+    waiter = Waiter(kill_at=(1, 6), spared=before[0])
     plays = [Play(task, group) for group, task in enumerate(tasks * 2)]
     params = CollectParams(max_steps=2, temperature=1.0)
     episodes = collect(plays, suite.make_env, waiter, waiter, params, torch.Generator(), max_live=2)
