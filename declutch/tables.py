@@ -47,7 +47,7 @@ def result_table(*runs: EvalResult) -> Table:
     rows = summarise(*runs)
     has_errors = any(row.num_env_errors for row in rows)
     has_scores = has_partial_scores(game for run in runs for game in run.games)
-    table = make_table(describe_header(runs), "level and task type")
+    table = make_table(describe_header(runs), "level and task type", padding=int(not has_scores))
     for heading in ("n", "success\n%", "95%\ninterval", "steps", "timed\nout %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("mean\nscore %", "finished\npositive %") if has_scores else ():
@@ -236,7 +236,8 @@ def make_table(title: str, first_column: str, padding: int = 1) -> Table:
         collapse_padding=True,
         padding=(0, padding),
     )
-    table.add_column(first_column, no_wrap=True)
+    # Where there is no room for all, names give way to numbers.
+    table.add_column(first_column, overflow="fold")
     return table
 
 

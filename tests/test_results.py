@@ -326,6 +326,15 @@ def test_tables_fit_eighty_columns():
         assert "pick_clean_then_place_in_recep" in text or "not won" in text
 
 
+def test_long_names_give_way_to_numbers():
+    name = "power-component-renewable-vs-nonrenewable-energy"
+    games = [replace(game, kind=name) for game in scored()[:-1]]
+    text = render(result_table(make_result(games)), width=80)
+    assert "…" not in text
+    assert "nonrenewable-energy" in text
+    assert "56.2" in text
+
+
 def test_expert_table():
     rows = [ExpertRow("heat", 8, 6, 8, 9.5, 7.0), ExpertRow("all", 8, 6, 8, 9.5, math.nan)]
     lines = [line.split() for line in render(expert_rows_table("train", rows)).splitlines()]
