@@ -31,8 +31,8 @@ from declutch.demo_files import (
 from declutch.envs.splits import manifest_hash
 from declutch.envs.text_env import Expert, HasWalkthrough, Oracle, Suite, TextEnv, new_expert
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.records import TaskId
-from declutch.run_folder import write_atomically
 from declutch.written import Rewritten
 
 

@@ -16,9 +16,9 @@ from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError, nearest
+from declutch.files import write_atomically
 from declutch.progress import print_plain, progress
 from declutch.records import TaskId
-from declutch.run_folder import write_atomically
 from declutch.tables import format_percent, make_table
 
 

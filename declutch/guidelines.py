@@ -15,6 +15,7 @@ from typing import Any
 from declutch.config import SuggestionsConfig
 from declutch.endpoint.chat import Chat
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import (
     Advice,
@@ -27,7 +28,6 @@ from declutch.judge.suggestions import (
 from declutch.judge.themes import load_embedder
 from declutch.records import Episode
 from declutch.rollout.speaker import Codec
-from declutch.run_folder import write_atomically
 
 
 class Guidelines:

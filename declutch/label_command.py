@@ -19,6 +19,7 @@ from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.endpoint.usage import Usage, largest_usage
 from declutch.envs.text_env import Suite
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
 from declutch.judge.llm_labels import (
     BallotStats,
@@ -31,7 +32,6 @@ from declutch.judge.questions import spread_steps
 from declutch.policy import Policy
 from declutch.records import Episode, Outcome
 from declutch.rollout.collect import CollectParams, Play, collect
-from declutch.run_folder import write_atomically
 from declutch.streams import draw_tasks, stream
 from declutch.tables import format_percent
 

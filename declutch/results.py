@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from declutch.behaviour import ActionCounts, count_actions
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.judgments import JudgeResult, judge_data, read_judge_data
 from declutch.records import Episode, Outcome
 
@@ -133,18 +132,7 @@ def save_result(result: EvalResult, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(to_json(result))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"cannot write the evaluation {path}: {error.strerror}") from None
+    write_atomically(path, to_json(result), f"the evaluation {path}")
 
 
 def load_result(path: Path) -> EvalResult:

@@ -18,6 +18,7 @@ from torch import Tensor
 from declutch.config import Config
 from declutch.config_files import dump_config, first_difference, parse_config, read_yaml
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.judge.round import JudgeRound
 from declutch.records import Episode, Role, StepTable
 from declutch.results import EvalResult, save_result
@@ -207,25 +208,6 @@ def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> No
             f"{path} says {key}={json.dumps(there)}, but {key}={json.dumps(here)} is asked for: "
             "give another folder, or delete this one"
         )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's content; it is the old or the new one, never a part.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}; free some space") from None
 
 
 def _judgments_by_step(

@@ -6,7 +6,7 @@ from pathlib import Path
 import declutch
 
 ROOT = Path(declutch.__file__).parent
-FOUNDATION = {"records", "errors", "config", "config_files"}
+FOUNDATION = {"records", "errors", "files", "config", "config_files"}
 ROOMS = {
     "envs": set(),
     "agent": {"envs"},
@@ -25,6 +25,7 @@ ROOMS = {
 FOUNDATION_MAY_USE: dict[str, set[str]] = {
     "records": set(),
     "errors": set(),
+    "files": {"errors"},
     "config": {"errors"},
     "config_files": {"errors", "config"},
 }

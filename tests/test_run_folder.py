@@ -7,7 +7,8 @@ import pytest
 
 from declutch.config_files import load_config
 from declutch.errors import UserError
-from declutch.run_folder import RunFolder, claim, write_atomically
+from declutch.files import write_atomically
+from declutch.run_folder import RunFolder, claim
 
 
 def write_metrics(run: RunFolder, count: int) -> None:
@@ -73,7 +74,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("declutch.run_folder.os.fsync", full)
+    monkeypatch.setattr("declutch.files.os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
         write_atomically(path, "new")
     assert path.read_text() == "old"

@@ -28,8 +28,9 @@ from declutch.compare.view import GridView
 from declutch.config import Config
 from declutch.config_files import apply_overrides, change_config, parse_config
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.progress import reported_stage
-from declutch.run_folder import claim, write_atomically
+from declutch.run_folder import claim
 from declutch.stages import make_cold_start
 from declutch.suites import make_suite
 from declutch.tables import make_table

@@ -7,14 +7,12 @@ a server that moves to another port keeps its replies, and two models must not s
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import uuid
 from pathlib import Path
 
 from declutch.endpoint.chat import ChatRequest
-from declutch.errors import UserError
+from declutch.files import write_atomically
 
 FORMAT = 1
 
@@ -61,19 +59,12 @@ class ReplyCache:
         """
         if self._folder is None:
             return
-        path = self._path(self._folder, key)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"model": model, "text": text}) + "\n", "utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise UserError(
-                f"cannot write endpoint.cache_dir={self._folder}: {error.strerror}; free some "
-                "space, or set another folder"
-            ) from None
+        write_atomically(
+            self._path(self._folder, key),
+            json.dumps({"model": model, "text": text}) + "\n",
+            f"endpoint.cache_dir={self._folder}",
+            "free some space, or set another folder",
+        )
 
     @staticmethod
     def _path(folder: Path, key: str) -> Path:

@@ -21,6 +21,7 @@ from typing import Any
 from declutch.envs.splits import Level, find_level, select_tasks
 from declutch.envs.text_env import Observation, Transition
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.records import TaskId
 
 SUITE = "math"
@@ -234,10 +235,8 @@ def generate_math(
             by_kind[kind] = [asdict(p) for p in _generate(gym, kind, seed, total)]
             if progress is not None:
                 progress(number + 1, len(TOPICS))
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(by_kind, ensure_ascii=False, indent=0), encoding="utf-8")
-        partial.replace(path)
+        text = json.dumps(by_kind, ensure_ascii=False, indent=0)
+        write_atomically(path, text, remedy="free some space, or set env.cache_dir")
     stored = json.loads(path.read_text(encoding="utf-8"))
     splits: dict[str, list[Problem]] = {split: [] for split in sizes}
     for problems in stored.values():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.report.compare import compare
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
@@ -58,13 +58,7 @@ def build_report(run_dir: Path) -> Path:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     page = render_page(data, episodes)
     path = run_dir / PAGE_NAME
-    temporary = path.with_name(f".{PAGE_NAME}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write the report {path}: {error.strerror}") from None
+    write_atomically(path, page, f"the report {path}")
     return path
 
 

@@ -6,9 +6,7 @@ some of their actions do nothing: those are said anew or left out, and what is l
 
 from __future__ import annotations
 
-import contextlib
 import json
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -17,7 +15,7 @@ from pathlib import Path
 from declutch.envs.scienceworld.simulator import SIMPLIFICATION, Reply, Simulator
 from declutch.envs.scienceworld.spelling import spell_action
 from declutch.envs.scienceworld.tasks import variation_of
-from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.records import TaskId
 
 FORMAT = 1
@@ -117,19 +115,12 @@ class GoldCache:
         """Keep a path. Raises UserError where the folder cannot be written."""
         if self._folder is None:
             return
-        path = _file(self._folder, task)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(asdict(gold)) + "\n", encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise UserError(
-                f"cannot write gold paths to {self._folder}: {error.strerror}; free some space, or "
-                "set env.cache_dir to another folder"
-            ) from None
+        write_atomically(
+            _file(self._folder, task),
+            json.dumps(asdict(gold)) + "\n",
+            f"gold paths to {self._folder}",
+            "free some space, or set env.cache_dir to another folder",
+        )
 
 
 def _file(folder: Path, task: TaskId) -> Path:
