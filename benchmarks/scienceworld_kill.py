@@ -29,8 +29,8 @@ import torch
 
 from declutch.agent.prompt import View
 from declutch.config import ScienceWorldConfig
-from declutch.envs.scienceworld.env import ActionForms
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
+from declutch.envs.text_env import draw_command
 from declutch.records import Action, Completion, Episode, Outcome, TaskId, empty_float
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.engine import Request, SamplingParams
@@ -57,8 +57,7 @@ class Chance:
         return ""
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        assert isinstance(admissible, ActionForms)
-        return Action(admissible.draw(self._random), "", "", True, True)
+        return Action(draw_command(admissible, self._random) or "", "", "", True, True)
 
 
 @dataclass

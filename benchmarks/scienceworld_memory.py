@@ -17,10 +17,11 @@ import statistics
 from pathlib import Path
 
 from declutch.config import ScienceWorldConfig
-from declutch.envs.scienceworld.env import ActionForms, ScienceWorldEnv
+from declutch.envs.scienceworld.env import ScienceWorldEnv
 from declutch.envs.scienceworld.reference import PackageClient, walk
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.scienceworld.tasks import KINDS
+from declutch.envs.text_env import draw_command
 from declutch.records import TaskId
 
 
@@ -37,8 +38,8 @@ def play(env: ScienceWorldEnv, task: TaskId, num_steps: int) -> int:
     rng = random.Random(task.name)
     observation = env.reset(task)
     for _ in range(num_steps):
-        listed = observation.admissible
-        action = listed.draw(rng) if isinstance(listed, ActionForms) else rng.choice(listed)
+        action = draw_command(observation.admissible, rng)
+        assert action is not None
         transition = env.step(action)
         observation = transition.observation
         if transition.is_done:

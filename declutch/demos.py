@@ -29,7 +29,15 @@ from declutch.demo_files import (
     read_demos,
 )
 from declutch.envs.splits import manifest_hash
-from declutch.envs.text_env import Expert, HasWalkthrough, Oracle, Suite, TextEnv, new_expert
+from declutch.envs.text_env import (
+    Expert,
+    HasWalkthrough,
+    Oracle,
+    Suite,
+    TextEnv,
+    draw_command,
+    new_expert,
+)
 from declutch.errors import UserError
 from declutch.files import write_atomically
 from declutch.records import TaskId
@@ -134,8 +142,7 @@ def play_demo(
         advice = expert.act()
         if advice is None:
             break
-        others = [each for each in observation.admissible if each != advice.action]
-        other = draw.choice(others) if others else None
+        other = draw_command(observation.admissible, draw, besides=advice.action)
         action = advice.action
         if other is not None and draw.random() < perturb:
             action = other

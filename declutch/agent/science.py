@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from declutch.envs.scienceworld.simulator import UNKNOWN_ACTION
+
 MAX_LIST_WORDS = 64
 MAX_TASK_WORDS = 40
 MAX_WORDS = 24
@@ -17,8 +19,7 @@ MAX_ACTION_WORDS = 10
 
 NOT_UNDERSTOOD = (
     "No known action matches that input.",
-    "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible "
-    "object referents.",
+    UNKNOWN_ACTION.strip(),
 )
 """Answers to what the simulator cannot read, and to a choice it offered that was not taken."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -46,6 +47,26 @@ class Transition:
     is_won: bool
     is_done: bool
     score: float
+
+
+@runtime_checkable
+class Forms(Protocol):
+    """Admissible commands that are forms with slots, and so cannot be played as they stand."""
+
+    def draw(self, rng: random.Random) -> str:
+        """A command of one of the forms."""
+        ...
+
+
+def draw_command(
+    admissible: tuple[str, ...], rng: random.Random, besides: str | None = None
+) -> str | None:
+    """A random one of `Observation.admissible` that is not `besides`, None where none was found."""
+    if isinstance(admissible, Forms):
+        command = admissible.draw(rng)
+        return command if command != besides else None
+    others = [each for each in admissible if each != besides]
+    return rng.choice(others) if others else None
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from declutch.envs.text_env import Observation, TextEnv, Transition
+from declutch.envs.text_env import Observation, TextEnv, Transition, draw_command
 from declutch.records import TaskId
 
 NONSENSE = "xyzzy 7 plugh"
@@ -50,7 +50,7 @@ def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Wa
             action = actions[len(episode.actions)]
         else:
             choices = episode.moments[-1][0].admissible or ODD_ACTIONS
-            action = NONSENSE if draw.random() < 0.1 else draw.choice(choices)
+            action = NONSENSE if draw.random() < 0.1 else draw_command(choices, draw) or NONSENSE
         advance(env, episode, action)
         if episode.moments[-1][3]:
             break

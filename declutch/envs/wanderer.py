@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from declutch.envs.text_env import Observation
+from declutch.envs.text_env import Observation, draw_command
 from declutch.errors import UserError
 from declutch.records import TaskId
 
@@ -31,12 +31,13 @@ class Wanderer:
 
     def act(self) -> Whim:
         """Raises UserError where there is nothing to choose among."""
-        if not self._admissible:
+        command = draw_command(self._admissible, self._random)
+        if command is None:
             raise UserError(
                 "random play chooses among admissible commands, but here there are none: the "
                 "environment's answers are free, or it has come to a state without a way on"
             )
-        return Whim(self._random.choice(self._admissible))
+        return Whim(command)
 
     def update(self, action: str, observation: Observation) -> None:
         self._admissible = observation.admissible

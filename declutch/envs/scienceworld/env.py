@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from declutch.envs.scienceworld.expert import Planner
+from declutch.envs.scienceworld.gold import FULL_SCORE
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Reply, Simulator
 from declutch.envs.scienceworld.tasks import variation_of
@@ -16,7 +17,6 @@ from declutch.envs.text_env import Observation, Transition
 from declutch.records import TaskId
 
 Actions = Literal["enumerated", "templates"]
-FULL_SCORE = 100
 _SLOT = "OBJ"
 _WORDINGS = MappingProxyType(
     {

@@ -14,7 +14,8 @@ from declutch.envs.scienceworld.env import (
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.simulator import Reply, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.text_env import Oracle, TextEnv
+from declutch.envs.text_env import Observation, Oracle, TextEnv, draw_command
+from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.records import TaskId
 
@@ -199,6 +200,17 @@ def test_what_is_drawn_is_a_form_with_every_slot_filled():
         for one in ("cup", "door to hall")
         for other in ("cup", "door to hall")
     }
+
+
+def test_random_play_fills_forms_and_takes_other_commands_as_they_are():
+    forms = ActionForms(("move OBJ to OBJ",), ("cup",))
+    wanderer = Wanderer(0)
+    wanderer.reset(TASK, Observation("a room", forms))
+    assert wanderer.act().action == "move cup to cup"
+    assert draw_command(forms, random.Random(0), besides="move cup to cup") is None
+    drawn = {draw_command(("a", "b", "c"), random.Random(seed), besides="b") for seed in range(20)}
+    assert drawn == {"a", "c"}
+    assert draw_command(("a",), random.Random(0), besides="a") is None
 
 
 @pytest.mark.parametrize(
