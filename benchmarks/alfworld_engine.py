@@ -33,7 +33,7 @@ from declutch.envs.alfworld.reference import ReferenceEnv
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.verify import RARE_VERBS, draw_games
 from declutch.envs.alfworld.world import World
-from declutch.envs.text_env import Transition
+from declutch.envs.protocol import Transition
 from declutch.records import TaskId
 
 MIN_SECONDS = 1.0

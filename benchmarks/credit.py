@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from declutch.config import ALGORITHMS
+from declutch.config.algorithm import ALGORITHMS
 from declutch.credit.nthr import BLOCK_TOKENS
 from declutch.credit.registry import METHODS
 from declutch.credit.table import spread_to_tokens

@@ -24,16 +24,18 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from declutch.agent.codec import Codec
 from declutch.agent.prompt import View, build_view, render_agent
-from declutch.cold_start import Example, train_sft
-from declutch.config import AgentConfig, SFTConfig, TinyConfig
+from declutch.agent.speaker import Agent
+from declutch.cold_start.examples import Example
+from declutch.cold_start.sft import train_sft
+from declutch.cold_start.tiny import init_tiny
+from declutch.config.policy import AgentConfig, SFTConfig, TinyConfig
 from declutch.envs.alfworld.expert import Expert
-from declutch.envs.alfworld.households import HouseholdCounts, generate_households
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.rollout.engine import Request, SamplingParams
-from declutch.rollout.hf_engine import HFEngine
-from declutch.rollout.speaker import Agent, Codec
-from declutch.tiny import init_tiny
+from declutch.envs.households.generate import HouseholdCounts, generate_households
+from declutch.records import Request, SamplingParams
+from declutch.rollout.hf.engine import HFEngine
 
 NUM_TASKS, GROUP_SIZE = 16, 8
 STEPS = (0, 2, 4, 8, 12)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from declutch.config import ScienceWorldConfig
+from declutch.config.env import ScienceWorldConfig
 from declutch.envs.scienceworld.env import ScienceWorldEnv
 from declutch.envs.scienceworld.reference import PackageClient, replay, walk
 from declutch.envs.scienceworld.simulator import DETERMINISM, Launch, Simulator, find_java

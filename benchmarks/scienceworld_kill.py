@@ -28,12 +28,20 @@ import psutil
 import torch
 
 from declutch.agent.prompt import View
-from declutch.config import ScienceWorldConfig
+from declutch.config.env import ScienceWorldConfig
+from declutch.envs.protocol import draw_command
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.text_env import draw_command
-from declutch.records import Action, Completion, Episode, Outcome, TaskId, empty_float
+from declutch.records import (
+    Action,
+    Completion,
+    Episode,
+    Outcome,
+    Request,
+    SamplingParams,
+    TaskId,
+    empty_float,
+)
 from declutch.rollout.collect import CollectParams, Play, collect
-from declutch.rollout.engine import Request, SamplingParams
 
 
 class Chance:

@@ -16,12 +16,12 @@ import random
 import statistics
 from pathlib import Path
 
-from declutch.config import ScienceWorldConfig
+from declutch.config.env import ScienceWorldConfig
+from declutch.envs.protocol import draw_command
 from declutch.envs.scienceworld.env import ScienceWorldEnv
 from declutch.envs.scienceworld.reference import PackageClient, walk
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.scienceworld.tasks import KINDS
-from declutch.envs.text_env import draw_command
 from declutch.records import TaskId
 
 

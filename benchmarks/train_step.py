@@ -29,14 +29,25 @@ from torch import Tensor
 from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
 
-from declutch.config import GCDConfig, GRPOConfig, LossConfig, OptimizerConfig
+from declutch.config.algorithm import GRPOConfig, LossConfig, OptimizerConfig
+from declutch.config.judge import GCDConfig
 from declutch.credit.registry import agent_advantage
 from declutch.credit.table import build_table
+from declutch.learner.optimizer import build_optimizer
 from declutch.learner.samples import build_samples
-from declutch.learner.update import Randomness, build_optimizer, update
-from declutch.records import Action, Completion, Episode, Outcome, Role, Step, TaskId
-from declutch.rollout.engine import Request, SamplingParams
-from declutch.rollout.hf_engine import HFEngine
+from declutch.learner.update import Randomness, update
+from declutch.records import (
+    Action,
+    Completion,
+    Episode,
+    Outcome,
+    Request,
+    Role,
+    SamplingParams,
+    Step,
+    TaskId,
+)
+from declutch.rollout.hf.engine import HFEngine
 
 NUM_PROMPTS, GROUP_SIZE, NEW_TOKENS, NUM_STEPS = 128, 8, 10, 4
 NUM_SAMPLES = NUM_PROMPTS * GROUP_SIZE

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 
 class UserError(Exception):
@@ -21,3 +23,33 @@ def nearest(name: str, options: Sequence[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(options)}" if options else ""
+
+
+class Status(StrEnum):
+    """How a finding bears on a run: fine, worth knowing, or in the way."""
+
+    OK = "ok"
+    WARN = "warn"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what was looked at.
+        status: whether it is in the way.
+        detail: what was found.
+        remedy: what to do about it, "" where nothing needs doing.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str = ""
+
+
+def has_problem(findings: Sequence[Finding]) -> bool:
+    """Whether anything is in the way of a run."""
+    return any(finding.status is Status.PROBLEM for finding in findings)

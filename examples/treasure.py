@@ -6,7 +6,7 @@ declutch eval expert env.suite=examples.treasure:Treasure
 
 import random
 
-from declutch.envs.text_env import Observation, Transition
+from declutch.envs.protocol import Observation, Transition
 from declutch.envs.wanderer import Whim
 from declutch.records import TaskId
 

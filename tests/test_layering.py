@@ -1,69 +1,121 @@
-"""Imports follow the direction of flow; a room knows nothing of what comes after it."""
+"""Imports follow the direction of flow: a room knows nothing of what comes after it."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import declutch
 
 ROOT = Path(declutch.__file__).parent
-FOUNDATION = {"records", "errors", "files", "config", "config_files"}
-ROOMS = {
-    "envs": set(),
-    "agent": {"envs"},
-    "rollout": {"envs", "agent"},
-    "judge": {"envs", "agent", "rollout", "endpoint", "policy", "streams"},
-    "credit": set(),
-    "learner": set(),
-    "endpoint": set(),
-    "serve": {"rollout", "policy"},
-    "compare": {
-        *("learner", "report", "results", "summary", "stats", "tables", "progress"),
-        *("run_folder", "stages", "suites"),
-    },
-    "report": {"results", "judgments", "summary", "stats", "tables", "behaviour", "metrics"},
-}
-FOUNDATION_MAY_USE: dict[str, set[str]] = {
-    "records": set(),
-    "errors": set(),
-    "files": {"errors"},
-    "config": {"errors"},
-    "config_files": {"errors", "config"},
-}
+
+ORDER = (
+    ("records", "errors", "streams"),
+    ("files", "config"),
+    ("envs", "models", "credit"),
+    ("agent", "learner"),
+    ("rollout",),
+    ("endpoint",),
+    ("cold_start", "judge"),
+    ("evaluation",),
+    ("runs",),
+    ("train", "report"),
+    ("compare",),
+    ("cli",),
+)
+"""Rooms and files of the package, first to last. A module imports what stands in earlier lines and
+what its own room holds, and nothing else; rooms of one line do not know each other."""
+
+SEES_ALL_SETTINGS = (
+    "config",
+    "cold_start.pipeline",
+    "judge.round",
+    "rollout.policy",
+    "rollout.groups",
+    "runs.folder",
+    "train",
+    "compare",
+    "cli",
+)
+"""Rooms and modules that may take the whole `Config`; every other takes its own section."""
+
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+MODULES = sorted(ROOT.rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
-    """First parts below `declutch` of everything a module imports, also inside functions."""
-    found = set()
+def module_name(path: Path) -> str:
+    """The name below `declutch`: "credit.grpo", "credit", and "" for the package itself."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module or name of the package that a module imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-            if node.module == "declutch":
-                names = [f"declutch.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("declutch.")}
-    return found
+        else:
+            continue
+        for name in names:
+            if name.startswith("declutch."):
+                yield name.removeprefix("declutch.")
 
 
-def test_every_room_is_named() -> None:
-    rooms = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
-    assert rooms == set(ROOMS)
+def is_below(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
-def test_rooms_import_only_what_comes_before_them() -> None:
-    for room, allowed in ROOMS.items():
-        for path in (ROOT / room).rglob("*.py"):
-            beyond = imported(path) - allowed - FOUNDATION - {room, "__version__"}
-            assert not beyond, f"{path.relative_to(ROOT)} imports {sorted(beyond)}"
+def test_the_order_names_everything_there_is() -> None:
+    found = {
+        path.stem
+        for path in ROOT.iterdir()
+        if (path / "__init__.py").exists() or (path.suffix == ".py" and path.stem != "__init__")
+    }
+    assert found == set(LEVEL)
 
 
-def test_the_foundation_stands_alone() -> None:
-    for module, allowed in FOUNDATION_MAY_USE.items():
-        assert imported(ROOT / f"{module}.py") <= allowed
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_a_module_imports_only_what_comes_before_it(path: Path) -> None:
+    room = module_name(path).split(".")[0]
+    if not room:  # The package offers public names of all rooms.
+        return
+    for name in imports(path):
+        other = name.split(".")[0]
+        is_earlier = other == "__version__" or LEVEL[other] < LEVEL[room]
+        assert other == room or is_earlier, f"{module_name(path)} imports {name}"
 
 
-def test_credit_and_learner_do_not_know_each_other() -> None:
-    for room, other in (("credit", "learner"), ("learner", "credit")):
-        for path in (ROOT / room).rglob("*.py"):
-            assert other not in imported(path)
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_the_whole_settings_are_seen_by_few(path: Path) -> None:
+    name = module_name(path)
+    if "config.run.Config" in imports(path) and name:
+        assert is_below(name, SEES_ALL_SETTINGS), f"{name} takes the whole Config"
+
+
+def test_no_circle() -> None:
+    names = {module_name(path): path for path in MODULES}
+    graph = {
+        name: {
+            target
+            for imported in imports(path)
+            for target in (imported, imported.rpartition(".")[0])
+            if target in names and target != name
+        }
+        for name, path in names.items()
+        if name
+    }
+    finished: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
+        if name not in finished:
+            for target in sorted(graph.get(name, ())):
+                visit(target, (*trail, name))
+            finished.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.records import TaskId
-from declutch.streams import draw_tasks, fixed_order, stream
+from declutch.rollout.tasks import draw_tasks, fixed_order
+from declutch.streams import stream
 
 TASKS = [TaskId("s", "train", i, f"t{i}") for i in range(7)]
 

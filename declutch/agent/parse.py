@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from declutch.config import Reasoning
+from declutch.config.section import Reasoning
 from declutch.records import META_TAGS, Action
 
 REASONING_TAGS: Final[Mapping[Reasoning, tuple[str, ...]]] = MappingProxyType(

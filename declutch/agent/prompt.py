@@ -13,8 +13,9 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-from declutch.agent.wording import HOUSEHOLD, Wording
-from declutch.config import JudgePrompt, Reasoning
+from declutch.config.section import JudgePrompt, Reasoning
+from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.wording import Wording
 from declutch.records import Action, Episode
 
 PromptForm = Literal["compact", "full"]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from declutch.config import Config
-from declutch.config_files import apply_overrides, change_config, lay_over, parse_config, read_yaml
+from declutch.config.files import apply_overrides, change_config, lay_over, parse_config, read_yaml
+from declutch.config.run import Config
 from declutch.errors import UserError
 from declutch.learner.checkpoint import latest_checkpoint
-from declutch.report.read import read_metrics
-from declutch.run_folder import check_claim, has_begun
+from declutch.runs.folder import check_claim, has_begun
+from declutch.runs.read import read_metrics
 
 FREE_KEYS = ("threads", "train.keep_checkpoints")
 """What runs of one comparison may differ in: it changes no number."""
@@ -208,3 +208,63 @@ def _check_shared(arms: Mapping[Arm, Config]) -> None:
                         f"{getattr(here, key)} for {arm}: methods are compared on the same games, "
                         "played alike"
                     )
+
+
+COLD_START_FILE = "cold_start.yaml"
+
+
+COLD_START_SECTIONS = ("seed", "threads", "env", "agent", "tiny", "sft")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid that was checked against what lies in its folder.
+
+    Attributes:
+        out: where the runs are.
+        runs: all of them, in the order they are trained.
+        cold_start: settings of the cold start that is made in `out`; None where all runs name a
+            model of their own.
+    """
+
+    out: Path
+    runs: tuple[PlannedRun, ...]
+    cold_start: Config | None
+
+    @property
+    def waiting(self) -> tuple[PlannedRun, ...]:
+        return tuple(run for run in self.runs if not is_complete(run, self.out / str(run.id)))
+
+
+def make_grid(
+    out: Path,
+    base: Mapping[str, Any],
+    methods: Sequence[str],
+    gcd: Sequence[bool],
+    seeds: Sequence[int],
+    overrides: Sequence[str],
+) -> Grid:
+    """Plan the grid; nothing is written.
+
+    Raises:
+        UserError: as `plan_grid`, or a run or cold start in `out` has other settings.
+    """
+    model = str(out / "cold_start")
+    runs = plan_grid(base, methods, gcd, seeds, overrides, model)
+    for run in runs:
+        check_run(run, out / str(run.id))
+    cold = None
+    if any(run.config.model.path == model for run in runs):
+        cold = _cold_start_config(base, overrides)
+    return Grid(out, runs, cold)
+
+
+def _cold_start_config(base: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+    """The settings a cold start depends on; everything else is left at its default."""
+    data = {key: value for key, value in base.items() if key != "algorithm"}
+    items = tuple(item for item in overrides if not item.startswith("algorithm."))
+    config = parse_config(apply_overrides(data, items), "the cold start")
+    sections = config.model_dump(mode="json")
+    model = {"device": config.model.device, "dtype": config.model.dtype}
+    chosen = {key: sections[key] for key in COLD_START_SECTIONS}
+    return change_config(Config(), **chosen, model=model)

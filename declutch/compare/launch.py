@@ -15,10 +15,10 @@ from types import FrameType
 from typing import Protocol
 
 from declutch.compare.grid import PlannedRun
-from declutch.config import Config
+from declutch.config.run import Config
 from declutch.errors import UserError
-from declutch.report.read import Metrics, read_metrics
-from declutch.run_folder import RunFolder, has_begun
+from declutch.runs.folder import RunFolder, has_begun
+from declutch.runs.read import Metrics, read_metrics
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 10.0
@@ -114,7 +114,7 @@ def training_command(config: Config, folder: Path) -> list[str]:
     """The command that goes on with the run in `folder` under what may differ from its settings."""
     keep = config.train.keep_checkpoints
     return [
-        *(sys.executable, "-m", "declutch.cli", "train", str(folder), "--resume"),
+        *(sys.executable, "-m", "declutch.cli.main", "train", str(folder), "--resume"),
         f"threads={config.threads}",
         f"train.keep_checkpoints={'null' if keep is None else keep}",
     ]

@@ -8,9 +8,10 @@ from string import Template
 from typing import Any
 
 from declutch.compare.runs import Comparison, TrainedRun, picks_at, success_of
-from declutch.compare.tables import Sheet, describe, levels_of
+from declutch.compare.sheets import describe, levels_of
 from declutch.report.curves import shorten
 from declutch.report.sections import notes_section, table_html
+from declutch.report.sheet import Sheet
 from declutch.report.shell import asset, render_shell
 
 SCRIPTS = ("charts.js", "compare.js")

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from declutch.compare.grid import Arm, RunId
 from declutch.errors import UserError
-from declutch.report.read import Metrics, by_iteration, read_evaluations, read_metrics
-from declutch.results import EvalResult
-from declutch.stats import NOTHING, Estimate
-from declutch.summary import Row, check_poolable, summarise
+from declutch.evaluation.intervals import NOTHING, Estimate
+from declutch.evaluation.results import EvalResult
+from declutch.evaluation.summary import Row, check_poolable, summarise
+from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_metrics
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from declutch.config import GiGPOConfig, GRPOConfig
+from declutch.config.algorithm import GiGPOConfig, GRPOConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.segments import centre_by_id, discounted_return, find_segments
 from declutch.records import Probes, StepTable

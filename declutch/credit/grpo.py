@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from declutch.config import GRPOConfig
+from declutch.config.algorithm import GRPOConfig
 from declutch.credit.segments import centre, find_segments, segment_sum
 from declutch.records import Probes, StepTable
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from declutch.config import GRPOConfig, NTHRConfig
+from declutch.config.algorithm import GRPOConfig, NTHRConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.segments import find_segments, segment_mean, segment_sum
 from declutch.credit.table import spread_to_tokens, step_of_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from declutch.config import PPOConfig
+from declutch.config.algorithm import PPOConfig
 from declutch.credit.segments import (
     STD_EPSILON,
     Segments,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from declutch.config import RLOOConfig
+from declutch.config.algorithm import RLOOConfig
 from declutch.credit.segments import find_segments, segment_mean, segment_sum
 from declutch.records import Probes, StepTable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from declutch.config import GRPOConfig, RLVMRConfig
+from declutch.config.algorithm import GRPOConfig, RLVMRConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.segments import centre_by_id, find_segments
 from declutch.records import META_TAGS, Probes, StepTable

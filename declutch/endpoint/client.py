@@ -19,16 +19,10 @@ from typing import Any, Final
 
 import openai
 
-from declutch.config import EndpointConfig
+from declutch.config.judge import EndpointConfig
 from declutch.endpoint.cache import ReplyCache, cache_key
 from declutch.endpoint.chat import ChatReply, ChatRequest
-from declutch.endpoint.usage import (
-    Usage,
-    call_usage,
-    count_tokens,
-    exceeded_limit,
-    largest_usage,
-)
+from declutch.endpoint.usage import Usage, call_usage, count_tokens, exceeded_limit, largest_usage
 from declutch.errors import UserError
 
 BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"

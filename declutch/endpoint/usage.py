@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import astuple, dataclass
 
-from declutch.config import EndpointConfig
+from declutch.config.judge import EndpointConfig
 from declutch.endpoint.chat import ChatRequest
 
 CHARACTERS_PER_TOKEN = 4

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
-from declutch.envs.text_env import Suite, TextEnv
+from declutch.envs.protocol import Suite, TextEnv
 from declutch.errors import UserError
 from declutch.records import TaskId
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from declutch.envs.protocol import Observation, Transition
 from declutch.envs.splits import Level, find_level, select_tasks
-from declutch.envs.text_env import Observation, Transition
+from declutch.envs.wording import Wording, _state_task
 from declutch.errors import UserError
 from declutch.files import write_atomically
 from declutch.records import TaskId
@@ -305,3 +306,17 @@ def _import(name: str) -> Any:
     except ImportError as error:
         package = name.replace("_", "-")
         raise UserError(f"env.suite=math needs {package}: pip install 'declutch[math]'") from error
+
+
+MATH = Wording(
+    scene="You solve problems of mathematics.",
+    work="solves problems of mathematics",
+    world="examiner",
+    statement=_state_task,
+    task=lambda intro: "solve",
+    room=lambda seen: "",
+    observation=lambda text: " ".join(text.lower().split()),
+    action=lambda text: " ".join(text.lower().split()),
+    templates=MappingProxyType({"full_agent": "math_agent", "full_judge": "math_judge"}),
+)
+"""Problems of one step; signs and operators are words too."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from declutch.envs.text_env import Observation, TextEnv, Transition, draw_command
+from declutch.envs.protocol import Observation, TextEnv, Transition, draw_command
 from declutch.records import TaskId
 
 NONSENSE = "xyzzy 7 plugh"

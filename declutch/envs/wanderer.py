@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from declutch.envs.text_env import Observation, draw_command
+from declutch.envs.protocol import Observation, draw_command
 from declutch.errors import UserError
 from declutch.records import TaskId
 

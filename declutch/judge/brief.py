@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 
 from declutch.agent.prompt import View
-from declutch.agent.wording import Wording
+from declutch.envs.wording import Wording
 
 HISTORY_LENGTH = 4
 """Last actions shown; more, and the examples are out of proportion to the question."""

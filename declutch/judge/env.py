@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_prediction, parse_verdict
 from declutch.agent.prompt import View
-from declutch.config import AgentConfig, JudgePrompt
-from declutch.envs.text_env import Observation, Transition
+from declutch.config.policy import AgentConfig
+from declutch.config.section import JudgePrompt
+from declutch.envs.protocol import Observation, Transition
 from declutch.judge.questions import Question
-from declutch.records import Action, Completion, Role, TaskId
+from declutch.records import Action, Completion, Request, Role, SamplingParams, TaskId
 from declutch.rollout.collect import Play
-from declutch.rollout.engine import Request, SamplingParams
-from declutch.rollout.speaker import Codec
 
 SUITE = "judge"
 

@@ -14,9 +14,9 @@ from itertools import combinations
 from typing import Literal
 
 from declutch.agent.prompt import last_informative
-from declutch.agent.wording import wording_of
-from declutch.config import GCDConfig
-from declutch.envs.text_env import Oracle, Suite
+from declutch.config.judge import GCDConfig
+from declutch.envs.protocol import Oracle, Suite
+from declutch.envs.registry import wording_of
 from declutch.errors import UserError
 from declutch.records import Episode
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from declutch.agent.parse import parse_verdict
 from declutch.agent.prompt import render_agent, render_judge, view_at
-from declutch.agent.wording import wording_of
-from declutch.config import Config, GCDConfig
+from declutch.config.judge import GCDConfig
+from declutch.config.run import Config
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
+from declutch.envs.registry import wording_of
 from declutch.errors import UserError
 from declutch.judge.brief import brief_messages
 from declutch.judge.labels import Labels

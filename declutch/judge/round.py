@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from declutch.agent.prompt import observation_text, render_future, render_judge, view_at
-from declutch.config import Config, GCDConfig
+from declutch.config.judge import GCDConfig
+from declutch.config.run import Config
 from declutch.judge.env import Forecaster, Judge, JudgeEnv, judge_plays
 from declutch.judge.labels import (
     Labels,
@@ -21,9 +22,9 @@ from declutch.judge.labels import (
 )
 from declutch.judge.llm_labels import Labeler, LLMLabels
 from declutch.judge.questions import Question, build_questions, select_steps, spread_steps
-from declutch.policy import Policy
 from declutch.records import Episode, Outcome, Role
 from declutch.rollout.collect import CollectParams, collect
+from declutch.rollout.policy import Policy
 from declutch.streams import stream
 
 Phase = Callable[[str], AbstractContextManager[None]]

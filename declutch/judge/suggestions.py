@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
+from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_verdict
-from declutch.config import SuggestionsConfig
+from declutch.config.judge import SuggestionsConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
 from declutch.errors import UserError
 from declutch.judge.round import JudgeRound
 from declutch.judge.themes import Embed, cluster, cosine_distances, drop_similar, find_medoid
 from declutch.records import Episode, Role
-from declutch.rollout.speaker import Codec
 
 MAX_SENTENCES = 3000
 """Different sentences that are clustered, the most frequent ones: their distances are a square."""

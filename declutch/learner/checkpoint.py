@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,10 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from declutch.errors import UserError
+from declutch.models.save import _hidden, _reason, save_model
 
 TRAINER_FILE = "trainer.pt"
 FORMAT = 1
@@ -123,31 +122,6 @@ def save_checkpoint(
     )
 
 
-def save_model(directory: Path, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> Path:
-    """Write a Hugging Face model folder with some files beside it, whole or not at all.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written; nothing is left behind.
-    """
-    partial = _hidden(directory, "partial")
-    try:
-        _clear(partial)
-        partial.mkdir(parents=True)
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        _flush(partial)
-        _put_in_place(partial, directory)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(
-            f"cannot write the model folder {directory}: {_reason(error)}; free some space or "
-            "choose another folder, then go on from the last checkpoint"
-        ) from error
-    return directory
-
-
 def load_checkpoint(directory: Path) -> Checkpoint:
     """Read what `save_checkpoint` wrote beside the weights.
 
@@ -194,44 +168,6 @@ def _serialise(
     return buffer.getvalue()
 
 
-def _flush(directory: Path) -> None:
-    """Force files and names to the disk, so that a power cut after the renaming loses nothing."""
-    for path in [*directory.rglob("*"), directory]:
-        _flush_one(path)
-
-
-def _flush_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(partial: Path, directory: Path) -> None:
-    replaced = _hidden(directory, "replaced")
-    _clear(replaced)
-    if directory.exists():
-        directory.rename(replaced)
-    try:
-        partial.rename(directory)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(directory)
-        raise
-    _flush_one(directory.parent)
-    _clear(replaced)
-
-
-def _clear(path: Path) -> None:
-    if path.exists():
-        shutil.rmtree(path)
-
-
-def _hidden(directory: Path, suffix: str) -> Path:
-    return directory.with_name(f".{directory.name}.{suffix}")
-
-
 def _complete_checkpoints(run_dir: Path) -> list[Path]:
     """Oldest first."""
     found = [
@@ -240,10 +176,3 @@ def _complete_checkpoints(run_dir: Path) -> list[Path]:
         if (match := _NAME.fullmatch(path.name)) and (path / TRAINER_FILE).is_file()
     ]
     return [path for _, path in sorted(found)]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

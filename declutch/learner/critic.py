@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from declutch.config import OptimizerConfig
+from declutch.config.algorithm import OptimizerConfig
 from declutch.errors import UserError
 from declutch.learner.forward import response_values, sharing_break_even
 from declutch.learner.mode import evaluation_mode, vocabulary_size
+from declutch.learner.optimizer import build_optimizer
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, build_samples
-from declutch.learner.update import Randomness, build_optimizer, plan_steps
+from declutch.learner.update import Randomness, plan_steps
 from declutch.records import Role, Step, TokenBatch
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from declutch.config import LossConfig
+from declutch.config.algorithm import LossConfig
 from declutch.records import TokenBatch
 
 MAX_LOG_RATIO = 20.0

@@ -11,14 +11,15 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from declutch.config import GCDConfig, LossConfig, OptimizerConfig
+from declutch.config.algorithm import LossConfig, OptimizerConfig
+from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner.forward import sharing_break_even, token_logprobs
 from declutch.learner.loss import loss_normalizer, policy_loss
 from declutch.learner.mode import evaluation_mode, vocabulary_size
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, has_no_gradient
-from declutch.learner.stats import PartSums, StepStats, UpdateStats, summarise
+from declutch.learner.update_stats import PartSums, StepStats, UpdateStats, summarise
 from declutch.learner.value_head import Classification, ValueHead
 
 MAX_JUDGE_SCALE = 10.0
@@ -57,33 +58,6 @@ class PassSettings:
     pad_id: int
     skip_idle: bool = True
     break_even: float | None = None
-
-
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW over the parameters that require a gradient."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
-        parameters,
-        lr=config.lr,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-
-
-def set_learning_rate(
-    optimizer: torch.optim.Optimizer, config: OptimizerConfig, iteration: int, num_iterations: int
-) -> None:
-    """Give the optimizer the learning rate of an iteration, a function of its number alone.
-
-    Args:
-        iteration: from 0 to `num_iterations` - 1.
-    """
-    rate = config.lr
-    if config.lr_schedule == "linear":
-        rate *= 1 - iteration / num_iterations
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def update(

@@ -19,10 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
+from declutch.config.algorithm import OptimizerConfig
+from declutch.config.run import Config
 from declutch.errors import UserError
 from declutch.learner.mode import evaluation_mode
-from declutch.learner.stats import PartSums
+from declutch.learner.optimizer import build_optimizer
+from declutch.learner.update_stats import PartSums
+from declutch.streams import stream
 
 HEAD_FILE = "value_head.pt"
 
@@ -173,3 +178,18 @@ def load_layer(layer: nn.Linear, folder: Path) -> bool:
         reason = str(error).splitlines()[-1].strip() if str(error) else "it ends too early"
         raise UserError(f"{path} does not fit the model: {reason}; repeat the cold start") from None
     return True
+
+
+def start_head(config: Config, model: PreTrainedModel) -> ValueHead:
+    """The value head that lies beside the weights in `config.model.path`, or a fresh one.
+
+    Raises:
+        UserError: a damaged head, or one of another width than the model's.
+    """
+    layer = make_layer(model, stream(config.seed, "value-head"))
+    load_layer(layer, Path(config.model.path))
+    return ValueHead(layer, build_optimizer(layer, _head_optimizer(config)))
+
+
+def _head_optimizer(config: Config) -> OptimizerConfig:
+    return config.optimizer.model_copy(update={"lr": config.gcd.head_lr})

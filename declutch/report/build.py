@@ -9,12 +9,11 @@ from typing import Any
 
 from declutch.errors import UserError
 from declutch.files import write_atomically
-from declutch.report.compare import compare
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
 from declutch.report.judging import judging_section
 from declutch.report.labels import labels_section
-from declutch.report.read import RunData, read_run
+from declutch.report.policies import compare
 from declutch.report.sections import (
     behaviour_section,
     comparison_section,
@@ -26,6 +25,7 @@ from declutch.report.sections import (
 )
 from declutch.report.shell import asset, render_shell
 from declutch.report.suggestions import suggestions_section
+from declutch.runs.read import RunData, read_run
 
 PAGE_NAME = "report.html"
 SCRIPTS = ("charts.js", "browser.js", "page.js")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from declutch.report.compare import Comparison
-from declutch.report.read import Metrics, RunData
-from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
+from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
+from declutch.report.policies import Comparison
+from declutch.runs.read import Metrics, RunData
 
 DIGITS = 5
 PHASES = ("play", "label", "judge", "update", "eval", "save")

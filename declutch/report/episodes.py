@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from declutch.behaviour import mark_looped, mark_repeated
+from declutch.evaluation.behaviour import mark_looped, mark_repeated
 
 BUDGET_CHARACTERS = 2_000_000
 """Base64 characters that all chunks may take together; the page stays under three megabytes."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from declutch.judgments import JudgeResult, JudgeRow, summarise_judgments
-from declutch.report.compare import COLD_START, CONTROL
-from declutch.report.read import RunData
+from declutch.evaluation.exam_results import JudgeResult, JudgeRow, summarise_judgments
+from declutch.evaluation.results import EvalResult
+from declutch.report.policies import COLD_START, CONTROL
 from declutch.report.sections import DASH, table_html
-from declutch.results import EvalResult
-from declutch.tables import describe_steps, format_interval, format_percent
+from declutch.report.tables import describe_steps, format_interval, format_percent
+from declutch.runs.read import RunData
 
 HEADINGS = (
     *("level", "steps", "games", "accuracy", "on good steps", "on bad steps", "unreadable"),

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from html import escape
 
-from declutch.report.read import Metrics, RunData
 from declutch.report.sections import DASH, table_html
-from declutch.tables import format_percent
+from declutch.report.tables import format_percent
+from declutch.runs.read import Metrics, RunData
 
 SOURCE_NAMES = {"rule": "the rule", "oracle": "the oracle", "llm": "the language model"}
 _BOTH = "labels/both/"

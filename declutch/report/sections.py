@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from declutch.behaviour import Shares
-from declutch.report.compare import COLD_START, CONTROL, TRAINED, Comparison, Key, Policy
+from declutch.evaluation.behaviour import Shares
+from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.results import EvalResult, has_partial_scores
+from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, summarise
 from declutch.report.curves import mean_phases
-from declutch.report.read import RunData
-from declutch.results import EvalResult, has_partial_scores
-from declutch.stats import Estimate
-from declutch.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row, summarise
-from declutch.tables import describe_header, describe_level, format_interval, format_percent
+from declutch.report.policies import COLD_START, CONTROL, TRAINED, Comparison, Key, Policy
+from declutch.report.tables import describe_header, describe_level, format_interval, format_percent
+from declutch.runs.read import RunData
 
 DASH = "–"
 PHASE_NAMES = {"eval": "evaluate"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from declutch.report.sections import folded_html, table_html
-from declutch.report.versions import Sentence, Theme, Version
+from declutch.runs.versions import Sentence, Theme, Version
 
 MAX_PLACES = 4
 MAX_SENTENCES = 30

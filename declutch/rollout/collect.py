@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from declutch.agent.prompt import View
-from declutch.envs.text_env import MAX_LIVE, Observation, Oracle, TextEnv
+from declutch.agent.speaker import Speaker
+from declutch.envs.protocol import MAX_LIVE, Observation, Oracle, TextEnv
 from declutch.records import Completion, Episode, Outcome, Role, Step, TaskId
 from declutch.rollout.engine import Engine
-from declutch.rollout.speaker import Speaker
 
 
 @dataclass(frozen=True)

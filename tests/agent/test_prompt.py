@@ -5,13 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from declutch.agent.compact import (
-    compress_action,
-    compress_observation,
-    compress_room,
-    compress_task,
-    task_of,
-)
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import (
     View,
@@ -25,7 +18,14 @@ from declutch.agent.prompt import (
     render_reflection,
     view_at,
 )
-from declutch.agent.wording import HOUSEHOLD
+from declutch.envs.alfworld.short import (
+    compress_action,
+    compress_observation,
+    compress_room,
+    compress_task,
+    task_of,
+)
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.records import Episode, Outcome, Role, Step, TaskId, empty_float
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from declutch.behaviour import ActionCounts
-from declutch.config import Config
-from declutch.config_files import dump_config, parse_config
+from declutch.config.files import dump_config, parse_config
+from declutch.config.run import Config
+from declutch.evaluation.behaviour import ActionCounts
+from declutch.evaluation.results import EvalResult, GameResult, save_result
 from declutch.records import Outcome
-from declutch.results import EvalResult, GameResult, save_result
 
 COUNTS = ActionCounts(steps=10, repeated=0, looped=0, repeated_or_looped=0, response_tokens=90)
 LEVELS = ("L0", "L1", "L2")

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from declutch.compare.command import make_grid
 from declutch.compare.grid import (
     Arm,
     RunId,
     describe_state,
     find_runs,
     is_complete,
+    make_grid,
     parse_gcd,
     plan_grid,
     read_method,
 )
-from declutch.config_files import change_config, dump_config
+from declutch.config.files import change_config, dump_config
 from declutch.errors import UserError
-from declutch.results import EvalResult
+from declutch.evaluation.results import EvalResult
 
 BASE = {"algorithm": {"group_stats": "steps", "std_norm": False}, "train": {"iterations": 2}}
 

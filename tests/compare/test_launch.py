@@ -16,19 +16,19 @@ import psutil
 import pytest
 from rich.console import Console
 
-from declutch.cli import main
+from declutch.cli.compare import show_failures, show_plan, train_grid
+from declutch.cli.main import main
+from declutch.cold_start.facts import read_cold_start
 from declutch.compare import launch
-from declutch.compare.command import make_grid, show_failures, show_plan, train_grid
-from declutch.compare.grid import PlannedRun, plan_grid
+from declutch.compare.grid import PlannedRun, make_grid, plan_grid
 from declutch.compare.launch import Failure, hold_folder, train_runs
-from declutch.compare.view import GridView
+from declutch.compare.progress import GridView
+from declutch.envs.registry import make_suite
 from declutch.errors import UserError
-from declutch.progress import TrainView
-from declutch.report.read import Metrics
-from declutch.run_folder import RunFolder
-from declutch.stages import read_cold_start
-from declutch.suites import make_suite
-from declutch.train import train
+from declutch.report.live import TrainView
+from declutch.runs.folder import RunFolder
+from declutch.runs.read import Metrics
+from declutch.train.loop import train
 
 
 class Watcher:
@@ -216,7 +216,7 @@ def test_a_grid_from_nothing_killed_and_continued(
             killed.append(name)
 
     watcher = Watcher(kill_once)
-    monkeypatch.setattr("declutch.compare.command.GridView", lambda *_: Shown(watcher))
+    monkeypatch.setattr("declutch.cli.compare.GridView", lambda *_: Shown(watcher))
     grid = make_grid(out, base, ["grpo"], [False, True], [0], [])
     assert len(grid.waiting) == 2
     console = Console(file=io.StringIO(), width=120)

@@ -5,7 +5,7 @@ from builders import make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import GiGPOConfig
+from declutch.config.algorithm import GiGPOConfig
 from declutch.credit.gigpo import gigpo
 from declutch.credit.table import build_table
 

@@ -5,7 +5,7 @@ from builders import make_action, make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import ALGORITHMS, GRPOConfig
+from declutch.config.algorithm import ALGORITHMS, GRPOConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.registry import METHODS, agent_advantage
 from declutch.credit.table import build_table, mean_over_tokens

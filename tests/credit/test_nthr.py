@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import tiny_model
 
-from declutch.config import GRPOConfig, NTHRConfig
+from declutch.config.algorithm import GRPOConfig, NTHRConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.nthr import BLOCK_TOKENS, nthr, score_tokens
 from declutch.credit.table import build_table

@@ -7,7 +7,7 @@ from builders import make_action, make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import PPOConfig
+from declutch.config.algorithm import PPOConfig
 from declutch.credit.ppo import gae, ppo, value_targets
 from declutch.credit.registry import agent_advantage
 from declutch.credit.segments import find_segments

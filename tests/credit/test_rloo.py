@@ -5,7 +5,7 @@ from builders import make_episode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import RLOOConfig
+from declutch.config.algorithm import RLOOConfig
 from declutch.credit.rloo import rloo
 from declutch.credit.table import build_table
 

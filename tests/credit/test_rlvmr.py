@@ -5,7 +5,7 @@ from builders import make_action, make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config import GRPOConfig, RLVMRConfig
+from declutch.config.algorithm import GRPOConfig, RLVMRConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.registry import agent_advantage
 from declutch.credit.rlvmr import meta_reward, rlvmr

@@ -10,8 +10,8 @@ from chat_server import GOOD, chat_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from declutch.config import EndpointConfig
-from declutch.config_files import dump_config, parse_config
+from declutch.config.files import dump_config, parse_config
+from declutch.config.judge import EndpointConfig
 from declutch.endpoint.cache import ReplyCache, cache_key
 from declutch.endpoint.chat import ChatRequest
 from declutch.endpoint.client import Endpoint, open_endpoint

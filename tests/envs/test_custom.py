@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from declutch.config_files import load_config
-from declutch.demos import write_demos
+from declutch.cold_start.demonstrate import write_demos
+from declutch.config.files import load_config
 from declutch.envs.custom import CustomSuite, load_suite
-from declutch.envs.text_env import HasExpert, Observation, Suite, held_out_kinds, new_expert
+from declutch.envs.protocol import HasExpert, Observation, Suite, held_out_kinds, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
-from declutch.evaluate import scripted_player
+from declutch.evaluation.players import scripted_player
 from declutch.records import TaskId
 
 KINDS = ("coin", "gem")

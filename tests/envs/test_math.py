@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 from training import metrics_without_times, run_training
 
+from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import build_view, render_agent, render_judge
-from declutch.agent.wording import MATH, wording_of
-from declutch.config import AgentConfig
-from declutch.config_files import load_config, parse_config
-from declutch.doctor import Status, check_math
+from declutch.agent.speaker import Agent
+from declutch.cli.doctor import check_math
+from declutch.cold_start.pipeline import make_demos, make_tiny, run_sft
+from declutch.cold_start.tiny import train_tokenizer
+from declutch.config.files import load_config, parse_config
+from declutch.config.policy import AgentConfig
 from declutch.envs.math import (
     HELD_OUT_KINDS,
+    MATH,
     TOPICS,
     TRAINED_KINDS,
     MathSuite,
@@ -26,13 +30,10 @@ from declutch.envs.math import (
     read_math,
     verify_answer,
 )
-from declutch.errors import UserError
-from declutch.evaluate import scripted_player
-from declutch.policy import load_policy
-from declutch.rollout.speaker import Agent, Codec
-from declutch.stages import make_demos, make_tiny, run_sft
-from declutch.suites import make_suite
-from declutch.tiny import train_tokenizer
+from declutch.envs.registry import make_suite, wording_of
+from declutch.errors import Status, UserError
+from declutch.evaluation.players import scripted_player
+from declutch.rollout.policy import load_policy
 
 pytest.importorskip("math_verify", reason="pip install 'declutch[math]'")
 pytest.importorskip("reasoning_gym", reason="pip install 'declutch[math]'")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.agent.parse import parse_verdict
-from declutch.config import Config, GCDConfig
-from declutch.config_files import parse_config
+from declutch.config.files import parse_config
+from declutch.config.judge import GCDConfig
+from declutch.config.run import Config
 from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.errors import UserError
 from declutch.judge.labels import combine_labels, confusion_counts

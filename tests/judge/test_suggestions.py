@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from declutch.agent.codec import Codec
 from declutch.agent.prompt import build_view, render_agent
-from declutch.config import SuggestionsConfig
+from declutch.cold_start.template_texts import critique_text, critique_vocabulary
+from declutch.cold_start.tiny import train_tokenizer, vocabulary_texts
+from declutch.config.judge import SuggestionsConfig
 from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.errors import UserError
-from declutch.judge.critiques import critique_text, critique_vocabulary
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import (
@@ -28,8 +30,6 @@ from declutch.judge.suggestions import (
 )
 from declutch.judge.themes import load_embedder
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
-from declutch.rollout.speaker import Codec
-from declutch.tiny import train_tokenizer, vocabulary_texts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EMBED = load_embedder("tfidf")

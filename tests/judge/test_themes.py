@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from declutch.cold_start.template_texts import critique_vocabulary
 from declutch.errors import UserError
-from declutch.judge.critiques import critique_vocabulary
 from declutch.judge.themes import (
     cluster,
     cosine_distances,

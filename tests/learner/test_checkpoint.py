@@ -10,7 +10,8 @@ from tiny_models import tiny_model
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from declutch.config import GCDConfig, LossConfig, OptimizerConfig
+from declutch.config.algorithm import LossConfig, OptimizerConfig
+from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner import checkpoint as module
 from declutch.learner.checkpoint import (
@@ -20,7 +21,8 @@ from declutch.learner.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from declutch.learner.update import Randomness, build_optimizer, update
+from declutch.learner.optimizer import build_optimizer
+from declutch.learner.update import Randomness, update
 
 V = 24
 OPT = OptimizerConfig(lr=1e-2, mini_batch=None, num_mini_batches=2)

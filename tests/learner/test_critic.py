@@ -5,7 +5,7 @@ import torch
 from builders import make_step
 from tiny_models import tiny_model
 
-from declutch.config import OptimizerConfig
+from declutch.config.algorithm import OptimizerConfig
 from declutch.learner.critic import (
     explained_variance,
     make_critic,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import tiny_model
 
-from declutch.config import LossConfig
+from declutch.config.algorithm import LossConfig
 from declutch.learner.forward import token_logprobs
 from declutch.learner.loss import k3_divergence, loss_normalizer, policy_loss
 from declutch.learner.pack import pack

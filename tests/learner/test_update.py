@@ -7,15 +7,11 @@ import torch
 from builders import make_samples
 from tiny_models import tiny_model
 
-from declutch.config import GCDConfig, LossConfig, OptimizerConfig
+from declutch.config.algorithm import LossConfig, OptimizerConfig
+from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
-from declutch.learner.update import (
-    Randomness,
-    build_optimizer,
-    plan_steps,
-    set_learning_rate,
-    update,
-)
+from declutch.learner.optimizer import build_optimizer, set_learning_rate
+from declutch.learner.update import Randomness, plan_steps, update
 from declutch.records import Role
 
 V = 24

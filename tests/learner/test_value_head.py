@@ -10,10 +10,12 @@ from tiny_models import tiny_model
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from declutch.config import GCDConfig, LossConfig, OptimizerConfig
+from declutch.config.algorithm import LossConfig, OptimizerConfig
+from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner.checkpoint import load_checkpoint, save_checkpoint
-from declutch.learner.update import Randomness, build_optimizer, update
+from declutch.learner.optimizer import build_optimizer
+from declutch.learner.update import Randomness, update
 from declutch.learner.value_head import (
     HEAD_FILE,
     Classification,

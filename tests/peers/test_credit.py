@@ -4,7 +4,7 @@ import pytest
 import torch
 from builders import make_episode, make_step
 
-from declutch.config import GRPOConfig, PPOConfig, RLOOConfig
+from declutch.config.algorithm import GRPOConfig, PPOConfig, RLOOConfig
 from declutch.credit.grpo import grpo
 from declutch.credit.ppo import gae, ppo, value_targets
 from declutch.credit.rloo import rloo

@@ -9,7 +9,7 @@ import torch
 from builders import make_samples
 from torch.nn.utils.rnn import pad_sequence
 
-from declutch.config import LossConfig
+from declutch.config.algorithm import LossConfig
 from declutch.learner.loss import loss_normalizer, policy_loss
 from declutch.learner.pack import pack
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from declutch.behaviour import ActionCounts
-from declutch.config_files import dump_config, parse_config
+from declutch.config.files import dump_config, parse_config
+from declutch.evaluation.behaviour import ActionCounts
+from declutch.evaluation.results import EvalResult, GameResult, save_result
 from declutch.records import Outcome
-from declutch.results import EvalResult, GameResult, save_result
 
 TRAINED = (
     "pick_and_place_simple",

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from declutch.agent.prompt import View
-from declutch.envs.text_env import Observation, Transition
-from declutch.records import Action, Completion, Outcome, TaskId
+from declutch.envs.protocol import Observation, Transition
+from declutch.records import Action, Completion, Outcome, Request, SamplingParams, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
-from declutch.rollout.engine import Request, SamplingParams
 
 
 @dataclass

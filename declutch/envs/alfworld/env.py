@@ -18,7 +18,7 @@ from declutch.envs.alfworld.text import (
     name_carried,
 )
 from declutch.envs.alfworld.world import State, World
-from declutch.envs.text_env import Observation, Transition
+from declutch.envs.protocol import Observation, Transition
 from declutch.records import TaskId
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from declutch.envs.alfworld.memory import (
 )
 from declutch.envs.alfworld.priors import OPENABLE_TYPES, PROCESS_PLACES, chance
 from declutch.envs.alfworld.thoughts import Intent, long_thought, short_thought
-from declutch.envs.text_env import Observation
+from declutch.envs.protocol import Observation
 from declutch.records import TaskId
 
 

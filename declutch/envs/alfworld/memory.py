@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from declutch.envs.text_env import Observation
+from declutch.envs.protocol import Observation
 from declutch.errors import UserError
 
 PROPERTY_OF = {"clean": "clean", "heat": "hot", "cool": "cool"}

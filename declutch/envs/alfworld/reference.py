@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from declutch.envs.text_env import Observation, Transition
+from declutch.envs.protocol import Observation, Transition
 from declutch.errors import UserError
 from declutch.records import TaskId
 

@@ -24,8 +24,8 @@ from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.reference import ReferenceEnv
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.world import State, World
+from declutch.envs.protocol import Observation, Transition
 from declutch.envs.splits import ALFWORLD_KINDS, ALFWORLD_SPLITS
-from declutch.envs.text_env import Observation, Transition
 from declutch.errors import UserError
 from declutch.records import TaskId
 

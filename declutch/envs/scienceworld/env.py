@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Literal
 
+from declutch.envs.protocol import Observation, Transition
 from declutch.envs.scienceworld.expert import Planner
 from declutch.envs.scienceworld.gold import FULL_SCORE
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Reply, Simulator
 from declutch.envs.scienceworld.tasks import variation_of
-from declutch.envs.text_env import Observation, Transition
 from declutch.records import TaskId
 
 Actions = Literal["enumerated", "templates"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from declutch.envs.protocol import Observation
 from declutch.envs.scienceworld.gold import (
     JOURNEYS,
     TELEPORT,
@@ -23,7 +24,6 @@ from declutch.envs.scienceworld.gold import (
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import Launch, SimulatorError
 from declutch.envs.scienceworld.thoughts import long_thought, purpose_of, short_thought
-from declutch.envs.text_env import Observation
 from declutch.records import TaskId
 
 # To search a path is to play it, with all that this asks about the surroundings; some searches

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from declutch.config import ScienceWorldConfig
+from declutch.config.env import ScienceWorldConfig
 from declutch.envs.scienceworld.env import ScienceWorldEnv
 from declutch.envs.scienceworld.expert import GoldExpert, Planner
 from declutch.envs.scienceworld.pool import SimulatorPool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from declutch.envs.text_env import Observation
+from declutch.envs.protocol import Observation
 from declutch.envs.wanderer import Whim
 from declutch.records import TaskId
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from declutch.envs.alfworld.game import load_world
-from declutch.envs.alfworld.household_domain import DOMAIN, grammar
 from declutch.envs.alfworld.world import World
+from declutch.envs.households.domain import DOMAIN, grammar
 
 # Numbers descend in the order of the ids, so the first id of a type has the highest number.
 _OBJECTS = {

@@ -4,12 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from declutch.envs.alfworld.dynamics import (
-    VERBS,
-    admissible_commands,
-    apply_command,
-    parse_command,
-)
+from declutch.envs.alfworld.dynamics import VERBS, admissible_commands, apply_command, parse_command
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.text import describe_intro, describe_outcome, name_carried
 

@@ -3,7 +3,7 @@
 import pytest
 
 from declutch.envs.alfworld.env import AlfworldEnv
-from declutch.envs.text_env import Observation, Oracle, TextEnv, Transition
+from declutch.envs.protocol import Observation, Oracle, TextEnv, Transition
 from declutch.records import TaskId
 
 TASK = TaskId("alfworld", "train", 0, "kitchen/trial", "pick_and_place_simple")

@@ -10,7 +10,6 @@ import pytest
 
 from declutch.envs.alfworld.distance import remaining_steps
 from declutch.envs.alfworld.expert import Expert, decide
-from declutch.envs.alfworld.households import HouseholdCounts, ensure_households
 from declutch.envs.alfworld.memory import (
     Goal,
     initial_belief,
@@ -21,7 +20,8 @@ from declutch.envs.alfworld.memory import (
 )
 from declutch.envs.alfworld.priors import chance
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.text_env import Observation
+from declutch.envs.households.generate import HouseholdCounts, ensure_households
+from declutch.envs.protocol import Observation
 from declutch.errors import UserError
 from declutch.records import TaskId
 

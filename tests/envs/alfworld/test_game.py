@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from declutch.envs.alfworld import game, rules
 from declutch.envs.alfworld.dynamics import apply_command, is_won, parse_command
 from declutch.envs.alfworld.game import load_world
-from declutch.envs.alfworld.household_domain import DOMAIN, grammar
 from declutch.envs.alfworld.world import iterate_bits
+from declutch.envs.households.domain import DOMAIN, grammar
 from declutch.errors import UserError
 
 

@@ -18,11 +18,11 @@ from declutch.envs.alfworld.dynamics import (
     parse_command,
 )
 from declutch.envs.alfworld.expert import Expert
-from declutch.envs.alfworld.households import HouseholdCounts, ensure_households
 from declutch.envs.alfworld.oracle import OracleTracker
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.world import Goal, State, Wanted, World
-from declutch.envs.text_env import Oracle
+from declutch.envs.households.generate import HouseholdCounts, ensure_households
+from declutch.envs.protocol import Oracle
 
 MAX_STATES = 2500
 

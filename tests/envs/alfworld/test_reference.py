@@ -6,7 +6,7 @@ import pytest
 
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.alfworld.reference import ReferenceEnv
-from declutch.envs.text_env import TextEnv
+from declutch.envs.protocol import TextEnv
 from declutch.errors import UserError
 from declutch.records import TaskId
 

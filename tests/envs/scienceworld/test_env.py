@@ -4,17 +4,12 @@ import random
 
 import pytest
 
-from declutch.config import ScienceWorldConfig
-from declutch.envs.scienceworld.env import (
-    PLACES,
-    ActionForms,
-    ScienceWorldEnv,
-    name_carried,
-)
+from declutch.config.env import ScienceWorldConfig
+from declutch.envs.protocol import Observation, Oracle, TextEnv, draw_command
+from declutch.envs.scienceworld.env import PLACES, ActionForms, ScienceWorldEnv, name_carried
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.simulator import Reply, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.text_env import Observation, Oracle, TextEnv, draw_command
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.records import TaskId

@@ -1,17 +1,18 @@
 """Planning by replay: on a small world worked out by hand, and on the real simulator."""
 
 import pytest
+from tiny_world import GOLD, SHORT, TASK, TinyWorld
 
-from declutch.config import ScienceWorldConfig
-from declutch.demo_files import read_demos
-from declutch.demos import expert_table, write_demos
+from declutch.cold_start.demonstrate import write_demos
+from declutch.cold_start.demonstrations import read_demos
+from declutch.config.env import ScienceWorldConfig
+from declutch.envs.protocol import HasExpert, HasWalkthrough, Observation, Oracle
 from declutch.envs.scienceworld import pool as pool_module
 from declutch.envs.scienceworld.expert import GoldExpert, Planner
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.simulator import Launch
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.text_env import HasExpert, HasWalkthrough, Observation, Oracle
-from tests.envs.scienceworld.tiny_world import GOLD, SHORT, TASK, TinyWorld
+from declutch.evaluation.expert import expert_table
 
 ACTIONS = (*SHORT, "wait1", "look around", "eat", "go to hall")
 ANYTHING = Observation("", ACTIONS)

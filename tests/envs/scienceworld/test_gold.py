@@ -3,11 +3,11 @@
 import dataclasses
 
 import pytest
+from tiny_world import GOLD, SHORT, TASK, TinyWorld
 
 from declutch.envs.scienceworld.gold import GoldCache, GoldPath, search_gold, wins
 from declutch.errors import UserError
 from declutch.records import TaskId
-from tests.envs.scienceworld.tiny_world import GOLD, SHORT, TASK, TinyWorld
 
 PATH = GoldPath(SHORT, 6, 100)
 

@@ -15,20 +15,14 @@ import psutil
 import pytest
 import torch
 
-from declutch.config import ScienceWorldConfig
+from declutch.config.env import ScienceWorldConfig
 from declutch.envs.scienceworld import pool as pool_module
 from declutch.envs.scienceworld.pool import SimulatorPool
-from declutch.envs.scienceworld.simulator import (
-    UNKNOWN_ACTION,
-    Launch,
-    Simulator,
-    SimulatorError,
-)
+from declutch.envs.scienceworld.simulator import UNKNOWN_ACTION, Launch, Simulator, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.errors import UserError
-from declutch.records import Action, Completion, Outcome, empty_float
+from declutch.records import Action, Completion, Outcome, Request, SamplingParams, empty_float
 from declutch.rollout.collect import CollectParams, Play, collect
-from declutch.rollout.engine import Request, SamplingParams
 
 
 class FakeSimulator:

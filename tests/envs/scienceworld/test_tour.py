@@ -1,7 +1,7 @@
 """A walk through the rooms: each once, whoever chooses an action in between."""
 
+from declutch.envs.protocol import Observation
 from declutch.envs.scienceworld.tour import Tourist
-from declutch.envs.text_env import Observation
 from declutch.records import TaskId
 
 TASK = TaskId("scienceworld", "train", 0, "boil/0", "boil")

@@ -1,0 +1,127 @@
+"""Between texts and tokens: prompts to token ids, sampled token ids to texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from declutch.agent.prompt import PromptForm, response_prefix
+from declutch.config.section import Reasoning
+from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.wording import Wording
+from declutch.errors import UserError
+from declutch.records import META_TAGS, Role
+
+TAGS = (
+    "<think>",
+    "</think>",
+    "<action>",
+    "</action>",
+    "<answer>",
+    "</answer>",
+    "<advise>",
+    "</advise>",
+    "\\boxed{0}",
+    "\\boxed{1}",
+)
+"""What every tiny model's tokenizer has as single tokens."""
+
+
+META_TAG_TOKENS = tuple(f"<{slash}{tag}>" for tag in META_TAGS for slash in ("", "/"))
+"""What it has besides where the agent names its way of reasoning."""
+
+
+class Codec:
+    """A tokenizer with what the speakers ask of it.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        form: prompt form; "full" prompts go through the tokenizer's chat template if it has one.
+        reasoning: how the agent reasons; a judge always thinks.
+        wording: the words of the suite that is played.
+    Raises:
+        UserError: the tokenizer cannot write the tags of `reasoning`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        form: PromptForm,
+        reasoning: Reasoning = "think",
+        wording: Wording = HOUSEHOLD,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.form = form
+        self.reasoning = reasoning
+        self.wording = wording
+        if reasoning == "meta" and self._is_unknown("".join(META_TAG_TOKENS)):
+            raise UserError(
+                f"agent.reasoning=meta needs the tags {_spell(META_TAGS)}, which this model's "
+                "tokenizer does not know; make a model with `declutch init-tiny` and "
+                "agent.reasoning=meta, or set agent.reasoning=think"
+            )
+        self.encode_line = lru_cache(maxsize=65536)(self._encode_line)
+
+    def encode_prompt(self, text: str) -> Tensor:
+        """i64[P]."""
+        if self.form == "full" and getattr(self.tokenizer, "chat_template", None):
+            ids = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=False,
+            )
+        else:
+            ids = self.tokenizer.encode(text, add_special_tokens=self.form == "full")
+        return torch.tensor(ids, dtype=torch.long)
+
+    def decode(self, ids: Tensor, role: Role = Role.AGENT) -> str:
+        """The text of a response, the part the prompt gave included, padding and end tokens not."""
+        text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        for token in (self.tokenizer.eos_token, self.tokenizer.pad_token):
+            if token and token not in TAGS:
+                text = text.replace(token, "")
+        reasoning = self.reasoning if role is Role.AGENT else "think"
+        return response_prefix(self.form, reasoning) + text
+
+    def token_id(self, text: str) -> int | None:
+        """The id of `text` when it is one token, else None."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids[0] if len(ids) == 1 else None
+
+    def single_ids(self, texts: tuple[str, ...]) -> dict[str, int] | None:
+        """The ids of all `texts`, or None when one of them is not a single token."""
+        ids = {text: self.token_id(text) for text in texts}
+        return None if None in ids.values() else {k: v for k, v in ids.items() if v is not None}
+
+    def stop_ids(self, closing_tag: str) -> tuple[int, ...]:
+        """What ends a response: the tag where it is one token, and the end of text."""
+        ids = [self.token_id(closing_tag), self.tokenizer.eos_token_id]
+        return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+    def end_test(self, closing_tag: str) -> Callable[[Sequence[int]], bool] | None:
+        """Whether tokens end with a tag that is several tokens; None where it is one."""
+        if self.token_id(closing_tag) is not None:
+            return None
+
+        def has_ended(tokens: Sequence[int]) -> bool:
+            # A tag is never longer in tokens than in characters.
+            return closing_tag in self.tokenizer.decode(list(tokens[-len(closing_tag) :]))
+
+        return has_ended
+
+    def _is_unknown(self, text: str) -> bool:
+        unknown = self.tokenizer.unk_token_id
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return unknown is not None and unknown in ids
+
+    def _encode_line(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def _spell(names: tuple[str, ...]) -> str:
+    return ", ".join(f"<{name}>" for name in names)

@@ -1,0 +1,106 @@
+"""How a language model takes part in an environment: prompt in, action out.
+
+A `Speaker` turns a view into a sampling request and a response into an action; the agent and the
+judge are two speakers of the same model, so that one `collect` plays both.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from declutch.agent.codec import Codec, _spell
+from declutch.agent.parse import REASONING_TAGS, parse_response
+from declutch.agent.prompt import View, render_agent, render_reflection
+from declutch.config.policy import AgentConfig
+from declutch.errors import UserError
+from declutch.records import (
+    Action,
+    ActionMask,
+    Completion,
+    Request,
+    SamplingParams,
+)
+
+
+class Speaker(Protocol):
+    """A role a model can play."""
+
+    def request(self, view: View) -> Request:
+        """The prompt, and what may be answered."""
+        ...
+
+    def sampling(self, temperature: float) -> SamplingParams:
+        """How to sample this role's responses."""
+        ...
+
+    def text(self, completion: Completion) -> str:
+        """A whole response as text."""
+        ...
+
+    def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        """The action in a response."""
+        ...
+
+
+class Agent:
+    """The model as an agent.
+
+    Raises:
+        UserError: actions are to be masked, but the tokenizer splits the tags.
+    """
+
+    def __init__(self, codec: Codec, config: AgentConfig) -> None:
+        self.codec = codec
+        self.config = config
+        names = REASONING_TAGS[codec.reasoning]
+        self._closing = tuple(f"</{name}>" for name in names)
+        # Where there is but one, the prompt ends with it or asks for it.
+        self._opening = tuple(f"<{name}>" for name in names) if len(names) > 1 else ()
+        tags = codec.single_ids((*self._opening, *self._closing, "<action>", "</action>"))
+        if config.constrain_actions and tags is None:
+            raise UserError(
+                f"agent.constrain_actions=true needs {_spell(names)} and <action> tags that are "
+                "single tokens of the model's tokenizer; set agent.constrain_actions=false, or "
+                "use a model made by `declutch init-tiny`"
+            )
+        self._tags = tags or {}
+
+    def render(self, view: View) -> str:
+        codec = self.codec
+        length = self.config.history_length
+        prompt = render_agent(view, codec.form, length, codec.reasoning, codec.wording)
+        return render_reflection(prompt, view.draft, codec.wording) if view.draft else prompt
+
+    def request(self, view: View) -> Request:
+        prompt_ids = self.codec.encode_prompt(self.render(view))
+        if not self.config.constrain_actions:
+            return Request(prompt_ids)
+        if not view.admissible:
+            raise UserError(
+                "agent.constrain_actions=true masks the action to the admissible commands, but the "
+                "environment lists none: its answers are free; set agent.constrain_actions=false"
+            )
+        close = self._tags["</action>"]
+        sequences = tuple((*self.codec.encode_line(a), close) for a in view.admissible)
+        return Request(prompt_ids, ActionMask(self._tags["<action>"], sequences))
+
+    def sampling(self, temperature: float) -> SamplingParams:
+        forced: tuple[tuple[int, int], ...] = ()
+        first: tuple[int, ...] = ()
+        if self.config.constrain_actions:
+            forced = tuple((self._tags[tag], self._tags["<action>"]) for tag in self._closing)
+            first = tuple(self._tags[tag] for tag in self._opening)
+        return SamplingParams(
+            temperature=temperature,
+            max_tokens=self.config.max_response_tokens,
+            stop_ids=self.codec.stop_ids("</action>"),
+            forced_after=forced,
+            first_ids=first,
+            has_ended=self.codec.end_test("</action>"),
+        )
+
+    def text(self, completion: Completion) -> str:
+        return self.codec.decode(completion.token_ids)
+
+    def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        return parse_response(self.text(completion), admissible, self.codec.reasoning)

@@ -1,0 +1,110 @@
+"""`declutch compare`: plan a grid, train what is missing of it, draw the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from declutch.cold_start.pipeline import make_cold_start
+from declutch.compare.csv import csv_text
+from declutch.compare.grid import (
+    COLD_START_FILE,
+    FREE_KEYS,
+    Grid,
+    RunId,
+    describe_state,
+)
+from declutch.compare.launch import Failure, hold_folder, train_runs
+from declutch.compare.page import render_comparison
+from declutch.compare.progress import GridView
+from declutch.compare.runs import read_comparison
+from declutch.compare.sheets import all_sheets
+from declutch.envs.registry import make_suite
+from declutch.errors import UserError
+from declutch.files import write_atomically
+from declutch.report.progress import reported_stage
+from declutch.report.sheet import markdown, terminal_table
+from declutch.report.tables import make_table
+from declutch.runs.folder import claim
+
+
+def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...]:
+    """Train what is missing; complete runs are left alone, started ones go on.
+
+    Returns:
+        The runs that failed.
+    """
+    waiting = grid.waiting
+    if not waiting:
+        return ()
+    try:
+        grid.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create the folder {grid.out}: {error.strerror}") from None
+    with hold_folder(grid.out) as lock:
+        try:
+            stage = partial(reported_stage, console)
+            with stage("games") as report:
+                # Made before the runs start, which would all make them at once.
+                suite = make_suite(waiting[0].config.env, report)
+            if grid.cold_start is not None:
+                claim(grid.out / COLD_START_FILE, grid.cold_start, FREE_KEYS)
+                make_cold_start(grid.cold_start, suite, grid.out, stage)
+            done = len(grid.runs) - len(waiting)
+            with GridView(len(grid.runs), done, console) as view:
+                return train_runs(waiting, grid.out, workers, view, lock)
+        except KeyboardInterrupt:
+            console.print("everything trained so far is kept; the same command goes on from there")
+            raise
+
+
+def show_plan(grid: Grid, console: Console) -> None:
+    """What training would do."""
+    table = make_table(f"{len(grid.waiting)} of {len(grid.runs)} runs to train", "run")
+    table.add_column("state")
+    table.add_column("starts from")
+    for run in grid.runs:
+        state = describe_state(run, grid.out / str(run.id))
+        table.add_row(str(run.id), state, run.config.model.path)
+    console.print(table)
+    if grid.cold_start is not None:
+        exists = (grid.out / "cold_start").exists()
+        console.print(f"cold start: {'there' if exists else 'to be made once, for all runs'}")
+
+
+def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console: Console) -> None:
+    """Print the tables of what there is of some runs, and write them into `out`.
+
+    Args:
+        iteration: which is compared; None takes the last that all evaluated runs have.
+    """
+    comparison = read_comparison(out, ids)
+    for note in comparison.notes:
+        console.print(note, style="yellow", markup=False)
+    if not comparison.runs:
+        return
+    sheets = all_sheets(comparison, iteration)
+    for sheet in sheets:
+        if not sheet.is_detail:
+            console.print(terminal_table(sheet, console.width))
+            console.print()
+    files = {
+        "table.csv": csv_text(comparison),
+        "table.md": markdown(sheets),
+        "compare.html": render_comparison(out.resolve().name, comparison, sheets),
+    }
+    for name, text in files.items():
+        write_atomically(out / name, text)
+    console.print(f"tables and curves: {out / 'compare.html'}", soft_wrap=True)
+    console.print(f"the same as text: {out / 'table.md'} and {out / 'table.csv'}", soft_wrap=True)
+
+
+def show_failures(failures: Sequence[Failure], out: Path, console: Console) -> None:
+    """Which runs failed, and where each says why."""
+    for failure in failures:
+        log = out / "logs" / f"{failure.name}.log"
+        line = f"{failure.name} failed: {failure.problem} (log: {log})"
+        console.print(line, style="red", markup=False, soft_wrap=True)

@@ -1,0 +1,184 @@
+"""The demo: every stage of the main job, one after another.
+
+The cold start has an honest control: the same supervised training goes on, on another core, for
+as long as the reinforcement learning takes (after an interruption, as long as the rest of it).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+from rich.table import Table
+
+from declutch.cold_start.facts import read_cold_start
+from declutch.cold_start.pipeline import make_cold_start, run_sft
+from declutch.config.files import change_config
+from declutch.config.run import Config
+from declutch.envs.protocol import Suite
+from declutch.envs.registry import make_suite
+from declutch.errors import UserError
+from declutch.evaluation.evaluate import evaluate, num_games
+from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.players import model_player
+from declutch.evaluation.results import EvalResult, has_partial_scores, load_result
+from declutch.evaluation.summary import paired
+from declutch.learner.checkpoint import latest_checkpoint
+from declutch.report.build import build_report
+from declutch.report.live import TrainView
+from declutch.report.progress import Counter, reported_stage
+from declutch.report.tables import (
+    describe_level,
+    format_interval,
+    format_percent,
+    paired_table,
+    result_table,
+)
+from declutch.rollout.policy import load_policy
+from declutch.runs.folder import RunFolder, claim
+from declutch.train.loop import train
+
+CONTROL = "control"
+
+
+def run_demo(config: Config, out: Path, console: Console) -> None:
+    """Cold start, reinforcement learning, evaluation, report; finished stages are not repeated.
+
+    Args:
+        config: what is to be done; the stages set `model.path` and `threads`.
+        out: receives the models, the demonstrations and the run.
+    Raises:
+        UserError: `out` holds a demo of another configuration.
+    """
+    began = time.perf_counter()
+    claim(out / "demo.yaml", config)
+    stage = partial(reported_stage, console)
+    with stage(config.env.suite) as report:
+        suite = make_suite(config.env, report)
+    cold, demos = make_cold_start(config, suite, out, stage)
+    trained = change_config(config, threads=1, model={"path": str(cold)})
+    run = RunFolder(out / "run")
+    if latest_checkpoint(run.path) is None or not (out / CONTROL).exists():
+        with _more_sft(trained, demos, out / CONTROL):
+            _reinforce(trained, run, suite, console)
+    result = _evaluate_control(trained, out / CONTROL, suite, console)
+    run.write_evaluation(CONTROL, result)
+    _show(run, trained, result, console)
+    console.print(f"report: {build_report(run.path)}", soft_wrap=True)
+    console.print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
+
+
+def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:
+    facts = read_cold_start(config.model.path)
+    run.write_config(config)
+    run.write_facts("cold_start.json", vars(facts))
+    console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
+    with TrainView(config.train.iterations, "demo", console=console) as view:
+        train(config, run, suite, view, facts.protocol)
+
+
+@contextmanager
+def _more_sft(config: Config, demos: Path, out: Path) -> Iterator[None]:
+    """Continue the supervised training in a process of its own for as long as the block runs."""
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    process = context.Process(target=_run_control, args=(config, demos, out, stop))
+    process.start()
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        stop.set()
+        process.join()
+    if process.exitcode:
+        raise UserError(f"the control's process ended with status {process.exitcode}")
+
+
+def _run_control(config: Config, demos: Path, out: Path, stop: Event) -> None:
+    run_sft(config, demos, out, should_stop=stop.is_set)
+
+
+def _evaluate_control(config: Config, model: Path, suite: Suite, console: Console) -> EvalResult:
+    console.print(Rule("control: more supervised training of the same time", align="left"))
+    settings = config.eval
+    total = num_games(settings, suite)
+    with Counter("evaluating", total, console=console) as counter:
+        player = model_player(
+            load_policy(model, config),
+            suite,
+            config.env.max_steps,
+            settings.temperature,
+            lambda _: counter.advance(),
+            settings.reflection,
+        )
+        return evaluate(
+            player,
+            suite,
+            settings,
+            config.env.max_steps,
+            "more SFT",
+            settings.temperature,
+            read_cold_start(model).protocol,
+        )
+
+
+def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
+    evaluations = run.path / "evals"
+    last = f"iteration_{config.train.iterations:04d}.json"
+    before = replace(load_result(evaluations / "iteration_0000.json"), policy="cold start")
+    after = replace(load_result(evaluations / last), policy="GRPO + GCD")
+    console.print(Rule("success by task type, before and after", align="left"))
+    console.print(paired_table(before, after))
+    console.print(summary_table(before, after, control))
+    if has_partial_scores(after.games):
+        console.print(result_table(before))
+        console.print(result_table(after))
+    levels = [f"{level}: {describe_level(level, after.suite)}." for level in after.levels]
+    console.print(
+        f"{' '.join(levels)}\nThe control spent the time of GRPO + GCD on more of the supervised "
+        "training.",
+        style="dim",
+    )
+
+
+def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) -> Table:
+    """Success of the three models per level, and what the two continuations changed."""
+    title = f"success, % (cold start: protocol {before.protocol})"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("level")
+    for heading in ("n", "cold\nstart", "GRPO\n+ GCD", "difference\n[95% interval]"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("more\nSFT", "difference\n[95% interval]"):
+        table.add_column(heading, justify="right", style="dim", no_wrap=True)
+    gains = {row.level: row for row in paired(before, after) if row.kind == ""}
+    others = {row.level: row for row in paired(before, control) if row.kind == ""}
+    for level, gain in gains.items():
+        other = others[level]
+        table.add_row(
+            level,
+            str(gain.difference.n),
+            format_percent(gain.before),
+            f"[bold]{format_percent(gain.after)}[/]",
+            _points(gain.difference),
+            format_percent(other.after),
+            _points(other.difference),
+        )
+    return table
+
+
+def _points(estimate: Estimate) -> str:
+    # A bracket opens markup in a table cell.
+    interval = format_interval(estimate, is_signed=True).replace(" ", "")
+    return escape(f"{100 * estimate.mean:+.1f} {interval}")

@@ -1,0 +1,116 @@
+"""`declutch games gold`: which of ScienceWorld's gold paths solve their task, and how long."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from declutch.config.run import Config
+from declutch.envs.protocol import Suite
+from declutch.envs.scienceworld.gold import GoldPath
+from declutch.envs.scienceworld.suite import ScienceWorldSuite
+from declutch.errors import UserError, nearest
+from declutch.files import write_atomically
+from declutch.records import TaskId
+from declutch.report.progress import print_plain, progress
+from declutch.report.tables import format_percent, make_table
+
+
+def run_gold(
+    config: Config,
+    suite: Suite,
+    levels: Sequence[str],
+    kinds: Sequence[str],
+    num_variations: int,
+    out: Path | None,
+    console: Console,
+) -> None:
+    """Check gold paths, print a table by task and every failure by name.
+
+    Args:
+        levels: levels or raw splits.
+        kinds: tasks to check; () for all of the levels.
+        num_variations: of each task and level, the first ones.
+        out: JSON file of every path.
+    Raises:
+        UserError: another suite, no such level or task, no memory, or a disk that refuses.
+    """
+    if not isinstance(suite, ScienceWorldSuite):
+        raise UserError(
+            f"env.suite={config.env.suite!r} has no gold paths; set env.suite=scienceworld"
+        )
+    found: dict[TaskId, GoldPath] = {}
+    try:
+        tasks = choose_tasks(suite, levels, kinds, num_variations)
+        for task in progress(tasks, "gold paths", console=console):
+            found[task] = suite.planner.gold(task)
+    finally:
+        suite.close()
+    console.print(gold_table(found, ", ".join(levels), config.env.max_steps))
+    for task, gold in found.items():
+        if gold.error:
+            print_plain(console, f"{task.split} {task.name}: {gold.error}")
+    if out is not None:
+        paths = [{"split": t.split, "task": t.name, **asdict(g)} for t, g in found.items()]
+        record = {"max_steps": config.env.max_steps, "levels": list(levels), "paths": paths}
+        write_atomically(out, json.dumps(record, indent=1) + "\n")
+        console.print(f"written to {out}")
+
+
+def choose_tasks(
+    suite: Suite, levels: Sequence[str], kinds: Sequence[str], num_variations: int
+) -> list[TaskId]:
+    """The first variations of each task of each level, each once.
+
+    Raises:
+        UserError: no such level, or a task that none of them has.
+    """
+    chosen: dict[TaskId, None] = {}
+    known: set[str] = set()
+    for level in levels:
+        counts: Tally[str] = Tally()
+        for task in suite.tasks(level):
+            known.add(task.kind)
+            counts[task.kind] += 1
+            if counts[task.kind] <= num_variations and (not kinds or task.kind in kinds):
+                chosen[task] = None
+    for kind in kinds:
+        if kind not in known:
+            raise UserError(
+                f"--tasks {kind}: {', '.join(levels)} has no such task"
+                f"{nearest(kind, sorted(known))}"
+            )
+    return list(chosen)
+
+
+def gold_table(found: Mapping[TaskId, GoldPath], title: str, max_steps: int) -> Table:
+    """A row a task and one for all: how many are solved, and how many within `max_steps`."""
+    table = make_table(f"gold paths of {title}, lengths in steps", "task", padding=0)
+    for heading in ("n", "solved", f"% in {max_steps}", "median", "max"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    by_kind: dict[str, list[GoldPath]] = {}
+    for task, gold in found.items():
+        by_kind.setdefault(task.kind, []).append(gold)
+    for kind, paths in by_kind.items():
+        table.add_row(kind, *_cells(paths, max_steps))
+    table.add_section()
+    table.add_row("all", *_cells(list(found.values()), max_steps), style="bold")
+    return table
+
+
+def _cells(paths: Sequence[GoldPath], max_steps: int) -> tuple[str, ...]:
+    lengths = sorted(len(path.actions) for path in paths if path.is_solved)
+    within = sum(length <= max_steps for length in lengths)
+    return (
+        str(len(paths)),
+        str(len(lengths)),
+        format_percent(within / len(paths)) if paths else "-",
+        str(lengths[len(lengths) // 2]) if lengths else "-",
+        str(lengths[-1]) if lengths else "-",
+    )

@@ -1,0 +1,164 @@
+"""`declutch labels`: the sources of labels on a policy's own steps, beside each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+from rich.table import Table
+
+from declutch.config.run import Config
+from declutch.endpoint.chat import ChatRequest
+from declutch.endpoint.client import open_endpoint
+from declutch.endpoint.usage import Usage, largest_usage
+from declutch.envs.protocol import Suite
+from declutch.errors import UserError
+from declutch.evaluation.label_sources import (
+    LabelReport,
+    _cut,
+    _first_steps,
+    compare_sources,
+    play_steps,
+    report_data,
+)
+from declutch.files import write_atomically
+from declutch.judge.llm_labels import (
+    BallotStats,
+    judge_requests,
+    llm_labels,
+)
+from declutch.judge.questions import spread_steps
+from declutch.report.tables import format_percent
+from declutch.rollout.policy import Policy
+from declutch.streams import stream
+
+_NUM_EXAMPLES = 2
+
+
+def run_labels(
+    policy: Policy,
+    config: Config,
+    suite: Suite,
+    split: str,
+    num_steps: int,
+    llm_steps: int,
+    dry_run: bool,
+    out: Path | None,
+    console: Console,
+) -> None:
+    """Play, label, and print how the sources compare; or what an endpoint would be asked.
+
+    Args:
+        num_steps: steps labelled by the rule and the oracle.
+        llm_steps: of these, steps that the endpoint is asked about; 0 asks none.
+        dry_run: ask nothing.
+        out: JSON file of the numbers.
+    Raises:
+        UserError: no such split, an endpoint that is not named or is away.
+    """
+    episodes = play_steps(policy, config, suite, split, num_steps)
+    draw = stream(config.seed, "llm-steps")
+    steps = spread_steps([_cut(e) for e in _first_steps(episodes, num_steps)], llm_steps, draw)
+    if dry_run:
+        requests = judge_requests(episodes, steps, config)
+        _show_dry_run(requests, config, console)
+        return
+    chat = open_endpoint(config.endpoint) if steps else None
+    asked = llm_labels(episodes, steps, config, chat) if chat else None
+    if asked is not None and asked.failure:
+        raise UserError(
+            f"most asks of endpoint.model={config.endpoint.model} got no answer ({asked.failure}); "
+            "the answers there were are kept, so that the same command goes on from them"
+        )
+    report = compare_sources(episodes, num_steps, config, asked, chat)
+    console.print(report_table(report, f"{split}, seed {config.seed}"))
+    if report.ballots is not None and report.usage is not None:
+        console.print(_describe_asks(report.ballots, report.usage), highlight=False)
+    if out is not None:
+        write_atomically(out, json.dumps(report_data(report), indent=1) + "\n")
+        console.print(f"written to {out}")
+
+
+def report_table(report: LabelReport, title: str) -> Table:
+    """A column per source; agreement and precision are against the oracle."""
+    table = Table(title=f"{report.num_steps} steps of {report.num_episodes} episodes, {title}")
+    table.add_column("")
+    for name in report.sources:
+        table.add_column(name, justify="right")
+    sources = list(report.sources.values())
+    table.add_row("steps", *(str(s.steps) for s in sources))
+    table.add_row("labelled", *(_percent(s.labelled) for s in sources))
+    table.add_row("good, of the labelled", *(_percent(s.good_share) for s in sources))
+    table.add_section()
+    table.add_row("steps the oracle labels too", *(str(s.num_compared) for s in sources))
+    table.add_row("agree with it", *(_percent(s.agreement) for s in sources))
+    table.add_row("a constant verdict would", *(_percent(s.constant) for s in sources))
+    for word in ("good", "bad"):
+        table.add_row(
+            f'right where it says "{word}"', *(_percent(s.precision(word)) for s in sources)
+        )
+    table.add_section()
+    for cell in report.sources["oracle"].cells:
+        said, true = cell.split("/")
+        cells = (str(s.cells[cell]) for s in sources)
+        table.add_row(f"says {said}, the oracle {true}", *cells)
+    return table
+
+
+def estimate_usage(requests: Sequence[ChatRequest], config: Config) -> Usage:
+    """What asking all of `requests` may come to; prompts are counted roughly."""
+    return sum((largest_usage(request, config.endpoint) for request in requests), Usage())
+
+
+def _show_dry_run(requests: Sequence[ChatRequest], config: Config, console: Console) -> None:
+    asks = config.gcd.llm_asks
+    for number, request in enumerate(requests[::asks][:_NUM_EXAMPLES], start=1):
+        console.print(Rule(f"example prompt {number}, asked {asks} times"))
+        for _, content in request.messages:
+            console.print(escape(content), highlight=False)
+    console.print(Rule("estimate"))
+    usage = estimate_usage(requests, config)
+    lines = [f"{len(requests) // asks} steps: {_describe_usage(usage, config)}"]
+    if requests:
+        share = config.gcd.llm_steps * asks / len(requests)
+        calls = config.gcd.llm_steps * asks
+        lines.append(
+            f"training on them, gcd.llm_steps={config.gcd.llm_steps} per iteration: {calls} calls, "
+            f"about {usage.prompt_tokens * share:,.0f} prompt tokens an iteration, "
+            f"{calls * config.train.iterations:,} calls in train.iterations="
+            f"{config.train.iterations}"
+        )
+    if config.endpoint.model and config.endpoint.base_url:
+        cached = open_endpoint(config.endpoint).count_cached(requests)
+        lines.append(f"{cached} of these calls would be answered from the cache")
+    console.print("\n".join(lines), highlight=False)
+
+
+def _describe_usage(usage: Usage, config: Config) -> str:
+    text = (
+        f"{usage.calls:,} calls, about {usage.prompt_tokens:,} prompt tokens and at most "
+        f"{usage.completion_tokens:,} tokens of replies"
+    )
+    if config.endpoint.prompt_price + config.endpoint.completion_price:
+        text += f", which cost {usage.cost:.2f} at most"
+    return text
+
+
+def _describe_asks(stats: BallotStats, usage: Usage) -> str:
+    agreement = "–" if stats.agreement is None else _percent(stats.agreement)
+    return (
+        f"endpoint: {stats.asks} asks about {stats.steps} steps, {stats.kept} labels kept; "
+        f"{stats.unreadable} verdicts unreadable, {stats.failed} asks without an answer; "
+        f"agreement among the verdicts of a step {agreement}\n"
+        f"{usage.calls} calls, {usage.cached} answers from the cache, {usage.retries} retries, "
+        f"{usage.prompt_tokens} + {usage.completion_tokens} tokens, cost {usage.cost:.4g}, "
+        f"{usage.seconds:.0f} s"
+    )
+
+
+def _percent(share: float) -> str:
+    return "–" if share != share else f"{format_percent(share)}%"

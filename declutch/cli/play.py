@@ -1,0 +1,126 @@
+"""One game in the terminal: a person plays, or watches the expert, chance or a model."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+
+from declutch.config.run import Config
+from declutch.envs.protocol import Expert, HasExpert, Suite, TextEnv
+from declutch.errors import UserError
+from declutch.evaluation.players import SCRIPTED, model_player, scripted_player
+from declutch.records import Episode, TaskId
+
+HELP = (
+    "Type an action or its number. Empty line or 'actions': what is possible; 'hint': what the "
+    "expert would do; 'quit': leave."
+)
+
+
+def play_game(
+    player: str, config: Config, suite: Suite, split: str, game: int, console: Console
+) -> None:
+    """Play game number `game` of `split`.
+
+    Args:
+        player: "me", "expert", "random", or a model folder or hub name.
+    Raises:
+        UserError: no such game or model.
+    """
+    tasks = suite.tasks(split)
+    if not 0 <= game < len(tasks):
+        raise UserError(f"--game {game}: {split} has games 0 to {len(tasks) - 1}")
+    task = tasks[game]
+    console.print(Rule(f"{split} game {game}: {escape(task.name)}"))
+    if player == "me":
+        env = suite.make_env()
+        try:
+            expert = suite.make_expert(config.seed) if isinstance(suite, HasExpert) else None
+            _play_by_hand(env, expert, task, config.env.max_steps, console)
+        finally:
+            env.close()
+        return
+    _show(_watch(player, config, suite, task), console)
+
+
+def _watch(player: str, config: Config, suite: Suite, task: TaskId) -> Episode:
+    steps = config.env.max_steps
+    if player in SCRIPTED:
+        return scripted_player(player, suite, steps)([task], config.seed)[0]
+    # Imported here because a person or the expert needs no model library.
+    from declutch.rollout.policy import load_policy
+
+    policy = load_policy(player, config)
+    temperature = config.eval.temperature
+    play = model_player(policy, suite, steps, temperature, reflection=config.eval.reflection)
+    return play([task], config.seed)[0]
+
+
+def _show(episode: Episode, console: Console) -> None:
+    for number, step in enumerate(episode.steps, start=1):
+        console.print(escape(step.observation), highlight=False)
+        thought = f"[dim italic]{escape(step.action.thought)}[/]\n" if step.action.thought else ""
+        mark = "" if step.action.is_admissible else " [red](not possible here)[/]"
+        console.print(f"{thought}[bold cyan]{number} > {escape(step.action.text)}[/]{mark}")
+    console.print(escape(episode.final_observation), highlight=False)
+    console.print(
+        f"[bold]{episode.outcome.value.replace('_', ' ')}[/] in {len(episode.steps)} steps"
+    )
+
+
+def _play_by_hand(
+    env: TextEnv, expert: Expert | None, task: TaskId, max_steps: int, console: Console
+) -> None:
+    observation = env.reset(task)
+    if expert is not None:
+        expert.reset(task, observation)
+    console.print(f"[dim]{HELP}[/]\n{escape(observation.text)}", highlight=False)
+    for number in range(1, max_steps + 1):
+        action = _ask(observation.admissible, expert, number, console)
+        if action is None:
+            return
+        transition = env.step(action)
+        observation = transition.observation
+        if expert is not None:
+            expert.update(action, observation)
+        console.print(escape(observation.text), highlight=False)
+        if transition.is_won:
+            console.print(f"[bold green]won[/] in {number} steps")
+            return
+        if transition.is_done:
+            console.print(f"[bold red]lost[/] after {number} steps")
+            return
+    console.print(f"[bold red]out of time[/]: {max_steps} steps are gone")
+
+
+def _hint(expert: Expert | None) -> str:
+    if expert is None:
+        return "this suite has no expert"
+    advice = expert.act()
+    return "the expert knows no way to win any more" if advice is None else advice.action
+
+
+def _ask(
+    admissible: tuple[str, ...], expert: Expert | None, number: int, console: Console
+) -> str | None:
+    """The next action, or None to leave."""
+    width = int(math.log10(max(len(admissible), 1))) + 1
+    while True:
+        try:
+            text = console.input(f"[bold cyan]{number} > [/]").strip()
+        except EOFError:
+            return None
+        if text == "quit":
+            return None
+        if text == "hint":
+            console.print(f"[dim]{escape(_hint(expert))}[/]")
+        elif text in ("", "actions"):
+            lines = [f"{i:>{width}} {escape(a)}" for i, a in enumerate(admissible, start=1)]
+            console.print("\n".join(lines), highlight=False)
+        elif text.isdigit() and 1 <= int(text) <= len(admissible):
+            return admissible[int(text) - 1]
+        else:
+            return text

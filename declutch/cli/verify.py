@@ -1,0 +1,86 @@
+"""`declutch games verify`: both engines on the same games, and a table of what was compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from declutch.config.run import Config
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.alfworld.verify import Difference, VerifyReport, draw_games, verify_games
+from declutch.envs.registry import make_suite
+from declutch.errors import UserError
+from declutch.report.progress import Counter
+
+
+def run_verify(
+    config: Config,
+    reference: str,
+    num_games: int,
+    seed: int,
+    data: Path | None,
+    num_steps: int,
+    workers: int,
+    console: Console,
+) -> bool:
+    """Compare the engines, print the summary, and the first difference if there is one.
+
+    Returns:
+        whether there was none.
+    Raises:
+        UserError: an unknown reference, no games, or the official engine is not installed.
+    """
+    if reference != "textworld":
+        raise UserError(f"--reference {reference!r}: the only reference engine is textworld")
+    suite = make_suite(config.env) if data is None else AlfworldSuite(data.expanduser())
+    if not isinstance(suite, AlfworldSuite):
+        raise UserError(
+            f"env.suite={config.env.suite!r}: only games of ALFWorld can be compared with the "
+            "official engine; set env.suite to alfworld or households"
+        )
+    paths = draw_games(suite, num_games, seed)
+    with Counter("comparing", len(paths), console=console) as counter:
+        report = verify_games(paths, seed, num_steps, workers, lambda _: counter.advance())
+    console.print(summary_table(report, seed))
+    if report.difference is not None:
+        console.print(_describe(report.difference), highlight=False, soft_wrap=True)
+        return False
+    console.print(f"[bold green]no difference[/] in {report.num_steps} steps")
+    return True
+
+
+def summary_table(report: VerifyReport, seed: int) -> Table:
+    """Games by split and type, walks by kind, and successful executions by action template."""
+    table = Table(title=f"{report.num_games} games, {report.num_steps} steps, seed {seed}")
+    table.add_column("compared")
+    table.add_column("number", justify="right")
+    _add(table, "games", report.games)
+    _add(table, "walks", report.walks)
+    _add(table, "successful executions", report.executed)
+    table.add_row("nonsense commands", str(report.num_nonsense))
+    table.add_row("walks won", str(report.num_won))
+    return table
+
+
+def _add(table: Table, title: str, counts: Mapping[str, int]) -> None:
+    table.add_row(f"[bold]{title}[/]", "")
+    for name, count in sorted(counts.items()):
+        table.add_row(f"  {escape(str(name))}", str(count))
+    table.add_section()
+
+
+def _describe(difference: Difference) -> str:
+    lines = [
+        f"[bold red]difference[/] in {escape(str(difference.game))}",
+        f"{difference.walk}, step {difference.step}, after {escape(repr(difference.action))}: "
+        f"{difference.what} differs",
+        f"ours:      {escape(difference.ours)}",
+        f"reference: {escape(difference.reference)}",
+    ]
+    if difference.history:
+        lines.append("commands so far: " + escape(" | ".join(difference.history)))
+    return "\n".join(lines)

@@ -1,0 +1,209 @@
+"""Supervised cold start: the expert's demonstrations, and steps to judge or to foretell."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from declutch.cold_start.examples import Example
+from declutch.config.policy import SFTConfig
+from declutch.learner.value_head import ValueHead, classification_loss
+
+FLOOR = 0.1
+"""Share of the learning rate that a schedule ends with."""
+OPEN_ENDED_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class SFTProgress:
+    """Where the cold start stands.
+
+    Attributes:
+        step, num_steps: optimizer steps done and planned (0 when open-ended).
+        epoch: passes over the data begun.
+        loss: mean negative log-likelihood per response token (and label) of this step, in nats.
+        tokens: tokens processed so far.
+        seconds: since the start.
+    """
+
+    step: int
+    num_steps: int
+    epoch: int
+    loss: float
+    tokens: int
+    seconds: float
+
+
+def train_sft(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    config: SFTConfig,
+    pad_id: int,
+    generator: torch.Generator,
+    on_step: Callable[[SFTProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    head: ValueHead | None = None,
+) -> SFTProgress:
+    """Train `model` in place on all examples, `config.epochs` times.
+
+    The learning rate warms up linearly, then falls to a tenth along a cosine.
+
+    Args:
+        should_stop: makes the training open-ended instead: it goes on until this says so, see
+            `_OpenEnded`; `config.epochs` is not used.
+        head: learns the labels of labelled examples, at its own constant learning rate.
+    Returns:
+        The last step's progress.
+    """
+    passes = _passes(examples, config.batch_tokens, generator)
+    rate: Callable[[int], float | None]
+    num_steps = 0
+    if should_stop is None:
+        plan = list(islice(passes, config.epochs))
+        num_steps = sum(len(batches) for batches in plan)
+        rate, passes = _Cosine(num_steps, config.warmup_share), iter(plan)
+    else:
+        rate = _OpenEnded(should_stop)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0, fused=True)
+    started = time.perf_counter()
+    progress = SFTProgress(0, num_steps, 0, math.nan, 0, 0.0)
+    model.train()
+    for step, (epoch, batch) in enumerate(_flatten(passes), start=1):
+        factor = rate(step)
+        if factor is None:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * factor
+        loss = _loss(model, batch, pad_id, head)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+        optimizer.step()
+        if head is not None:
+            head.step(config.grad_clip)
+        progress = SFTProgress(
+            step=step,
+            num_steps=num_steps,
+            epoch=epoch + 1,
+            loss=float(loss.detach()),
+            tokens=progress.tokens + sum(e.num_tokens for e in batch),
+            seconds=time.perf_counter() - started,
+        )
+        if on_step is not None:
+            on_step(progress)
+    model.eval()
+    return progress
+
+
+@dataclass(frozen=True)
+class _Cosine:
+    """Share of the learning rate at each of `num_steps` steps: linear rise, then a cosine."""
+
+    num_steps: int
+    warmup: float
+
+    def __call__(self, step: int) -> float | None:
+        share = step / self.num_steps
+        if share < self.warmup:
+            return share / self.warmup
+        rest = (share - self.warmup) / (1.0 - self.warmup)
+        return FLOOR + (1.0 - FLOOR) / 2 * (1.0 + math.cos(math.pi * rest))
+
+
+class _OpenEnded:
+    """A constant share until told to stop, then a linear fall over another tenth of the steps.
+
+    The model has been trained before: the share is what a cosine has in its middle, and the fall
+    takes the noise of that rate out again.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._stopped_at: int | None = None
+
+    def __call__(self, step: int) -> float | None:
+        if self._stopped_at is None:
+            if not self._should_stop():
+                return OPEN_ENDED_SHARE
+            self._stopped_at = step
+        length = max(1, self._stopped_at // 10)
+        left = 1.0 - (step - self._stopped_at) / length
+        if left <= 0:
+            return None
+        return OPEN_ENDED_SHARE * (FLOOR + (1.0 - FLOOR) * left)
+
+
+def _loss(
+    model: PreTrainedModel, batch: Sequence[Example], pad_id: int, head: ValueHead | None
+) -> Tensor:
+    """Mean negative log-likelihood of the batch's response tokens and labels.
+
+    A label counts like one token: a critique in words has one token for its verdict too.
+    """
+    shape = (len(batch), max(e.num_tokens for e in batch))
+    input_ids = torch.full(shape, pad_id)
+    targets = torch.full(shape, -100)
+    for row, example in enumerate(batch):
+        start, stop = example.prompt_ids.numel(), example.num_tokens
+        input_ids[row, :start] = example.prompt_ids
+        input_ids[row, start:stop] = example.response_ids
+        targets[row, start:stop] = example.response_ids
+    # Right padding under causal attention needs no mask: no token attends to what follows it.
+    device = model.device
+    hidden = model.base_model(input_ids=input_ids.to(device), use_cache=False).last_hidden_state
+    wanted = targets[:, 1:] != -100
+    logits = model.get_output_embeddings()(hidden[:, :-1][wanted.to(device)]).float()
+    wanted_ids = targets[:, 1:][wanted].to(device)
+    rows = [row for row, example in enumerate(batch) if example.label is not None]
+    if head is None or not rows:
+        return F.cross_entropy(logits, wanted_ids)
+    last = [batch[row].num_tokens - 1 for row in rows]
+    labels = [example.label for example in batch if example.label is not None]
+    total = F.cross_entropy(logits, wanted_ids, reduction="sum")
+    verdicts = head.layer(hidden[rows, last].to(head.layer.weight.dtype))[:, 0]
+    count = wanted_ids.numel() + len(labels)
+    return total / count + classification_loss(verdicts, labels, count)
+
+
+def _batches(
+    examples: Sequence[Example], batch_tokens: int, generator: torch.Generator
+) -> list[list[Example]]:
+    """Batches of similar length in random order; every example once."""
+    order = torch.randperm(len(examples), generator=generator).tolist()
+    # Sorting windows, not the whole, keeps batches random and the padding small.
+    batches: list[list[Example]] = []
+    window = 4096
+    for start in range(0, len(order), window):
+        part = sorted(order[start : start + window], key=lambda i: examples[i].num_tokens)
+        batch: list[Example] = []
+        for index in part:
+            example = examples[index]
+            if batch and (len(batch) + 1) * example.num_tokens > batch_tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(example)
+        batches.append(batch)
+    shuffled = torch.randperm(len(batches), generator=generator).tolist()
+    return [batches[i] for i in shuffled]
+
+
+def _passes(
+    examples: Sequence[Example], batch_tokens: int, generator: torch.Generator
+) -> Iterator[list[list[Example]]]:
+    """Passes over the data without end, each in an order of its own."""
+    while True:
+        yield _batches(examples, batch_tokens, generator)
+
+
+def _flatten(passes: Iterator[list[list[Example]]]) -> Iterator[tuple[int, list[Example]]]:
+    for epoch, batches in enumerate(passes):
+        for batch in batches:
+            yield epoch, batch

@@ -1,0 +1,95 @@
+"""How far a grid is: bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import TaskID, TextColumn
+
+from declutch.report.progress import format_metric, make_bar, print_plain
+from declutch.runs.read import Metrics
+
+
+class GridView:
+    """Live view of the runs being trained; a context manager.
+
+    On a terminal a bar for the grid and one for each run at work, with its latest training
+    success and evaluation. Else a plain line when a run begins, is evaluated, or ends.
+
+    Args:
+        total: runs of the grid.
+        done: runs that were complete before.
+        console: where to draw.
+    """
+
+    def __init__(self, total: int, done: int, console: Console) -> None:
+        self._total = total
+        self._done = done
+        self._console = console
+        self._bar = make_bar(console, TextColumn("{task.fields[note]}"))
+        self._grid = self._bar.add_task("[bold]runs[/]", total=total, completed=done, note="")
+        self._tasks: dict[str, TaskID] = {}
+        self._evaluated: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def start(self, name: str, iterations: int) -> None:
+        """The process of a run has started."""
+        self._tasks[name] = self._bar.add_task(escape(name), total=iterations, note="")
+        self._plain(f"{name}: started")
+
+    def update(self, name: str, rows: Sequence[Metrics]) -> None:
+        """These are the iterations a run has on record."""
+        if not rows:
+            return
+        done = int(rows[-1]["iteration"] or 0)
+        evaluated = next((row for row in reversed(rows) if evaluation_of(row)), {})
+        success = f"success {_percent(rows[-1].get('agent/success'))}"
+        scores = " ".join(f"{level} {share}" for level, share in evaluation_of(evaluated).items())
+        note = " · ".join(part for part in (success, scores) if part)
+        self._bar.update(self._tasks[name], completed=done, note=note)
+        last = int(evaluated.get("iteration") or 0)
+        if last > self._evaluated.setdefault(name, 0):
+            self._evaluated[name] = last
+            self._plain(f"{name}: evaluation at iteration {last}: {scores}")
+
+    def finish(self, name: str, problem: str) -> None:
+        """The process of a run has ended; `problem` is "" where it went well."""
+        self._bar.remove_task(self._tasks.pop(name))
+        self._done += not problem
+        self._bar.update(self._grid, completed=self._done)
+        outcome = f"failed: {problem}" if problem else f"done, {self._done} of {self._total} runs"
+        print_plain(self._bar.console, f"{name}: {outcome}")
+
+    def _plain(self, line: str) -> None:
+        if not self._console.is_terminal:
+            print_plain(self._console, line)
+
+
+def evaluation_of(row: Mapping[str, float | None]) -> dict[str, str]:
+    """Level -> success as it is shown, of an iteration that was evaluated; else {}."""
+    return {
+        key.split("/")[1]: _percent(value)
+        for key, value in row.items()
+        if key.startswith("eval/") and key.endswith("/success")
+    }
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else format_metric(share, "%")

@@ -1,0 +1,270 @@
+"""The tables of a comparison as data: success, paired differences, curves, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from declutch.compare.grid import Arm
+from declutch.compare.runs import (
+    Comparison,
+    Pick,
+    Picks,
+    Selection,
+    TrainedRun,
+    at_equal_time,
+    at_iteration,
+    distinct_starts,
+    picks_at,
+    success_of,
+    success_rows,
+    training_seconds,
+)
+from declutch.evaluation.intervals import NOTHING, Estimate
+from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, paired
+from declutch.report.sheet import Cell, Sheet
+from declutch.report.tables import (
+    DASH,
+    describe_setting,
+    format_difference,
+    format_percent,
+    format_success,
+)
+
+COLD_START = "cold start"
+PHASES = ("play", "label", "judge", "update", "save")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two policies that played the same games: `after` minus `before`, pair by pair of runs."""
+
+    name: str
+    before: Picks
+    after: Picks
+    note: str = ""
+
+
+def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
+    """E1: success of each arm per level, seeds pooled; the cold start comes first."""
+    levels = levels_of(comparison)
+    rows = [_success_row(name, picks, levels) for name, picks in start_rows(comparison)]
+    rows += [_success_row(str(arm), picks, levels) for arm, picks in selection.picks.items()]
+    return Sheet(
+        title=f"Success {selection.name}, % [95% interval]",
+        header=describe(comparison),
+        columns=("policy", *levels, "games × seeds", "it."),
+        rows=tuple(rows),
+        notes=selection.notes,
+    )
+
+
+def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
+    """Paired differences: from the cold start, by GCD, and from the first method."""
+    levels = levels_of(comparison)
+    contrasts = find_contrasts(comparison.arms, selection)
+    return Sheet(
+        title=f"Paired differences {selection.name}, points [95% interval]",
+        header=describe(comparison),
+        columns=("difference", *levels, "games × seeds"),
+        rows=tuple(_difference_row(contrast, levels) for contrast in contrasts),
+        notes=tuple(contrast.note for contrast in contrasts if contrast.note),
+    )
+
+
+def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
+    """Success by task type, an arm a column."""
+    columns = [*start_rows(comparison), *((str(a), p) for a, p in selection.picks.items())]
+    keys = dict.fromkeys(key for _, picks in columns for key in success_rows(picks))
+    rows = []
+    for level, kind in keys:
+        found = [success_of(picks, level, kind) for _, picks in columns]
+        cells = [f"{level} {kind}" if kind else level, str(max(one.n for one in found))]
+        rows.append(_plain([*cells, *(format_success(one) for one in found)]))
+    return Sheet(
+        title=f"Success by task type {selection.name}, % [95% interval]",
+        header=describe(comparison),
+        columns=("level and task type", "games", *(name for name, _ in columns)),
+        rows=tuple(rows),
+        is_detail=True,
+    )
+
+
+def curve_sheet(comparison: Comparison) -> Sheet:
+    """Learning curves: success of each arm at each evaluation, over the seeds that have it."""
+    named = [(str(arm), comparison.of(arm)) for arm in comparison.arms]
+    return _curves(comparison, "Learning curves, success %", named, is_detail=False)
+
+
+def run_curve_sheet(comparison: Comparison) -> Sheet:
+    """Learning curves of the single runs."""
+    named = [(str(run.id), (run,)) for arm in comparison.arms for run in comparison.of(arm)]
+    return _curves(comparison, "Learning curves of single runs, success %", named, is_detail=True)
+
+
+def phase_sheet(comparison: Comparison) -> Sheet:
+    """Seconds of training per iteration, and what they were spent on."""
+    rows = []
+    for arm in comparison.arms:
+        for run in comparison.of(arm):
+            count = max(len(run.metrics), 1)
+            whole = sum(training_seconds(row) for row in run.metrics)
+            cells = [str(run.id), str(len(run.metrics)), f"{whole:.0f}", f"{whole / count:.2f}"]
+            for phase in PHASES:
+                spent = sum(row.get(f"time/{phase}") or 0.0 for row in run.metrics)
+                share = format_percent(spent / whole) if whole else DASH
+                cells.append(f"{spent / count:.2f} ({share}%)")
+            rows.append(_plain(cells))
+    return Sheet(
+        title="Seconds per iteration and their shares, evaluations not counted",
+        header=describe(comparison),
+        columns=("run", "iterations", "training s", "s/iteration", *PHASES),
+        rows=tuple(rows),
+    )
+
+
+def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sheet, ...]:
+    """Every table: at equal iterations, at equal time, curves, seconds, then the long ones."""
+    equal = at_iteration(comparison, iteration)
+    in_time = at_equal_time(comparison)
+    return (
+        success_sheet(comparison, equal),
+        difference_sheet(comparison, equal),
+        success_sheet(comparison, in_time),
+        difference_sheet(comparison, in_time),
+        curve_sheet(comparison),
+        phase_sheet(comparison),
+        kind_sheet(comparison, equal),
+        run_curve_sheet(comparison),
+    )
+
+
+def describe(comparison: Comparison) -> str:
+    """One line: how everything was evaluated, and the games of each level."""
+    results = [result for run in comparison.runs for result in run.evaluations.values()]
+    last = Pick(comparison.runs[0], max(comparison.runs[0].evaluations))
+    counts = {level: success_of((last,), level).n for level in levels_of(comparison)}
+    games = ", ".join(f"{level} {n}" for level, n in counts.items() if level != MEAN_LEVEL)
+    seeds = ", ".join(map(str, sorted({run.id.seed for run in comparison.runs})))
+    return f"{describe_setting(results)} · n = games ({games}) × training seeds ({seeds})"
+
+
+def levels_of(comparison: Comparison) -> tuple[str, ...]:
+    """Levels any run was evaluated on: L0, L1, L2, their mean, others."""
+    found = dict.fromkeys(
+        level for run in comparison.runs for one in run.evaluations.values() for level in one.levels
+    )
+    main = [level for level in MAIN_LEVELS if level in found]
+    mean = [MEAN_LEVEL] if len(main) == len(MAIN_LEVELS) else []
+    return (*main, *mean, *(level for level in found if level not in MAIN_LEVELS))
+
+
+def start_rows(comparison: Comparison) -> list[tuple[str, Picks]]:
+    """Named cold starts: one for all arms, or as many as differ."""
+    groups: dict[Picks, list[str]] = {}
+    known: list[Picks] = []
+    for arm in comparison.arms:
+        starts = distinct_starts(comparison.of(arm))
+        if starts:
+            same = next((picks for picks in known if _played_alike(picks, starts)), starts)
+            known.append(same)
+            groups.setdefault(same, []).append(str(arm))
+    if len(groups) == 1:
+        return [(COLD_START, next(iter(groups)))]
+    return [(f"{COLD_START} of {', '.join(arms)}", picks) for picks, arms in groups.items()]
+
+
+def find_contrasts(arms: Sequence[Arm], selection: Selection) -> list[Contrast]:
+    """What is compared with what, over the seeds that both sides have."""
+    contrasts = [_from_start(arm, selection.picks[arm]) for arm in arms]
+    pairs = [(Arm(arm.method, False), arm) for arm in arms if arm.has_gcd]
+    first = arms[0].method
+    pairs += [(Arm(first, arm.has_gcd), arm) for arm in arms if arm.method != first]
+    for before, after in pairs:
+        if before in selection.picks:
+            contrasts.append(_between(before, after, selection))
+    return contrasts
+
+
+def _from_start(arm: Arm, picks: Picks) -> Contrast:
+    usable = tuple(pick for pick in picks if 0 in pick.run.evaluations)
+    starts = tuple(Pick(pick.run, 0) for pick in usable)
+    return Contrast(f"{arm} − {COLD_START}", starts, usable)
+
+
+def _between(before: Arm, after: Arm, selection: Selection) -> Contrast:
+    name = f"{after} − {before}"
+    one = {pick.run.id.seed: pick for pick in selection.picks[before]}
+    two = {pick.run.id.seed: pick for pick in selection.picks[after]}
+    common = sorted(set(one) & set(two))
+    note = ""
+    if set(one) != set(two):
+        seeds = ", ".join(map(str, common))
+        note = f"{name}: over the common seeds {seeds}." if common else f"{name}: no common seed."
+    return Contrast(name, tuple(one[s] for s in common), tuple(two[s] for s in common), note)
+
+
+def _difference_row(contrast: Contrast, levels: Sequence[str]) -> tuple[Cell, ...]:
+    rows: dict[str, PairedRow] = {}
+    if contrast.before:
+        results = [[pick.result for pick in side] for side in (contrast.before, contrast.after)]
+        rows = {row.level: row for row in paired(*results) if not row.kind}
+    found = {level: rows[level].difference if level in rows else NOTHING for level in levels}
+    cells = [Cell(format_difference(one), _tone(one)) for one in found.values()]
+    return (Cell(contrast.name), *cells, Cell(_count(found, len(contrast.before))))
+
+
+def _success_row(name: str, picks: Picks, levels: Sequence[str]) -> tuple[Cell, ...]:
+    found = {level: success_of(picks, level) for level in levels}
+    iterations = sorted({pick.iteration for pick in picks})
+    return _plain(
+        [
+            name,
+            *(format_success(one) for one in found.values()),
+            _count(found, len(picks)),
+            ", ".join(map(str, iterations)) or DASH,
+        ]
+    )
+
+
+def _curves(
+    comparison: Comparison,
+    title: str,
+    named: Sequence[tuple[str, Sequence[TrainedRun]]],
+    is_detail: bool,
+) -> Sheet:
+    levels = levels_of(comparison)
+    iterations = sorted({key for run in comparison.runs for key in run.evaluations})
+    rows = []
+    for name, runs in named:
+        points = [picks_at(runs, iteration) for iteration in iterations]
+        for level in levels:
+            found = [success_of(picks, level) for picks in points]
+            rows.append(_plain([name, level, *(format_percent(one.mean) for one in found)]))
+    return Sheet(
+        title=title,
+        header=describe(comparison),
+        columns=("policy", "level", *(f"it. {iteration}" for iteration in iterations)),
+        rows=tuple(rows),
+        is_detail=is_detail,
+    )
+
+
+def _count(found: Mapping[str, Estimate], num_seeds: int) -> str:
+    games = sum(one.n for level, one in found.items() if level != MEAN_LEVEL)
+    return f"{games} × {num_seeds}" if games else DASH
+
+
+def _played_alike(one: Picks, two: Picks) -> bool:
+    pairs = zip(one, two, strict=False)
+    return len(one) == len(two) and all(a.result.games == b.result.games for a, b in pairs)
+
+
+def _plain(texts: Sequence[str]) -> tuple[Cell, ...]:
+    return tuple(Cell(text) for text in texts)
+
+
+def _tone(difference: Estimate) -> str:
+    if difference.n == 0 or not difference.excludes_zero:
+        return ""
+    return "up" if difference.mean > 0 else "down"

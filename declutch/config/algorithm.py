@@ -1,0 +1,139 @@
+"""Settings of the methods of credit assignment, of the policy loss and of the optimizer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from declutch.config.section import Section
+
+
+class GroupRelative(Section):
+    """What every algorithm has that compares an episode with the others of its group."""
+
+    group_stats: Literal["episodes", "steps"] = "episodes"
+    """What a group's mean and deviation are taken over; "steps" weighs long episodes more."""
+
+
+class GRPOConfig(GroupRelative):
+    type: Literal["grpo"] = "grpo"
+    std_norm: bool = True
+    """Divide by the group's standard deviation; false gives Dr.GRPO."""
+
+
+class RLOOConfig(GroupRelative):
+    type: Literal["rloo"] = "rloo"
+
+
+class GiGPOConfig(GroupRelative):
+    type: Literal["gigpo"] = "gigpo"
+    mode: Literal["mean_norm", "mean_std_norm"] = "mean_norm"
+    """Whether both terms are divided by their standard deviation."""
+    gamma: float = Field(default=0.95, ge=0, le=1)
+    """Discount per environment step, in the step term."""
+    step_weight: float = Field(default=1.0, ge=0)
+    """Weight of the step term beside the episode term."""
+    similarity: float = Field(default=1.0, gt=0, le=1)
+    """Observations of a group are one state if they are this much alike (share of characters in
+    matching blocks); 1 asks for identity."""
+
+
+class NTHRConfig(GroupRelative):
+    type: Literal["nthr"] = "nthr"
+    std_norm: bool = True
+    """Divide by the group's standard deviation; false gives Dr.GRPO."""
+    beta: float = Field(default=1.0, ge=0)
+    """Factor of the score above which a failed step's token is spared."""
+    match: Literal["anchor", "position"] = "anchor"
+    """Which steps of a group count as answers to one prompt: those with the same current
+    observation, or those with the same index."""
+
+
+class PPOConfig(Section):
+    type: Literal["ppo"] = "ppo"
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    """Discount per token of a response."""
+    lam: float = Field(default=1.0, ge=0, le=1)
+    """Of generalised advantage estimation, per token."""
+    whiten: bool = True
+    """Give the iteration's advantages mean 0 and deviation 1."""
+    critic_lr: float | None = Field(default=None, gt=0)
+    """Learning rate of the critic, a copy of the model with a scalar head; null takes ten times
+    optimizer.lr, as in the papers' code base. The rest of its optimizer is as in `optimizer`."""
+    critic_warmup: int = Field(default=0, ge=0)
+    """Iterations at the start in which only the critic learns."""
+    value_clip: float = Field(default=0.5, gt=0)
+    """How far a value may move from its old one before its loss stops pulling."""
+
+
+class RLVMRConfig(GroupRelative):
+    type: Literal["rlvmr"] = "rlvmr"
+    form: Literal["mix", "sum"] = "mix"
+    """"mix" weighs the episode term by alpha and the step term by the rest, as the paper does;
+    "sum" adds step_weight times the step term to the episode term, as its published code does."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """Share of the episode term in "mix"."""
+    step_weight: float = Field(default=1.0, ge=0)
+    """Weight of the step term in "sum"."""
+
+
+def algorithm_type(data: Any) -> str:
+    """Which algorithm plain data or a section is of; GRPO where it does not say."""
+    return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
+
+
+ALGORITHMS: Final[dict[str, type[Section]]] = {
+    "grpo": GRPOConfig,
+    "rloo": RLOOConfig,
+    "gigpo": GiGPOConfig,
+    "nthr": NTHRConfig,
+    "ppo": PPOConfig,
+    "rlvmr": RLVMRConfig,
+}
+
+
+AlgorithmConfig = Annotated[
+    Annotated[GRPOConfig, Tag("grpo")]
+    | Annotated[RLOOConfig, Tag("rloo")]
+    | Annotated[GiGPOConfig, Tag("gigpo")]
+    | Annotated[NTHRConfig, Tag("nthr")]
+    | Annotated[PPOConfig, Tag("ppo")]
+    | Annotated[RLVMRConfig, Tag("rlvmr")],
+    Discriminator(algorithm_type),
+]
+
+
+class LossConfig(Section):
+    ratio: Literal["token", "sequence"] = "token"
+    """What is clipped: each token's ratio of the policies, or the geometric mean of a response's
+    (GSPO; its clip range is far narrower, 3e-4 and 4e-4 in the paper)."""
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.2, gt=0)
+    aggregation: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = (
+        "token-mean"
+    )
+    kl_coef: float = Field(default=0.01, ge=0)
+    """Weight of the k3 divergence from the cold-start model; 0 also skips its forward pass."""
+    importance_cap: float = Field(default=2.0, gt=0)
+    """Cap of the truncated importance weight between the sampling engine and the learner."""
+    recompute_old: bool = False
+    """Recompute the old log-probabilities in the learner; needed when another engine samples."""
+
+
+class OptimizerConfig(Section):
+    lr: float = Field(default=1e-6, gt=0)
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    """"linear" falls to 0 over the run's iterations."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    grad_clip: float = Field(default=1.0, gt=0)
+    mini_batch: int | None = Field(default=256, ge=1)
+    """Agent samples per optimizer step; null gives `num_mini_batches` equal parts instead."""
+    num_mini_batches: int = Field(default=4, ge=1)
+    """Optimizer steps per iteration when `mini_batch` is null."""
+    epochs: int = Field(default=1, ge=1)
+    """Passes over the data of one iteration."""
+    micro_batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens in one forward and backward pass; bounds memory, changes no result but rounding."""

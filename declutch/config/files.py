@@ -1,0 +1,206 @@
+"""Reading, combining and comparing configurations.
+
+A configuration is YAML files, each laid over those before it, plus dotted overrides
+(`optimizer.lr=2e-4`). What is wrong with it becomes one message that names the key, the value and
+the nearest valid one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import ValidationError
+
+from declutch.config.algorithm import ALGORITHMS, algorithm_type
+from declutch.config.run import Config
+from declutch.config.section import Section
+from declutch.errors import UserError, nearest
+
+
+def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        paths: YAML files, each laid over those before it; none for the defaults.
+        overrides: "section.key=value" items, laid over the files; values are YAML.
+    Raises:
+        UserError: unreadable file, unknown key, wrong type, impossible combination.
+    """
+    files = [paths] if isinstance(paths, Path) else list(paths or ())
+    source = ", ".join(map(str, files)) or "the command line"
+    return parse_config(apply_overrides(read_layers(files), overrides), source)
+
+
+def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
+    """Plain data of YAML files, each laid over those before it."""
+    data: dict[str, Any] = {}
+    for path in paths:
+        data = lay_over(data, read_yaml(path))
+    return data
+
+
+def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `above`, section by section.
+
+    Where `above` chooses another algorithm, settings of the former one that the new one lacks are
+    left behind.
+    """
+    chosen = above.get("algorithm")
+    given = base.get("algorithm")
+    if isinstance(chosen, Mapping) and isinstance(given, Mapping) and "type" in chosen:
+        wanted = ALGORITHMS.get(str(chosen["type"]))
+        others = {key for section in ALGORITHMS.values() for key in section.model_fields}
+        if wanted is not None:
+            foreign = others - set(wanted.model_fields)
+            kept = {key: value for key, value in given.items() if key not in foreign}
+            base = {**base, "algorithm": kept}
+    return _merge(base, above)
+
+
+def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in above.items():
+        below = result.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merge(below, value)
+        result[key] = value
+    return result
+
+
+def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain configuration data with "section.key=value" items laid over it."""
+    above: dict[str, Any] = {}
+    for item in overrides:
+        above = _merge(above, _parse_override(_merge(data, above), item))
+    return lay_over(data, above)
+
+
+def parse_config(data: dict[str, Any], source: str) -> Config:
+    """Validate plain data as a configuration; `source` is named in errors."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_explain(error, source)) from None
+
+
+def change_config(config: Config, **changes: Any) -> Config:
+    """`config` with some fields changed; a mapping changes fields of a section."""
+    data = config.model_dump(mode="json")
+    for key, value in changes.items():
+        data[key] = {**data[key], **value} if isinstance(value, dict) else value
+    return parse_config(data, "the changed configuration")
+
+
+def first_difference(
+    one: Config, other: Config, ignored: Collection[str] = ()
+) -> tuple[str, Any, Any] | None:
+    """The first dotted key whose values differ, and both values; an absent one is None.
+
+    Args:
+        ignored: dotted keys that may differ.
+    """
+    first, second = _flatten(one.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+    for key in dict.fromkeys([*first, *second]):
+        if key not in ignored and first.get(key) != second.get(key):
+            return key, first.get(key), second.get(key)
+    return None
+
+
+def dump_config(config: Config) -> str:
+    """The configuration as YAML, every default spelled out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold a mapping of sections, found {type(data).__name__}")
+    return data
+
+
+def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _parse_override(data: Mapping[str, Any], item: str) -> dict[str, Any]:
+    """An item as nested data, to be laid over `data`."""
+    key, separator, value = item.partition("=")
+    if not separator or not key:
+        raise UserError(f"override {item!r} is not of the form section.key=value")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"override {item!r}: {value!r} is not a valid YAML value") from None
+    # YAML 1.1 reads 1e-4 as a string; a number is what the user means.
+    if isinstance(parsed, str):
+        parsed = _number_or_text(parsed)
+    *sections, last = key.split(".")
+    node: Any = data
+    for section in sections:
+        node = node.get(section, {})
+        if not isinstance(node, Mapping):
+            raise UserError(f"override {item!r}: {section!r} is a value, not a section")
+    nested: dict[str, Any] = {last: parsed}
+    for section in reversed(sections):
+        nested = {section: nested}
+    return nested
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        options = _keys_of_section(path[:-1])
+        if path[:1] == ["algorithm"] and path[1:2] and path[1] in ALGORITHMS:
+            options = list(ALGORITHMS[path.pop(1)].model_fields)
+        key = ".".join(path)
+        if problem["type"] == "union_tag_invalid":
+            name = algorithm_type(problem["input"])
+            lines.append(f"{key}.type={name!r}{nearest(name, tuple(ALGORITHMS))}")
+        elif problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key {key!r}{nearest(path[-1], options)}")
+        elif key and problem["type"] == "value_error":
+            reason = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}={problem['input']!r}: {reason}")
+        elif key:
+            lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")
+        else:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+    return f"{source}: " + "; ".join(lines)
+
+
+def _keys_of_section(path: list[str]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None
+        )
+        if model is None:
+            return []
+    return list(model.model_fields)

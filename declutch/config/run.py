@@ -1,0 +1,229 @@
+"""Every setting of a run, one model per stage; a default is METHOD's unless its line says why not.
+
+Unknown keys, wrong types and impossible combinations are refused; `config_files` reads
+configurations, and makes one message of what is wrong with them.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from declutch.config.algorithm import AlgorithmConfig, GRPOConfig, LossConfig, OptimizerConfig
+from declutch.config.env import EnvConfig, is_custom
+from declutch.config.judge import EndpointConfig, GCDConfig
+from declutch.config.policy import AgentConfig, ModelConfig, RolloutConfig, SFTConfig, TinyConfig
+from declutch.config.section import Section
+from declutch.errors import nearest
+
+
+class TrainConfig(Section):
+    iterations: int = Field(default=150, ge=1)
+    tasks_per_iteration: int = Field(default=16, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    split: str = "rl-train"
+    """Where tasks are drawn from: the train games of the four training types."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Steps of a training episode; null takes env.max_steps, which evaluations always use. Fewer
+    make an iteration cheaper, and count a slow success as a failure."""
+    success_reward: float = Field(default=1.0, gt=0)
+    length_penalty: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the reward that a success at the last allowed step loses, in proportion before."""
+    dynamic_sampling: bool = False
+    """Replace groups whose returns are all equal, which teach nothing, by groups of new tasks."""
+    max_refills: int = Field(default=3, ge=1)
+    """Times per iteration that dynamic sampling plays new groups for those still missing."""
+    format_penalty: float = Field(default=0.1, ge=0)
+    """Taken off the advantage of a step with an invalid format, after normalisation."""
+    save_every: int = Field(default=10, ge=1)
+    keep_checkpoints: int | None = Field(default=None, ge=1)
+    """Newest checkpoints to keep; null keeps all."""
+    save_episodes: int = Field(default=16, ge=0)
+    """Episodes per iteration written out for the report's browser."""
+
+
+class EvalConfig(Section):
+    every: int = Field(default=10, ge=0)
+    """Iterations between evaluations; 0 evaluates at the end only."""
+    levels: tuple[str, ...] = ("L0", "L1", "L2")
+    max_games: int | None = Field(default=None, ge=1)
+    """Evaluate the first n games of a level's fixed shuffled order; null takes all."""
+    temperature: float = Field(default=0.4, ge=0)
+    seeds: tuple[int, ...] = (0,)
+    reflection: bool = False
+    """Show the agent each of its answers, ask it to reflect, and play its second answer; prompting
+    alone, nothing is trained."""
+    judge: bool = False
+    """Ask the policy to judge steps it has just played, in words, whatever gcd.form; labels are
+    those of gcd.labels."""
+    judge_steps: int = Field(default=200, ge=2)
+    """Steps of a level to judge, half of them good; fewer where there are not as many."""
+    judgments: int = Field(default=1, ge=1)
+    """Times each is judged."""
+    judge_temperature: float | None = Field(default=None, ge=0)
+    """Of the judgments; null takes `temperature`. In training the judge is sampled at
+    rollout.temperature, which blurs what it knows."""
+
+
+class Config(Section):
+    """A whole run: cold start, training, evaluation."""
+
+    seed: int = 0
+    threads: int | None = Field(default=None, ge=1)
+    """PyTorch threads; null leaves PyTorch's own choice."""
+    env: EnvConfig = EnvConfig()
+    agent: AgentConfig = AgentConfig()
+    model: ModelConfig = ModelConfig()
+    tiny: TinyConfig = TinyConfig()
+    sft: SFTConfig = SFTConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    algorithm: AlgorithmConfig = GRPOConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    gcd: GCDConfig = GCDConfig()
+    endpoint: EndpointConfig = EndpointConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Config:
+        if self.tiny.hidden_size % self.tiny.num_heads:
+            raise ValueError(
+                f"tiny.hidden_size={self.tiny.hidden_size} is not a multiple of "
+                f"tiny.num_heads={self.tiny.num_heads}"
+            )
+        _check_suite(self)
+        _check_prompt(self)
+        _check_suggestions(self)
+        _check_llm_labels(self.gcd, self.endpoint)
+        _check_judge(self)
+        _check_endpoint(self.endpoint)
+        return self
+
+
+def _check_suite(config: Config) -> None:
+    env = config.env
+    if (
+        env.suite == "scienceworld"
+        and env.scienceworld.actions == "templates"
+        and config.agent.constrain_actions
+    ):
+        raise ValueError(
+            "env.scienceworld.actions=templates names no single action to mask to; set "
+            "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
+        )
+    unknown = [level for level in config.eval.levels if level not in KNOWN_LEVELS]
+    # An environment of one's own may have levels of its own.
+    if unknown and not is_custom(env.suite):
+        raise ValueError(f"eval.levels names {unknown[0]!r}{nearest(unknown[0], KNOWN_LEVELS)}")
+
+
+def _check_prompt(config: Config) -> None:
+    """Room for what the full prompt asks for, and nothing of a compact one that it cannot give."""
+    agent, gcd, sft = config.agent, config.gcd, config.sft
+    judged = (gcd.enabled and gcd.form != "value_head") or config.eval.judge
+    for name, tokens, is_used in (
+        ("agent", agent.max_response_tokens, True),
+        ("gcd", gcd.max_response_tokens, judged),
+    ):
+        if agent.prompt == "full" and is_used and tokens < 32:
+            raise ValueError(
+                f"{name}.max_response_tokens={tokens} cannot hold the reasoning of "
+                "agent.prompt=full; set it to 128 or more"
+            )
+    texts = {"reasoning": sft.reasoning, "critiques": sft.critiques}
+    asked = [key for key, author in texts.items() if author == "endpoint"]
+    if asked and agent.prompt != "full":
+        raise ValueError(
+            f"sft.{asked[0]}=endpoint needs agent.prompt=full: the {agent.prompt} prompt is for "
+            "models that know the templates' words alone"
+        )
+    if config.eval.reflection and agent.prompt != "full":
+        raise ValueError(
+            f"eval.reflection=true needs agent.prompt=full: the {agent.prompt} prompt is for "
+            "models too small to reflect"
+        )
+    if config.algorithm.type == "rlvmr" and agent.reasoning != "meta":
+        raise ValueError(
+            "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
+            f"agent.reasoning={agent.reasoning} has none; set agent.reasoning=meta"
+        )
+
+
+def _check_suggestions(config: Config) -> None:
+    gcd = config.gcd
+    if gcd.suggestions.enabled and not (gcd.enabled and gcd.form == "generative"):
+        raise ValueError(
+            "gcd.suggestions.enabled=true needs a judge that gives advice, but "
+            f"gcd.enabled={str(gcd.enabled).lower()} and gcd.form={gcd.form}; set "
+            "gcd.enabled=true and gcd.form=generative"
+        )
+    if gcd.suggests_by_endpoint and config.agent.prompt == "compact":
+        raise ValueError(
+            "gcd.suggestions.distill=endpoint writes words that models of the compact prompt do "
+            "not know; set gcd.suggestions.distill=medoid or agent.prompt=full"
+        )
+    if gcd.suggests_by_endpoint and not config.endpoint.model:
+        raise ValueError(
+            "gcd.suggestions.distill=endpoint asks a language model, but endpoint.model is empty; "
+            "name the model as its server does"
+        )
+
+
+def _check_llm_labels(gcd: GCDConfig, endpoint: EndpointConfig) -> None:
+    if not gcd.llm_asks / 2 < gcd.llm_agree <= gcd.llm_asks:
+        raise ValueError(
+            f"gcd.llm_agree={gcd.llm_agree} is no majority of gcd.llm_asks={gcd.llm_asks}; set it "
+            "to more than half of them, and to no more than all"
+        )
+    if gcd.enabled and gcd.asks_endpoint and not endpoint.model:
+        raise ValueError(
+            f"gcd.labels={gcd.labels} asks an endpoint, but endpoint.model is empty; set it and "
+            "endpoint.base_url, or take gcd.labels=oracle or rule"
+        )
+    if gcd.labels == "llm" and gcd.llm_labels == "positive_only":
+        raise ValueError(
+            "gcd.llm_labels=positive_only leaves gcd.labels=llm without bad steps to balance the "
+            "good ones with; set gcd.labels=rule+llm"
+        )
+
+
+def _check_judge(config: Config) -> None:
+    if config.eval.judge and config.gcd.labels not in ("oracle", "rule"):
+        raise ValueError(
+            "eval.judge=true compares verdicts with labels that need no endpoint, but "
+            f"gcd.labels={config.gcd.labels}; set gcd.labels=oracle or rule"
+        )
+
+
+def _check_endpoint(endpoint: EndpointConfig) -> None:
+    # Neither message repeats the value: it may be, or hold, a key.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", endpoint.api_key_env):
+        raise ValueError(
+            "endpoint.api_key_env is no name of an environment variable (capitals, digits, _); it "
+            "names the variable that holds the key, never the key itself"
+        )
+    if endpoint.base_url:
+        parts = urlsplit(endpoint.base_url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(
+                "endpoint.base_url is no address of the form http://host:port/v1 or https://host/v1"
+            )
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                "endpoint.base_url must hold no user, password or query, since settings are "
+                "written to disk; the key belongs in the variable that endpoint.api_key_env names"
+            )
+    if endpoint.max_cost is not None and not endpoint.prompt_price + endpoint.completion_price:
+        raise ValueError(
+            f"endpoint.max_cost={endpoint.max_cost:g} needs endpoint.prompt_price and "
+            "endpoint.completion_price, which are both 0"
+        )
+
+
+KNOWN_LEVELS = ("L0", "L1", "L2", "L0-train", "L2-seen")

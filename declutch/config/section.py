@@ -1,0 +1,18 @@
+"""The base class of every section of settings, and the choices that several sections share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Reasoning = Literal["think", "meta"]
+
+
+JudgePrompt = Literal["gc", "rm"]
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

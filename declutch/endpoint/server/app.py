@@ -1,0 +1,136 @@
+"""A local model behind the chat-completions protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from declutch.endpoint.server.batcher import Batcher
+from declutch.endpoint.server.model import ServedModel
+from declutch.endpoint.server.protocol import (
+    RequestError,
+    completion_body,
+    error_body,
+    models_body,
+    parse_body,
+)
+from declutch.errors import UserError
+
+GRACE_SECONDS = 10
+"""What requests under way have to finish after the first signal; a second signal ends them."""
+
+
+def make_app(
+    model: ServedModel, name: str, max_batch: int, on_ready: Callable[[], None] = lambda: None
+) -> Starlette:
+    """The application.
+
+    Args:
+        name: what requests must call the model.
+        max_batch: answers sampled at once.
+        on_ready: called when requests are answered.
+    """
+    batcher = Batcher(model, max_batch)
+    created = int(time.time())
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(batcher.run())
+        on_ready()
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def complete(request: Request) -> Response:
+        body = parse_body(await request.body())
+        if body.model != name:
+            message = f"there is no model {body.model!r} here; the one served is {name!r}"
+            raise RequestError(404, message, "model", "model_not_found")
+        ask = model.prepare(body)
+        answers = await batcher.answer(ask, request.is_disconnected)
+        return JSONResponse(completion_body(name, ask.prompt_ids.numel(), answers))
+
+    async def list_models(request: Request) -> Response:
+        return JSONResponse(models_body(name, created))
+
+    async def tell_health(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            error = RequestError(error.status_code, f"{request.url.path}: {error.detail.lower()}")
+        assert isinstance(error, RequestError)
+        return JSONResponse(error_body(error), status_code=error.status)
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", complete, methods=["POST"]),
+            Route("/v1/models", list_models),
+            Route("/health", tell_health),
+        ],
+        exception_handlers={RequestError: refuse, HTTPException: refuse},
+        lifespan=lifespan,
+    )
+
+
+def serve(
+    model: ServedModel,
+    name: str,
+    host: str,
+    port: int,
+    max_batch: int,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way then have `GRACE_SECONDS` to finish.
+
+    Args:
+        port: 0 takes a free one.
+        on_ready: told the address, e.g. "http://127.0.0.1:8000/v1", once it answers.
+    Raises:
+        UserError: the address cannot be had.
+    """
+    listener = open_listener(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{listener.getsockname()[1]}/v1"
+    config = uvicorn.Config(
+        make_app(model, name, max_batch, lambda: on_ready(url)),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    # The server handles signals and then raises them once more, for whoever was there before it.
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        uvicorn.Server(config).run([listener])
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        listener.close()
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that no connection is refused from the first moment on.
+
+    Raises:
+        UserError: the address is taken, or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen at --host {host} --port {port}: {error.strerror or error}; --port 0 "
+            "takes a free port"
+        ) from None

@@ -1,0 +1,80 @@
+"""Evaluation: every game of a level exactly once per seed."""
+
+from __future__ import annotations
+
+import time
+
+from declutch.config.run import EvalConfig
+from declutch.envs.protocol import Suite
+from declutch.envs.splits import manifest_hash
+from declutch.errors import UserError
+from declutch.evaluation.exam import Examiner
+from declutch.evaluation.exam_results import JudgedStep, LabelCounts
+from declutch.evaluation.players import Player
+from declutch.evaluation.results import EvalResult, GameResult, game_result
+from declutch.records import Episode
+from declutch.rollout.tasks import fixed_order
+
+
+def evaluate(
+    player: Player,
+    suite: Suite,
+    config: EvalConfig,
+    max_steps: int,
+    name: str,
+    temperature: float,
+    protocol: str = "",
+    examiner: Examiner | None = None,
+) -> EvalResult:
+    """Play the levels of `config` with every seed.
+
+    Args:
+        player: plays tasks, see `model_player` and `scripted_player`.
+        config: levels, seeds, and how many games of a level.
+        max_steps: recorded in the result.
+        name: of the policy, for tables.
+        temperature: recorded in the result; NaN where the policy does not sample.
+        protocol: cold-start protocol behind the policy.
+        examiner: has steps of each level judged; oracle labels need a player that asks for them.
+    Raises:
+        UserError: a level without games.
+    """
+    started = time.perf_counter()
+    levels = {level: suite.tasks(level) for level in config.levels}
+    games: list[GameResult] = []
+    counts: dict[str, LabelCounts] = {}
+    judged: list[JudgedStep] = []
+    for level, tasks in levels.items():
+        if not tasks:
+            raise UserError(f"level {level} of suite {suite.name} has no games")
+        chosen = list(tasks)
+        if config.max_games is not None:
+            chosen = fixed_order(tasks)[: config.max_games]
+        plays: list[tuple[int, Episode]] = []
+        for seed in config.seeds:
+            played = player(chosen, seed)
+            games += [game_result(episode, level, seed) for episode in played]
+            if examiner is not None:
+                plays += [(seed, episode) for episode in played]
+        if examiner is not None:
+            counts[level], steps = examiner.examine(level, plays)
+            judged += steps
+    return EvalResult(
+        policy=name,
+        temperature=temperature,
+        protocol=protocol,
+        manifests={level: manifest_hash(tasks) for level, tasks in levels.items()},
+        games=tuple(games),
+        suite=suite.name,
+        max_steps=max_steps,
+        seconds=time.perf_counter() - started,
+        judge=examiner.result(counts, judged) if examiner is not None else None,
+    )
+
+
+def num_games(config: EvalConfig, suite: Suite) -> int:
+    """How many plays `evaluate` makes."""
+    counts = [len(suite.tasks(level)) for level in config.levels]
+    if config.max_games is not None:
+        counts = [min(count, config.max_games) for count in counts]
+    return sum(counts) * len(config.seeds)

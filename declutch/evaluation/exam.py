@@ -1,0 +1,124 @@
+"""Have a policy judge steps that were played in an evaluation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from declutch.config.run import Config, EvalConfig
+from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCounts
+from declutch.judge.env import Judge, JudgeEnv, judge_plays
+from declutch.judge.labels import Labels, oracle_labels, rule_labels
+from declutch.judge.questions import Question, select_steps
+from declutch.judge.round import ask_about
+from declutch.records import Episode, Outcome, Role
+from declutch.rollout.collect import CollectParams, collect
+from declutch.rollout.policy import Policy
+from declutch.streams import stream
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Labels a level's episodes, draws steps from them and has them judged.
+
+    Which steps are drawn depends on the episodes and `config.eval.seeds` alone, so that two judges
+    of the same episodes are asked about the same steps.
+
+    Attributes:
+        actor: who played; its prompts and responses are what is judged.
+        judge: who judges, usually the same.
+        name: the judge's, for tables.
+        config: `eval` says how many steps and judgments, `gcd` the labels and the judge's prompt.
+        on_answers: told how many judgments were given just now; where a level has too few labelled
+            steps, the missing ones count as given, so that the sum is `num_answers(config.eval)`.
+    """
+
+    actor: Policy
+    judge: Policy
+    name: str
+    config: Config
+    on_answers: Callable[[int], None] = lambda count: None
+
+    def examine(
+        self, level: str, plays: Sequence[tuple[int, Episode]]
+    ) -> tuple[LabelCounts, list[JudgedStep]]:
+        """The labels of all steps of `plays`, pairs of evaluation seed and episode, and what was
+        said of those drawn.
+        """
+        config = self.config.eval
+        plays = [play for play in plays if play[1].outcome is not Outcome.ENV_ERROR]
+        episodes = [episode for _, episode in plays]
+        labels = [self._label(episode) for episode in episodes]
+        marks = [mark for each in labels for mark in each]
+        draw = stream(config.seeds[0], f"judged steps of {level}")
+        chosen = select_steps(episodes, labels, config.judge_steps, draw)
+        origins = [(self.config.gcd.labels,) * len(each) for each in labels]
+        questions = ask_about(episodes, chosen, origins, self.actor, self.config.gcd)
+        self.on_answers((config.judge_steps - len(questions)) * config.judgments)
+        answers = self._answers(questions, level)
+        counts = LabelCounts(len(marks), marks.count(1), marks.count(0))
+        return counts, [
+            _judged(level, *plays[question.episode], question, answers[number])
+            for number, question in enumerate(questions)
+        ]
+
+    def result(self, played: Mapping[str, LabelCounts], steps: Sequence[JudgedStep]) -> JudgeResult:
+        """What `examine` found of all levels."""
+        config = self.config
+        return JudgeResult(
+            judge=self.name,
+            labels=config.gcd.labels,
+            temperature=judge_temperature(config.eval),
+            played=played,
+            steps=tuple(steps),
+        )
+
+    def _label(self, episode: Episode) -> Labels:
+        gcd = self.config.gcd
+        return (
+            oracle_labels(episode) if gcd.labels == "oracle" else rule_labels(episode, gcd.rule_key)
+        )
+
+    def _answers(self, questions: Sequence[Question], level: str) -> dict[int, list[str]]:
+        """Number of a question -> the verdicts "0" and "1" on it, "" where unreadable."""
+        config, gcd = self.config.eval, self.config.gcd
+        given = collect(
+            judge_plays(questions, config.judgments),
+            lambda: JudgeEnv(questions),
+            Judge(self.judge.codec, self.config.agent, gcd.max_response_tokens, gcd.judge_prompt),
+            self.judge.engine,
+            CollectParams(max_steps=1, temperature=judge_temperature(config), role=Role.JUDGE),
+            stream(config.seeds[0], f"judgments of {level}"),
+            lambda _: self.on_answers(1),
+        )
+        answers: dict[int, list[str]] = defaultdict(list)
+        for episode in given:
+            answers[episode.group].append(episode.steps[0].action.text)
+        return answers
+
+
+def num_answers(config: EvalConfig) -> int:
+    """How many judgments an evaluation asks for at most."""
+    return len(config.levels) * config.judge_steps * config.judgments
+
+
+def judge_temperature(config: EvalConfig) -> float:
+    """The temperature that judgments are sampled at."""
+    return config.temperature if config.judge_temperature is None else config.judge_temperature
+
+
+def _judged(
+    level: str, seed: int, episode: Episode, question: Question, verdicts: Sequence[str]
+) -> JudgedStep:
+    return JudgedStep(
+        level=level,
+        name=episode.task.name,
+        kind=episode.task.kind,
+        seed=seed,
+        position=question.position,
+        label=int(question.answer),
+        good=verdicts.count("1"),
+        bad=verdicts.count("0"),
+        unreadable=verdicts.count(""),
+    )

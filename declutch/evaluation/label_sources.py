@@ -1,0 +1,187 @@
+"""How far rule, oracle and language model agree on the labels of a policy's steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from declutch.config.run import Config
+from declutch.endpoint.client import Endpoint
+from declutch.endpoint.usage import Usage
+from declutch.envs.protocol import Suite
+from declutch.errors import UserError
+from declutch.judge.labels import Labels, oracle_labels, rule_labels
+from declutch.judge.llm_labels import BallotStats, LLMLabels, ballot_stats
+from declutch.records import Episode, Outcome
+from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.rollout.policy import Policy
+from declutch.rollout.tasks import draw_tasks
+from declutch.streams import stream
+
+_TASKS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """One source of labels over some steps, and against the oracle where both have a word.
+
+    Attributes:
+        steps: how many it was asked about.
+        good, bad: how many it labelled so.
+        cells: "good/bad" -> steps that it calls good and the oracle bad, and so on.
+    """
+
+    steps: int
+    good: int
+    bad: int
+    cells: Mapping[str, int]
+
+    @property
+    def labelled(self) -> float:
+        return _ratio(self.good + self.bad, self.steps)
+
+    @property
+    def good_share(self) -> float:
+        """Of the labelled steps."""
+        return _ratio(self.good, self.good + self.bad)
+
+    @property
+    def num_compared(self) -> int:
+        return sum(self.cells.values())
+
+    def precision(self, word: str) -> float:
+        """Of the steps it calls `word` and the oracle labels too, the share it is right on."""
+        said = sum(count for cell, count in self.cells.items() if cell.startswith(f"{word}/"))
+        return _ratio(self.cells[f"{word}/{word}"], said)
+
+    @property
+    def agreement(self) -> float:
+        return _ratio(self.cells["good/good"] + self.cells["bad/bad"], self.num_compared)
+
+    @property
+    def constant(self) -> float:
+        """The agreement of always saying the oracle's more frequent word on the same steps."""
+        good = self.cells["good/good"] + self.cells["bad/good"]
+        return _ratio(max(good, self.num_compared - good), self.num_compared)
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """All sources over one policy's steps.
+
+    Attributes:
+        sources: by name; the endpoint's is over the steps it was asked about.
+        num_episodes, num_steps: what was labelled.
+        ballots: the endpoint's asks, None where it was not asked.
+        usage: what they cost.
+    """
+
+    sources: Mapping[str, SourceReport]
+    num_episodes: int
+    num_steps: int
+    ballots: BallotStats | None = None
+    usage: Usage | None = None
+
+
+def play_steps(
+    policy: Policy, config: Config, suite: Suite, split: str, num_steps: int
+) -> list[Episode]:
+    """Whole episodes, one a task, until there are `num_steps` steps.
+
+    Raises:
+        UserError: no such split, or all its tasks end in an environment error.
+    """
+    tasks = suite.tasks(split)
+    if not tasks:
+        raise UserError(f"--split {split!r} has no games")
+    episodes: list[Episode] = []
+    count, batch = min(_TASKS_AT_ONCE, len(tasks)), 0
+    params = CollectParams(
+        max_steps=config.env.max_steps, temperature=config.rollout.temperature, oracle_every=1
+    )
+    while sum(len(episode.steps) for episode in episodes) < num_steps:
+        drawn = draw_tasks(tasks, count, config.seed, batch)
+        played = collect(
+            [Play(task, batch * count + n) for n, task in enumerate(drawn)],
+            suite.make_env,
+            policy.agent,
+            policy.engine,
+            params,
+            stream(config.seed, "labels", batch),
+        )
+        if all(episode.outcome is Outcome.ENV_ERROR for episode in played):
+            raise UserError(f"all episodes ended in an environment error: {played[0].error}")
+        episodes += [episode for episode in played if episode.outcome is not Outcome.ENV_ERROR]
+        batch += 1
+    return episodes
+
+
+def compare_sources(
+    episodes: Sequence[Episode],
+    num_steps: int,
+    config: Config,
+    asked: LLMLabels | None = None,
+    chat: Endpoint | None = None,
+) -> LabelReport:
+    """Compare the sources over the first `num_steps` steps of `episodes`."""
+    first = _first_steps(episodes, num_steps)
+    lengths = [count for _, count in first]
+    # The rule looks ahead: a step's label needs its whole episode, whether that is counted or not.
+    rule = _flat([rule_labels(e, config.gcd.rule_key) for e in episodes], lengths)
+    oracle = _flat([oracle_labels(e) for e in episodes], lengths)
+    sources = {"oracle": _source(oracle, oracle), "rule": _source(rule, oracle)}
+    report = LabelReport(sources, len(lengths), len(oracle))
+    if asked is None or chat is None:
+        return report
+    truth = [oracle_labels(episode) for episode in episodes]
+    pairs = [(ballot.label, truth[ballot.episode][ballot.position]) for ballot in asked.ballots]
+    sources["endpoint"] = _source([a for a, _ in pairs], [b for _, b in pairs])
+    return replace(report, ballots=ballot_stats(asked.ballots), usage=chat.usage)
+
+
+def report_data(report: LabelReport) -> dict[str, Any]:
+    """The report as plain data."""
+    return {
+        "steps": report.num_steps,
+        "episodes": report.num_episodes,
+        "sources": {name: asdict(source) for name, source in report.sources.items()},
+        "ballots": asdict(report.ballots) if report.ballots else None,
+        "usage": asdict(report.usage) if report.usage else None,
+    }
+
+
+def _first_steps(episodes: Sequence[Episode], num_steps: int) -> list[tuple[Episode, int]]:
+    """The episodes that the first `num_steps` steps are of, and how many are each one's."""
+    found, left = [], num_steps
+    for episode in episodes:
+        if left <= 0:
+            break
+        found.append((episode, min(left, len(episode.steps))))
+        left -= len(episode.steps)
+    return found
+
+
+def _cut(part: tuple[Episode, int]) -> Episode:
+    episode, count = part
+    return replace(episode, steps=episode.steps[:count])
+
+
+def _flat(labels: Sequence[Labels], lengths: Sequence[int]) -> list[int | None]:
+    pairs = zip(labels, lengths, strict=False)
+    return [label for marks, length in pairs for label in marks[:length]]
+
+
+def _source(labels: Sequence[int | None], oracle: Sequence[int | None]) -> SourceReport:
+    words = {1: "good", 0: "bad"}
+    pairs = list(zip(labels, oracle, strict=True))
+    return SourceReport(
+        steps=len(pairs),
+        good=sum(label == 1 for label in labels),
+        bad=sum(label == 0 for label in labels),
+        cells={f"{words[a]}/{words[b]}": pairs.count((a, b)) for a in (1, 0) for b in (1, 0)},
+    )
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,223 @@
+"""What an evaluation found, one line per play, and its file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from declutch.errors import UserError
+from declutch.evaluation.behaviour import ActionCounts, count_actions
+from declutch.evaluation.exam_results import JudgeResult, judge_data, read_judge_data
+from declutch.files import write_atomically
+from declutch.records import Episode, Outcome
+
+FORMAT = "declutch-eval-1"
+
+
+@dataclass(frozen=True)
+class GameResult:
+    """One play of one game.
+
+    Attributes:
+        level: level it was evaluated for, e.g. "L0".
+        name: the task's name, unique within a level.
+        kind: task type.
+        seed: evaluation seed.
+        outcome: how it ended; only WON is a success.
+        score: the environment's score in [0, 1].
+        counts: what the actions were.
+    """
+
+    level: str
+    name: str
+    kind: str
+    seed: int
+    outcome: Outcome
+    score: float
+    counts: ActionCounts
+
+    @property
+    def is_won(self) -> bool:
+        return self.outcome is Outcome.WON
+
+    @property
+    def is_counted(self) -> bool:
+        return self.outcome is not Outcome.ENV_ERROR
+
+    @property
+    def is_finished_positive(self) -> bool:
+        return is_finished_positive(self.outcome, self.score)
+
+    @property
+    def num_steps(self) -> int:
+        return self.counts.steps
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One policy evaluated on some levels.
+
+    Attributes:
+        policy: name of what was evaluated: a checkpoint, "expert", "random".
+        temperature: sampling temperature; NaN where the policy does not sample.
+        protocol: cold-start protocol behind the policy ("strict", "declared-share"), "" for none.
+        manifests: level -> hash of the exhaustive, ordered task list it was drawn from.
+        games: every play.
+        suite: environment suite.
+        max_steps: steps an episode may take, None where unknown.
+        seconds: wall time of the evaluation, None where unknown.
+        judge: how steps of it were judged, None where none were.
+    """
+
+    policy: str
+    temperature: float
+    protocol: str
+    manifests: Mapping[str, str]
+    games: tuple[GameResult, ...]
+    suite: str = ""
+    max_steps: int | None = None
+    seconds: float | None = None
+    judge: JudgeResult | None = None
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Levels in the order they were played."""
+        return tuple(dict.fromkeys(game.level for game in self.games))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted({game.seed for game in self.games}))
+
+
+def is_finished_positive(outcome: Outcome, score: float) -> bool:
+    """Whether an episode finished, in time and with more than nothing; no success by itself.
+
+    Args:
+        outcome, score: of an episode; see `declutch.records.Episode`.
+    Source: what the published code of Zhang et al. 2025 (RLVMR) counts as ScienceWorld's successes.
+    """
+    return outcome in (Outcome.WON, Outcome.FAILED) and score > 0
+
+
+def has_partial_scores(plays: Iterable[GameResult] | Iterable[Episode]) -> bool:
+    """Whether some score says more than won or not, so that it is worth a column of its own.
+
+    Plays that ended in an environment error say nothing.
+    """
+    return any(
+        play.outcome is not Outcome.ENV_ERROR and play.score != float(play.is_won) for play in plays
+    )
+
+
+def game_result(episode: Episode, level: str, seed: int) -> GameResult:
+    """The line of one played episode."""
+    return GameResult(
+        level=level,
+        name=episode.task.name,
+        kind=episode.task.kind,
+        seed=seed,
+        outcome=episode.outcome,
+        score=float(episode.score),
+        counts=count_actions(episode),
+    )
+
+
+def save_result(result: EvalResult, path: Path) -> None:
+    """Write `result` as JSON; the file appears whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_atomically(path, to_json(result), f"the evaluation {path}")
+
+
+def load_result(path: Path) -> EvalResult:
+    """Read what `save_result` wrote.
+
+    Raises:
+        UserError: unreadable, truncated or not an evaluation.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the evaluation {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not an evaluation: not UTF-8 text") from None
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise UserError(f"{path} is not an evaluation: {error}") from None
+
+
+def to_json(result: EvalResult) -> str:
+    """One JSON object; the plays are rows under a list of column names."""
+    columns = _columns()
+    plays = [
+        {**asdict(game), **asdict(game.counts), "outcome": game.outcome.value}
+        for game in result.games
+    ]
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "policy": result.policy,
+        "temperature": None if math.isnan(result.temperature) else result.temperature,
+        "protocol": result.protocol,
+        "suite": result.suite,
+        "max_steps": result.max_steps,
+        "seconds": result.seconds,
+        "manifests": dict(result.manifests),
+        "columns": columns,
+        "games": [[play[column] for column in columns] for play in plays],
+    }
+    if result.judge is not None:
+        data["judge"] = judge_data(result.judge)
+    return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> EvalResult:
+    """The inverse of `to_json`.
+
+    Raises:
+        ValueError: not JSON, or not an evaluation; the message says what is wrong.
+    """
+    data = json.loads(text)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError(f"it does not say format {FORMAT!r}")
+    try:
+        games = tuple(_game(dict(zip(data["columns"], row, strict=True))) for row in data["games"])
+        temperature = data["temperature"]
+        return EvalResult(
+            policy=str(data["policy"]),
+            temperature=math.nan if temperature is None else float(temperature),
+            protocol=str(data["protocol"]),
+            manifests=dict(data["manifests"]),
+            games=games,
+            suite=str(data["suite"]),
+            max_steps=data["max_steps"],
+            seconds=data["seconds"],
+            judge=read_judge_data(data["judge"]) if "judge" in data else None,
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"a field is missing or has the wrong type: {error}") from None
+
+
+def _columns() -> list[str]:
+    own = [entry.name for entry in fields(GameResult) if entry.name != "counts"]
+    return own + [entry.name for entry in fields(ActionCounts)]
+
+
+def _game(play: Mapping[str, Any]) -> GameResult:
+    return GameResult(
+        level=str(play["level"]),
+        name=str(play["name"]),
+        kind=str(play["kind"]),
+        seed=int(play["seed"]),
+        outcome=Outcome(play["outcome"]),
+        score=float(play["score"]),
+        counts=ActionCounts(
+            **{entry.name: int(play[entry.name]) for entry in fields(ActionCounts)}
+        ),
+    )

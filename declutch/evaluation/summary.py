@@ -1,0 +1,318 @@
+"""Evaluations summarised: success with intervals, behaviour, and paired comparisons.
+
+Time-outs are failures. Plays that ended in an environment error are no evidence about the policy:
+they are left out of every n and mean, and their number is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from declutch.errors import UserError
+from declutch.evaluation.behaviour import Shares, shares_of
+from declutch.evaluation.intervals import (
+    Estimate,
+    FloatArray,
+    McNemar,
+    bootstrap_mean_of_strata,
+    mcnemar,
+    mean_of_independent,
+    paired_difference,
+    success_rate,
+)
+from declutch.evaluation.results import EvalResult, GameResult
+from declutch.records import Outcome
+
+MAIN_LEVELS = ("L0", "L1", "L2")
+MEAN_LEVEL = "mean"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a result table.
+
+    Attributes:
+        level: level, or "mean" for the unweighted mean of L0, L1 and L2.
+        kind: task type, "" for all.
+        success: share won; `success.n` counts games.
+        num_plays: plays behind the row, environment errors left out.
+        num_env_errors: plays left out.
+        timed_out: share of plays that ran out of steps.
+        score: mean score of the plays, in [0, 1].
+        finished_positive: share of plays as `declutch.results.is_finished_positive` has it.
+        shares, shares_won, shares_failed: behaviour over all plays, the won ones, the others. In
+            the mean over levels these and the shares of plays pool the plays: levels weigh by size.
+    """
+
+    level: str
+    kind: str
+    success: Estimate
+    num_plays: int
+    num_env_errors: int
+    timed_out: float
+    score: float
+    finished_positive: float
+    shares: Shares
+    shares_won: Shares
+    shares_failed: Shares
+
+
+@dataclass(frozen=True)
+class PairedRow:
+    """Two policies on the same games.
+
+    Attributes:
+        level, kind: as in `Row`.
+        before, after: mean success of either on the games both played.
+        difference: after minus before; `difference.n` counts games.
+        test: exact McNemar where there is one run and one seed, else None.
+    """
+
+    level: str
+    kind: str
+    before: float
+    after: float
+    difference: Estimate
+    test: McNemar | None
+
+
+def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
+    """Rows per level (all kinds, then each kind), then the mean over L0, L1 and L2.
+
+    Args:
+        runs: one evaluation, or the same evaluation of several training seeds, which then form
+            the outer level of the bootstrap.
+        by_kind: false leaves the rows of single kinds out.
+    Raises:
+        UserError: runs that differ in protocol, temperature or games cannot be pooled.
+    """
+    check_poolable(runs)
+    pairs = [(level, kind) for level, kind in _level_kinds(runs) if by_kind or not kind]
+    rows = [_row(runs, level, kind) for level, kind in pairs]
+    if all(level in _levels(runs) for level in MAIN_LEVELS):
+        rows.append(_mean_row(runs, rows))
+    return tuple(rows)
+
+
+def paired(
+    before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
+) -> tuple[PairedRow, ...]:
+    """Compare two policies on the games both played, per level, per kind and on the mean.
+
+    Args:
+        before, after: one evaluation each, or sequences whose r-th members belong to the same
+            training seed.
+    Raises:
+        UserError: the two were evaluated on different games, or share none.
+    """
+    first, second = _as_runs(before), _as_runs(after)
+    if len(first) != len(second):
+        raise UserError(f"cannot pair {len(first)} runs with {len(second)}: give as many of each")
+    check_poolable(first)
+    check_poolable(second)
+    for one, two in zip(first, second, strict=True):
+        _check_same_games(one, two)
+    common = [level for level in _levels(first) if level in _levels(second)]
+    if not common:
+        raise UserError(
+            f"{first[0].policy!r} and {second[0].policy!r} share no evaluated level: "
+            f"{', '.join(_levels(first)) or 'none'} against {', '.join(_levels(second)) or 'none'}"
+        )
+    rows = [
+        _paired_row(first, second, level, kind)
+        for level, kind in _level_kinds(first)
+        if level in common
+    ]
+    if all(level in common for level in MAIN_LEVELS):
+        rows.append(_paired_mean_row(first, second, rows))
+    return tuple(rows)
+
+
+def check_poolable(runs: Sequence[EvalResult]) -> None:
+    """Make sure that evaluations may stand in one table.
+
+    Raises:
+        UserError: none, or some that differ in protocol, temperature, steps or games.
+    """
+    if not runs:
+        raise UserError("no evaluation was given")
+    for run in runs[1:]:
+        if run.protocol != runs[0].protocol:
+            raise UserError(
+                f"cannot pool cold-start protocols {runs[0].protocol!r} ({runs[0].policy}) and "
+                f"{run.protocol!r} ({run.policy}): report them in separate tables"
+            )
+        if None not in (steps := (runs[0].max_steps, run.max_steps)) and steps[0] != steps[1]:
+            raise UserError(
+                f"cannot pool plays of at most {steps[0]} steps ({runs[0].policy}) and {steps[1]} "
+                f"({run.policy}): evaluate both with the same env.max_steps"
+            )
+        _check_temperature(runs[0], run)
+        _check_same_games(runs[0], run)
+
+
+def _as_runs(runs: EvalResult | Sequence[EvalResult]) -> tuple[EvalResult, ...]:
+    return (runs,) if isinstance(runs, EvalResult) else tuple(runs)
+
+
+def _levels(runs: Sequence[EvalResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(level for run in runs for level in run.levels))
+
+
+def _level_kinds(runs: Sequence[EvalResult]) -> list[tuple[str, str]]:
+    pairs = []
+    for level in _levels(runs):
+        kinds = sorted({game.kind for run in runs for game in run.games if game.level == level})
+        pairs.append((level, ""))
+        pairs.extend((level, kind) for kind in kinds if kind)
+    return pairs
+
+
+def _select(runs: Sequence[EvalResult], level: str, kind: str) -> list[list[GameResult]]:
+    return [
+        [game for game in run.games if game.level == level and kind in ("", game.kind)]
+        for run in runs
+    ]
+
+
+def _game_means(plays: Sequence[Sequence[GameResult]], names: Sequence[str]) -> FloatArray:
+    """f[R, G]: share of a game's counted plays that were won; NaN where there is none."""
+    column = {name: index for index, name in enumerate(names)}
+    won, played = np.zeros((2, len(plays), len(names)))
+    for row, run in enumerate(plays):
+        for game in run:
+            if game.is_counted and game.name in column:
+                won[row, column[game.name]] += game.is_won
+                played[row, column[game.name]] += 1
+    return np.divide(won, played, out=np.full_like(won, np.nan), where=played > 0)
+
+
+def _names(plays: Sequence[Sequence[GameResult]]) -> list[str]:
+    return sorted({game.name for run in plays for game in run})
+
+
+def _num_seeds(plays: Sequence[Sequence[GameResult]]) -> int:
+    return len({game.seed for run in plays for game in run})
+
+
+def _row(runs: Sequence[EvalResult], level: str, kind: str) -> Row:
+    plays = _select(runs, level, kind)
+    means = _game_means(plays, _names(plays))
+    success = success_rate(means, num_seeds=_num_seeds(plays))
+    return _describe(level, kind, success, [game for run in plays for game in run])
+
+
+def _mean_row(runs: Sequence[EvalResult], rows: Sequence[Row]) -> Row:
+    parts = [row for row in rows if row.level in MAIN_LEVELS and not row.kind]
+    if len(runs) == 1:
+        success = mean_of_independent([row.success for row in parts])
+    else:
+        strata = []
+        for part in parts:
+            plays = _select(runs, part.level, "")
+            strata.append(_game_means(plays, _names(plays)))
+        success = bootstrap_mean_of_strata(strata)
+    plays_in = [game for run in runs for game in run.games if game.level in MAIN_LEVELS]
+    return _describe(MEAN_LEVEL, "", success, plays_in)
+
+
+def _describe(level: str, kind: str, success: Estimate, plays: Sequence[GameResult]) -> Row:
+    counted = [game for game in plays if game.is_counted]
+    timed_out = sum(game.outcome is Outcome.TIMED_OUT for game in counted)
+    finished = sum(game.is_finished_positive for game in counted)
+    score = math.fsum(game.score for game in counted)
+    return Row(
+        level=level,
+        kind=kind,
+        success=success,
+        num_plays=len(counted),
+        num_env_errors=len(plays) - len(counted),
+        timed_out=timed_out / len(counted) if counted else math.nan,
+        score=score / len(counted) if counted else math.nan,
+        finished_positive=finished / len(counted) if counted else math.nan,
+        shares=shares_of(game.counts for game in counted),
+        shares_won=shares_of(game.counts for game in counted if game.is_won),
+        shares_failed=shares_of(game.counts for game in counted if not game.is_won),
+    )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Game means f[R, G] of both sides, on the games both played."""
+
+    before: FloatArray
+    after: FloatArray
+    num_seeds: int
+
+
+def _pair(
+    first: Sequence[EvalResult], second: Sequence[EvalResult], level: str, kind: str
+) -> _Pair:
+    one, two = _select(first, level, kind), _select(second, level, kind)
+    names = sorted(set(_names(one)) & set(_names(two)))
+    before, after = _game_means(one, names), _game_means(two, names)
+    both = ~np.isnan(before) & ~np.isnan(after)
+    keep = both.any(axis=0)
+    mask = np.where(both, 0.0, np.nan)[:, keep]
+    seeds = max(_num_seeds(one), _num_seeds(two))
+    return _Pair(before[:, keep] + mask, after[:, keep] + mask, seeds)
+
+
+def _paired_row(
+    first: Sequence[EvalResult], second: Sequence[EvalResult], level: str, kind: str
+) -> PairedRow:
+    pair = _pair(first, second, level, kind)
+    if pair.before.shape[1] == 0:
+        nothing = paired_difference(pair.before, pair.after)
+        return PairedRow(level, kind, math.nan, math.nan, nothing, None)
+    is_single = len(first) == 1 and pair.num_seeds == 1
+    return PairedRow(
+        level=level,
+        kind=kind,
+        before=float(np.nanmean(pair.before)),
+        after=float(np.nanmean(pair.after)),
+        difference=paired_difference(pair.before, pair.after),
+        test=mcnemar(pair.before[0] > 0, pair.after[0] > 0) if is_single else None,
+    )
+
+
+def _paired_mean_row(
+    first: Sequence[EvalResult], second: Sequence[EvalResult], rows: Sequence[PairedRow]
+) -> PairedRow:
+    parts = [row for row in rows if row.level in MAIN_LEVELS and not row.kind]
+    if len(first) == 1:
+        difference = mean_of_independent([row.difference for row in parts])
+    else:
+        pairs = [_pair(first, second, row.level, "") for row in parts]
+        difference = bootstrap_mean_of_strata([pair.after - pair.before for pair in pairs])
+    return PairedRow(
+        level=MEAN_LEVEL,
+        kind="",
+        before=math.fsum(row.before for row in parts) / len(parts),
+        after=math.fsum(row.after for row in parts) / len(parts),
+        difference=difference,
+        test=None,
+    )
+
+
+def _check_temperature(first: EvalResult, second: EvalResult) -> None:
+    one, two = first.temperature, second.temperature
+    if one != two and not (math.isnan(one) and math.isnan(two)):
+        raise UserError(
+            f"cannot pool temperatures {one:g} ({first.policy}) and {two:g} ({second.policy}): "
+            "evaluate both at the same one"
+        )
+
+
+def _check_same_games(first: EvalResult, second: EvalResult) -> None:
+    for level, manifest in first.manifests.items():
+        other = second.manifests.get(level, manifest)
+        if other != manifest:
+            raise UserError(
+                f"level {level} was evaluated on different games: manifest {manifest} for "
+                f"{first.policy!r}, {other} for {second.policy!r}; evaluate both on the same data"
+            )

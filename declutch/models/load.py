@@ -1,0 +1,76 @@
+"""Loading a model folder with its tokenizer, and choosing the device it runs on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
+
+from declutch.config.run import Config
+from declutch.errors import UserError
+
+
+def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
+    """A causal language model on the configured device, and its tokenizer."""
+    if not str(path):
+        raise UserError(
+            "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
+            "model with `declutch init-tiny`"
+        )
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    transformers_logging.disable_progress_bar()
+    dtype = getattr(torch, config.model.dtype)
+    try:
+        tokenizer = _load_tokenizer(str(path))
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+    # transformers raises many types for a path that holds no model; all mean the same to a user.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(
+            f"no model can be loaded from {str(path)!r} ({reason}); give a folder with "
+            "config.json, model.safetensors and tokenizer files, or a hub name"
+        ) from None
+    return model.to(pick_device(config.model.device)).eval(), tokenizer
+
+
+def _load_tokenizer(path: str) -> Any:
+    config = Path(path) / "tokenizer_config.json"
+    if config.is_file():
+        name = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class")
+        # AutoTokenizer takes the model type's own class instead, which puts its own splitting in
+        # the place of the one stored: a word-level tokenizer beside a Qwen2 would be mangled.
+        if name in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+            return PreTrainedTokenizerFast.from_pretrained(path)
+    return AutoTokenizer.from_pretrained(path)
+
+
+def pick_device(name: str) -> torch.device:
+    """The configured device; "auto" is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"model.device={name!r} is no device; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"model.device={name!r}: this machine has no CUDA; use auto or cpu")
+    return device
+
+
+def pad_token_id(tokenizer: Any) -> int:
+    """The id to pad with; the end token where a tokenizer has no padding of its own."""
+    if tokenizer.pad_token_id is not None:
+        return int(tokenizer.pad_token_id)
+    if tokenizer.eos_token_id is not None:
+        return int(tokenizer.eos_token_id)
+    return 0

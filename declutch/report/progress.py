@@ -1,0 +1,187 @@
+"""Progress a person can watch: a live view on a terminal, plain single lines anywhere else."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.rule import Rule
+
+Item = TypeVar("Item")
+Score = tuple[float, float, float, int]
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+class Counter:
+    """Progress of a job of known or unknown length; a context manager with `advance`.
+
+    On a terminal a bar with the time left; else a plain line every ten seconds and at the end.
+
+    Args:
+        description: what is being done.
+        total: items, None where unknown.
+        console: where to draw; standard error by default, so that results can be piped.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        total: int | None = None,
+        *,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._description = description
+        self._total = total
+        self._console = console or Console(stderr=True)
+        self._clock = clock
+        self._done = 0
+        self._began = self._last_line = clock()
+        self._bar = make_bar(self._console)
+        self._task = self._bar.add_task(escape(description), total=total)
+
+    def __enter__(self) -> Self:
+        self._began = self._last_line = self._clock()
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+        else:
+            self._print(is_last=True)
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more items are done."""
+        self._done += count
+        self._bar.update(self._task, completed=self._done)
+        if not self._console.is_terminal:
+            now = self._clock()
+            is_due = now - self._last_line >= PLAIN_LINE_SECONDS
+            if is_due and self._done != self._total:
+                self._last_line = now
+                self._print(is_last=False)
+
+    def _print(self, *, is_last: bool) -> None:
+        passed = self._clock() - self._began
+        count = f"{self._done}" if self._total is None else f"{self._done}/{self._total}"
+        line = f"{self._description}: {count} in {format_seconds(passed)}"
+        if not is_last and self._total is not None and self._done:
+            left = passed / self._done * (self._total - self._done)
+            line += f", {format_seconds(left)} left"
+        print_plain(self._console, line)
+
+
+@contextmanager
+def reported_progress(
+    description: str, *, console: Console | None = None
+) -> Iterator[Callable[[int, int], None]]:
+    """A `Counter` for work that calls the yielded function with (done, total).
+
+    It appears with the first call; another total begins another one.
+    """
+    with ExitStack() as stack:
+        counter: Counter | None = None
+        counted = expected = 0
+
+        def report(done: int, total: int) -> None:
+            nonlocal counter, counted, expected
+            if counter is None or total != expected:
+                stack.close()
+                counter = stack.enter_context(Counter(description, total, console=console))
+                counted, expected = 0, total
+            counter.advance(done - counted)
+            counted = done
+
+        yield report
+
+
+@contextmanager
+def reported_stage(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """`reported_progress` under a heading of its own."""
+    console.print(Rule(name, align="left"))
+    with reported_progress(name, console=console) as report:
+        yield report
+
+
+def progress(
+    items: Iterable[Item],
+    description: str,
+    *,
+    total: int | None = None,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """Yield `items` and show how far it is; `total` is needed where they have no length."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with Counter(description, total, console=console, clock=clock) as counter:
+        for item in items:
+            yield item
+            counter.advance()
+
+
+def format_metric(value: float, unit: str = "") -> str:
+    """A share as "12.3%" (unit "%"), a count as it is, anything else with three digits."""
+    if math.isnan(value):
+        return "-"
+    if unit == "%":
+        return f"{100 * value:.1f}%"
+    if float(value).is_integer() and abs(value) < 1e9:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as "45 s", "3:05" or "2:03:04"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
+    """A bar per task with the time left; `columns` stand before the times."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=40),
+        MofNCompleteColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=600,
+    )
+
+
+def print_plain(console: Console, line: str) -> None:
+    """One line of text as it is."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,133 @@
+"""One iteration's groups of episodes, and fresh ones in place of those that teach nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from declutch.config.run import Config
+from declutch.envs.protocol import Suite, max_live
+from declutch.records import Episode, Outcome, TaskId
+from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.rollout.policy import Policy
+from declutch.rollout.tasks import draw_tasks
+from declutch.streams import stream
+
+
+@dataclass(frozen=True)
+class Played:
+    """One iteration's play.
+
+    Attributes:
+        first: the episodes of the tasks that were drawn, whatever came of them: what success
+            rates are taken over, since a refill is chosen by its outcome.
+        episodes: those that are trained on.
+        num_replaced: groups of equal returns that were dropped; None without dynamic sampling.
+        num_refilled: groups played in their place, of whatever returns.
+    """
+
+    first: tuple[Episode, ...]
+    episodes: tuple[Episode, ...]
+    num_replaced: int | None = None
+    num_refilled: int = 0
+
+
+def play_groups(
+    config: Config,
+    suite: Suite,
+    policy: Policy,
+    iteration: int,
+    guidelines: tuple[str, ...] = (),
+) -> Played:
+    """Play `train.tasks_per_iteration` tasks, each `train.group_size` times from the same start.
+
+    With `train.dynamic_sampling`, groups whose returns are all equal are dropped and as many new
+    tasks played, `train.max_refills` times at most. Should every group of an iteration be such, the
+    first ones are kept: their advantages are 0.
+
+    Args:
+        iteration: from 0.
+        guidelines: rules that every prompt shows.
+    Source: Yu et al. 2025 (arXiv:2503.14476, DAPO), section 3.2. Differs: no more tasks are played
+        than groups are missing.
+    """
+    tasks = suite.tasks(config.train.split)
+    count = config.train.tasks_per_iteration
+    drawn = draw_tasks(tasks, count, config.seed, iteration)
+    play = stream(config.seed, "play", iteration)
+    first = _play(drawn, 0, config, suite, policy, play, guidelines)
+    if not config.train.dynamic_sampling:
+        return Played(tuple(first), tuple(first))
+    kept = informative_groups(first)
+    reserve = _fresh_tasks(tasks, drawn, config.seed, iteration)
+    num_refilled = 0
+    for _ in range(config.train.max_refills):
+        missing = count - len({episode.group for episode in kept})
+        chosen = reserve[num_refilled : num_refilled + missing]
+        if not chosen:
+            break
+        refill = _play(chosen, count + num_refilled, config, suite, policy, play, guidelines)
+        kept += informative_groups(refill)
+        num_refilled += len(chosen)
+    return Played(
+        first=tuple(first),
+        episodes=tuple(kept or first),
+        num_replaced=count - len({episode.group for episode in informative_groups(first)}),
+        num_refilled=num_refilled,
+    )
+
+
+def informative_groups(episodes: Sequence[Episode]) -> list[Episode]:
+    """The episodes of groups with at least two different returns, in order.
+
+    Episodes that ended in an environment error have no return.
+    """
+    returns: dict[int, set[float]] = defaultdict(set)
+    for episode in episodes:
+        if episode.outcome is not Outcome.ENV_ERROR:
+            returns[episode.group].add(sum(step.reward for step in episode.steps))
+    return [episode for episode in episodes if len(returns[episode.group]) > 1]
+
+
+def _play(
+    tasks: Sequence[TaskId],
+    first_group: int,
+    config: Config,
+    suite: Suite,
+    policy: Policy,
+    generator: torch.Generator,
+    guidelines: tuple[str, ...],
+) -> list[Episode]:
+    plays = [
+        Play(task, group)
+        for group, task in enumerate(tasks, start=first_group)
+        for _ in range(config.train.group_size)
+    ]
+    return collect(
+        plays,
+        suite.make_env,
+        policy.agent,
+        policy.engine,
+        CollectParams(
+            max_steps=config.train.max_steps or config.env.max_steps,
+            temperature=config.rollout.temperature,
+            success_reward=config.train.success_reward,
+            length_penalty=config.train.length_penalty,
+            guidelines=guidelines,
+            oracle_every=config.gcd.oracle_every if config.gcd.enabled else 0,
+        ),
+        generator,
+        max_live=max_live(suite),
+    )
+
+
+def _fresh_tasks(
+    tasks: Sequence[TaskId], drawn: Sequence[TaskId], seed: int, iteration: int
+) -> list[TaskId]:
+    """The tasks that were not drawn, in an order of the iteration's own."""
+    order = torch.randperm(len(tasks), generator=stream(seed, "refill", iteration)).tolist()
+    taken = set(drawn)
+    return [tasks[index] for index in order if tasks[index] not in taken]

@@ -1,0 +1,103 @@
+"""A response while it is being sampled: what it has, what may follow, when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from declutch.records import ActionMask, Completion, SamplingParams
+from declutch.rollout.hf.trie import TrieNode
+
+OpenTrie = Callable[[tuple[tuple[int, ...], ...], tuple[int, ...]], TrieNode]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for every response of a call.
+
+    Attributes:
+        params: see `SamplingParams`.
+        forced: `params.forced_after` as a mapping.
+        open_trie: root of the trie of (sequences, stop ids).
+    """
+
+    params: SamplingParams
+    forced: Mapping[int, int]
+    open_trie: OpenTrie
+
+
+@dataclass
+class Response:
+    """One response being sampled.
+
+    Attributes:
+        request: index of its request.
+        mask: the request's action mask.
+        generator: the request's own source of chance, None for the call's.
+        node: where in the mask's trie the response is, None while tokens are free.
+        tokens, logprobs, allowed: what has been sampled so far.
+        pending: the latest tokens, which the model has not been fed yet.
+        is_stopped, is_truncated: how it ended.
+    """
+
+    request: int
+    mask: ActionMask | None
+    generator: torch.Generator | None = None
+    node: TrieNode | None = None
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    allowed: list[tuple[int, ...] | None] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
+    is_stopped: bool = False
+    is_truncated: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_stopped or self.is_truncated
+
+    def choices(self, rules: Rules) -> tuple[int, ...] | None:
+        """Ids allowed as the next token, None where it is free."""
+        if self.node is not None:
+            return self.node.allowed
+        if not self.tokens:
+            return rules.params.first_ids or None
+        follower = rules.forced.get(self.tokens[-1])
+        return None if follower is None else (follower,)
+
+    def append(
+        self, token: int, logprob: float, choices: tuple[int, ...] | None, rules: Rules
+    ) -> None:
+        """Add a token that was drawn from `choices`."""
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        self.allowed.append(choices)
+        self.pending.append(token)
+        has_ended = rules.params.has_ended
+        if token in rules.params.stop_ids or (has_ended is not None and has_ended(self.tokens)):
+            self.is_stopped = True
+        elif len(self.tokens) >= rules.params.max_tokens:
+            self.is_truncated = True
+        elif self.node is not None:
+            self.node = self.node.child(token)
+        elif self.mask is not None and token == self.mask.trigger_id:
+            self.node = rules.open_trie(self.mask.sequences, rules.params.stop_ids)
+
+    def jump(self, rules: Rules) -> None:
+        """Add every token that has no alternative, with log-probability 0."""
+        while not self.is_done:
+            choices = self.choices(rules)
+            if choices is None or len(choices) > 1:
+                return
+            self.append(choices[0], 0.0, choices, rules)
+
+    def to_completion(self) -> Completion:
+        """The record of it, once it is done."""
+        is_masked = self.mask is not None or any(ids is not None for ids in self.allowed)
+        return Completion(
+            token_ids=torch.tensor(self.tokens, dtype=torch.int64),
+            logprobs=torch.tensor(self.logprobs, dtype=torch.float32),
+            allowed_ids=tuple(self.allowed) if is_masked else (),
+            is_truncated=self.is_truncated,
+        )

@@ -1,0 +1,257 @@
+"""Runs a causal LM over growing rows of tokens, keeping keys and values at their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from declutch.rollout.hf.prefix import PrefixPlan, Segment, plan_prefixes
+from declutch.rollout.hf.slot_cache import Arena, SlotCache
+
+# A shared prefix computed apart costs a part of one more forward pass and of copying.
+PREFIX_OVERHEAD_TOKENS = 32
+# What a forward pass and each of its rows (which reads its whole past) cost beside the tokens, in
+# tokens: padding unequal chunks to one width is weighed against another pass.
+PASS_OVERHEAD_TOKENS = 48
+ROW_OVERHEAD_TOKENS = 1
+# Their attention adds a bias that they derive from a two-dimensional mask.
+_WITH_ALIBI = frozenset({"bloom", "mpt"})
+
+
+def can_use_slots(model: PreTrainedModel) -> bool:
+    """Whether `SlotDecoder` is exact for this model.
+
+    It takes a causal attention whose mask the caller may give in full (what transformers calls
+    full-graph compilable) in every layer, and no state but keys and values.
+    """
+    config = model.config.get_text_config()
+    types = getattr(config, "layer_types", None) or ()
+    return (
+        bool(getattr(model, "_can_compile_fullgraph", False))
+        and _follows_the_mask(model)
+        and set(types) <= {"full_attention", "sliding_attention"}
+        and getattr(config, "attention_chunk_size", None) is None
+        and not getattr(config, "alibi", False)
+        and config.model_type not in _WITH_ALIBI
+        and all(
+            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+            for layer in DynamicCache(config=model.config).layers
+        )
+    )
+
+
+def _follows_the_mask(model: PreTrainedModel) -> bool:
+    """Whether attention looks where the given mask says, and only there."""
+    attention = model.config._attn_implementation
+    # Older eager code adds a causal mask of its own, by slot and not by position.
+    has_own = any(b.dim() == 4 and b.shape[-2] == b.shape[-1] > 1 for b in model.buffers())
+    return attention == "sdpa" or (attention == "eager" and not has_own)
+
+
+@dataclass(frozen=True)
+class PassLimits:
+    """Attributes:
+    prefill_tokens: tokens of one forward pass over prompts.
+    share_prefixes: compute a prefix that prompts share once.
+    room: tokens that may be appended to a row.
+    """
+
+    prefill_tokens: int
+    share_prefixes: bool
+    room: int
+
+
+class SlotDecoder:
+    """Rows over a `SlotCache`.
+
+    Args:
+        model: a model for which `can_use_slots` holds, in the mode it is to run in.
+        pad_id: fills up chunks of different lengths; never attended.
+        limits: see there.
+        arena: memory of the cache.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, pad_id: int, limits: PassLimits, arena: Arena
+    ) -> None:
+        self._model = model
+        self._pad_id = pad_id
+        self._limits = limits
+        self._arena = arena
+        self._cache = SlotCache(0, 0, arena)
+        self._lengths: list[int] = []
+
+    def prefill(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, list[int]]:
+        unique = list(dict.fromkeys(prompts))
+        overhead = PREFIX_OVERHEAD_TOKENS if self._limits.share_prefixes else 1 << 40
+        plan = plan_prefixes(unique, overhead)
+        # Rows are sorted by what is left to compute, so that neighbours need little padding.
+        ranked = sorted(range(len(unique)), key=lambda i: plan.own[i].stop - plan.own[i].start)
+        own = [plan.own[i] for i in ranked]
+        capacity = max(s.stop for s in own) + self._limits.room + 1
+        self._cache = SlotCache(len(prompts), capacity, self._arena)
+        self._fill_shared(plan, own, unique)
+        logits = self._fill(self._cache, own, unique)
+        # The first rows hold the unique prompts; their repetitions follow as copies.
+        row_of = {unique[s.prompt]: row for row, s in enumerate(own)}
+        firsts = {row_of[prompt]: i for i, prompt in reversed(list(enumerate(prompts)))}
+        order = [firsts[row] for row in range(len(own))]
+        repeats = sorted(set(range(len(prompts))) - set(order))
+        if repeats:
+            origins = [row_of[prompts[i]] for i in repeats]
+            length = max(len(prompts[i]) for i in repeats)
+            self._cache.copy_rows(self._cache, origins, range(len(own), len(prompts)), length)
+            logits = torch.cat([logits, logits[origins]])
+        order += repeats
+        self._lengths = [len(prompts[i]) for i in order]
+        return logits, order
+
+    def _fill_shared(
+        self, plan: PrefixPlan, own: list[Segment], prompts: Sequence[tuple[int, ...]]
+    ) -> None:
+        """Compute the shared segments level by level and copy them to where they are needed."""
+        above, row_of = SlotCache(0, 0, self._arena), dict[int, int]()
+        for level in range(1 + max((s.level for s in plan.shared), default=-1)):
+            indices = [i for i, s in enumerate(plan.shared) if s.level == level]
+            indices.sort(key=lambda i: plan.shared[i].stop - plan.shared[i].start)
+            segments = [plan.shared[i] for i in indices]
+            cache = SlotCache(len(segments), max(s.stop for s in segments) + 1, self._arena)
+            if level > 0:
+                parents = [row_of[s.parent] for s in segments]
+                length = max(s.start for s in segments)
+                cache.copy_rows(above, parents, range(len(segments)), length)
+            self._fill(cache, segments, prompts)
+            row_of = {index: row for row, index in enumerate(indices)}
+            heirs = [row for row, s in enumerate(own) if s.parent in row_of]
+            if heirs:
+                parents = [row_of[own[row].parent] for row in heirs]
+                length = max(own[row].start for row in heirs)
+                self._cache.copy_rows(cache, parents, heirs, length)
+            above.release()
+            above = cache
+        above.release()
+
+    def _fill(
+        self, cache: SlotCache, segments: list[Segment], prompts: Sequence[tuple[int, ...]]
+    ) -> Tensor:
+        """Compute segments, one per row of `cache`; scores after each [rows, V]."""
+        scores, first = [], 0
+        while first < len(segments):
+            stop = _end_of_batch(segments, first, self._limits.prefill_tokens)
+            batch = segments[first:stop]
+            chunks = [prompts[s.prompt][s.start : s.stop] for s in batch]
+            starts = [s.start for s in batch]
+            # A row longer than the limit is alone in its batch and goes in parts.
+            size = self._limits.prefill_tokens
+            while len(chunks) == 1 and len(chunks[0]) > size:
+                self._forward(cache, first, starts, [chunks[0][:size]])
+                starts, chunks = [starts[0] + size], [chunks[0][size:]]
+            scores.append(self._forward(cache, first, starts, chunks))
+            first = stop
+        return torch.cat(scores)
+
+    def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
+        starts = self._lengths
+        self._lengths = [a + len(b) for a, b in zip(starts, chunks, strict=True)]
+        needed = max(self._lengths) + 1
+        if needed > self._cache.capacity:
+            capacity = max(needed, self._cache.capacity * 5 // 4)
+            resized = self._cache.resized(len(chunks), capacity, max(starts))
+            self._cache.release()
+            self._cache = resized
+        return self._forward(self._cache, 0, starts, chunks)
+
+    def choose_width(self, lengths: Sequence[int]) -> int:
+        def worth(width: int) -> float:
+            fed = sum(min(length, width) for length in lengths)
+            return fed / (PASS_OVERHEAD_TOKENS + (ROW_OVERHEAD_TOKENS + width) * len(lengths))
+
+        return max(range(1, max(lengths) + 1), key=worth)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        moves = [(old, new) for new, old in enumerate(rows) if old != new]
+        if moves:
+            length = max(self._lengths[old] for old, _ in moves)
+            origin, target = zip(*moves, strict=True)
+            self._cache.copy_rows(self._cache, origin, target, length)
+        self._lengths = [self._lengths[old] for old in rows]
+
+    def close(self) -> None:
+        self._cache.release()
+
+    def _forward(
+        self, cache: SlotCache, first: int, starts: list[int], chunks: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Scores after the last token of each chunk [n, V]; chunks are padded on the right."""
+        device = self._model.device
+        counts = [len(chunk) for chunk in chunks]
+        longest = max(counts)
+        padded = [(*chunk, *(self._pad_id,) * (longest - len(chunk))) for chunk in chunks]
+        # Padding repeats the last position: learned positions may have no entry beyond it.
+        steps = torch.arange(longest).minimum(torch.tensor(counts)[:, None] - 1)
+        positions = (torch.tensor(starts)[:, None] + steps).to(device)
+        cache.aim(first, starts, counts)
+        ends = sorted({count - 1 for count in counts})
+        output = self._model(
+            input_ids=torch.tensor(padded, device=device),
+            attention_mask=self._attention_mask(positions, max(starts), cache.attended),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1 if longest == 1 else torch.tensor(ends, device=device),
+        )
+        logits: Tensor = output.logits
+        if len(ends) == 1:
+            return logits[:, -1]
+        columns = torch.tensor([ends.index(count - 1) for count in counts], device=device)
+        return logits[torch.arange(len(counts), device=device), columns]
+
+    def _attention_mask(self, positions: Tensor, start: int, length: int) -> Any:
+        """What the model takes as attention_mask: None, [n, 1, q, C], or one per layer type."""
+        config = self._model.config.get_text_config()
+        window = _window(config)
+        if start == 0 and length > 1 and (window is None or length <= window):
+            return None  # plain causal: the fast kernels need no mask
+        slots = torch.arange(length, device=positions.device)
+        seen = slots <= positions[..., None]  # [n, q, C]
+        full = self._as_mask(seen)
+        if window is None or length <= window:
+            return full
+        sliding = self._as_mask(seen & (slots > positions[..., None] - window))
+        if getattr(config, "layer_types", None) is None:
+            return sliding
+        return {"full_attention": full, "sliding_attention": sliding}
+
+    def _as_mask(self, seen: Tensor) -> Tensor:
+        # PyTorch's CPU kernel would turn a boolean mask into numbers again in every layer.
+        if self._model.config._attn_implementation == "sdpa" and seen.device.type != "cpu":
+            return seen[:, None]
+        lowest = torch.finfo(self._model.dtype).min
+        zero = torch.zeros((), dtype=self._model.dtype, device=seen.device)
+        return torch.where(seen, zero, lowest)[:, None]
+
+
+def _end_of_batch(segments: list[Segment], first: int, max_tokens: int) -> int:
+    """End of the longest run of rows from `first` on that fits into `max_tokens`, padding too."""
+    stop, longest = first, 0
+    while stop < len(segments):
+        longest = max(longest, segments[stop].stop - segments[stop].start)
+        if stop > first and longest * (stop - first + 1) > max_tokens:
+            break
+        stop += 1
+    return stop
+
+
+def _window(config: Any) -> int | None:
+    """Width of the sliding attention, None where every layer sees everything."""
+    types = getattr(config, "layer_types", None)
+    if types is not None and "sliding_attention" not in types:
+        return None
+    window = getattr(config, "sliding_window", None)
+    return int(window) if window else None

@@ -1,0 +1,51 @@
+"""Loading a model with its tokenizer, and choosing where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    PreTrainedModel,
+)
+
+from declutch.agent.codec import Codec
+from declutch.agent.speaker import Agent
+from declutch.config.run import Config
+from declutch.envs.registry import wording_of
+from declutch.models.load import load_model, pad_token_id
+from declutch.rollout.hf.engine import HFEngine
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model that can play: the actor, how it reads and writes, how it is sampled."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    codec: Codec
+    agent: Agent
+    engine: HFEngine
+
+    @property
+    def pad_id(self) -> int:
+        return int(pad_token_id(self.tokenizer))
+
+
+def load_policy(path: str | Path, config: Config) -> Policy:
+    """Load a model folder or hub name.
+
+    Raises:
+        UserError: nothing loadable there.
+    """
+    model, tokenizer = load_model(path, config)
+    return make_policy(model, tokenizer, config)
+
+
+def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
+    wording = wording_of(config.env.suite)
+    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
+    agent = Agent(codec, config.agent)
+    engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
+    return Policy(model, tokenizer, codec, agent, engine)

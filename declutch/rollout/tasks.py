@@ -1,0 +1,36 @@
+"""Which tasks an iteration plays, and the fixed order of a level in an evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from declutch.records import TaskId
+from declutch.streams import stream
+
+
+def draw_tasks(tasks: Sequence[TaskId], count: int, seed: int, iteration: int) -> list[TaskId]:
+    """The tasks of one iteration: passes over all tasks, each in a new order, cut into `count`s.
+
+    Args:
+        tasks: the training split, at least one.
+        count: tasks per iteration.
+        iteration: from 0.
+    """
+    order: dict[int, list[int]] = {}
+    drawn = []
+    for place in range(iteration * count, (iteration + 1) * count):
+        epoch, position = divmod(place, len(tasks))
+        if epoch not in order:
+            order[epoch] = torch.randperm(
+                len(tasks), generator=stream(seed, "tasks", epoch)
+            ).tolist()
+        drawn.append(tasks[order[epoch][position]])
+    return drawn
+
+
+def fixed_order(tasks: Sequence[TaskId]) -> list[TaskId]:
+    """A shuffled order that depends on the tasks alone, for evaluating a part of a split."""
+    return sorted(tasks, key=lambda t: hashlib.sha256(f"{t.split}/{t.name}".encode()).digest())

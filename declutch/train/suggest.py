@@ -1,0 +1,169 @@
+"""The rules in a run's training prompts: made of its judgments, kept in its folder.
+
+`advice/iteration_0007.jsonl` holds what the judgments of an iteration advised, and
+`suggestions/iteration_0010.json` a version of the rules with all they were made of. Both are
+written before the iteration's checkpoint, so that a resumed run makes and shows the same rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from declutch.agent.codec import Codec
+from declutch.config.judge import SuggestionsConfig
+from declutch.endpoint.chat import Chat
+from declutch.errors import UserError
+from declutch.files import write_atomically
+from declutch.judge.round import JudgeRound
+from declutch.judge.suggestions import (
+    Advice,
+    Suggestions,
+    Theme,
+    collect_advice,
+    make_suggestions,
+    select_advice,
+)
+from declutch.judge.themes import load_embedder
+from declutch.records import Episode
+
+
+class Guidelines:
+    """The current rules of a run, and how they come about.
+
+    Args:
+        path: the run folder, already rewound to the iteration the run goes on from.
+        chat: a language model to sum up advice, where `config.distill` says so.
+        say: told what went wrong and was put up with, once until it changes.
+    Raises:
+        UserError: the embedder is not installed, or `chat` is missing.
+    """
+
+    def __init__(
+        self,
+        config: SuggestionsConfig,
+        path: Path,
+        chat: Chat | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self.rules: tuple[str, ...] = ()
+        self._config, self._path, self._chat, self._say = config, path, chat, say
+        self._note = ""
+        if not config.enabled:
+            return
+        if config.distill == "endpoint" and chat is None:
+            raise UserError(
+                "gcd.suggestions.distill=endpoint, but no endpoint is given; "
+                "gcd.suggestions.distill=medoid needs none"
+            )
+        self._embed = load_embedder(config.embedder)
+        versions = sorted(path.glob("suggestions/iteration_*.json"))
+        if versions:
+            last = json.loads(versions[-1].read_text(encoding="utf-8"))
+            self.rules, self._note = tuple(last["rules"]), str(last["note"])
+
+    def update(
+        self, judged: JudgeRound, episodes: Sequence[Episode], codec: Codec, iteration: int
+    ) -> dict[str, float]:
+        """Keep an iteration's advice; every `config.every` iterations make new rules.
+
+        Args:
+            iteration: the one just played, from 1.
+        Returns:
+            Metrics: the rules that this iteration's prompts had, the pieces of advice that it adds
+            to what rules are made of, and where rules were made, what came out.
+        """
+        advice = collect_advice(judged, episodes, codec, iteration)
+        write_atomically(
+            _advice_file(self._path, iteration),
+            "".join(json.dumps(vars(piece)) + "\n" for piece in advice),
+        )
+        metrics = {
+            "suggestions/num_rules": float(len(self.rules)),
+            "suggestions/num_advice": float(len(select_advice(advice, self._config))),
+        }
+        if iteration % self._config.every:
+            return metrics
+        return metrics | self._renew(iteration)
+
+    def _renew(self, iteration: int) -> dict[str, float]:
+        config = self._config
+        first = max(1, iteration - config.window + 1)
+        made = make_suggestions(
+            select_advice(read_advice(self._path, first, iteration), config),
+            iteration,
+            self.rules,
+            config,
+            self._embed,
+            self._chat,
+        )
+        file = self._path / "suggestions" / f"iteration_{iteration:04d}.json"
+        write_atomically(file, json.dumps(describe_suggestions(made, first), indent=1) + "\n")
+        if made.note and made.note != self._note:
+            self._say(f"suggestions of iteration {iteration}: {made.note}")
+        self.rules, self._note = made.rules, made.note
+        metrics = {"suggestions/num_themes": float(len(made.themes))}
+        if made.silhouette is not None:
+            metrics["suggestions/silhouette"] = made.silhouette
+        if config.distill == "endpoint":
+            metrics["suggestions/num_failures"] = float(made.num_failures)
+        return metrics
+
+
+def read_advice(path: Path, first: int, last: int) -> list[Advice]:
+    """The advice of a run's iterations `first` to `last`; an iteration may have none."""
+    found = []
+    for iteration in range(first, last + 1):
+        file = _advice_file(path, iteration)
+        if file.exists():
+            lines = file.read_text(encoding="utf-8").splitlines()
+            found += [Advice(**json.loads(line)) for line in lines]
+    return found
+
+
+def describe_suggestions(made: Suggestions, first: int) -> dict[str, Any]:
+    """A version of the rules as plain data.
+
+    Args:
+        first: the first iteration whose advice it was made of.
+    """
+    return {
+        "iteration": made.iteration,
+        "first_iteration": first,
+        "rules": list(made.rules),
+        "note": made.note,
+        "num_advice": made.num_advice,
+        "silhouette": made.silhouette,
+        "themes": [_describe_theme(theme) for theme in made.themes],
+    }
+
+
+def _describe_theme(theme: Theme) -> dict[str, Any]:
+    by_text: dict[str, list[Advice]] = {}
+    for piece in theme.advice:
+        by_text.setdefault(piece.text, []).append(piece)
+    return {
+        "rule": theme.rule,
+        "source": theme.source,
+        "left_out": theme.left_out,
+        "medoid": theme.medoid,
+        "size": len(theme.advice),
+        "sentences": [
+            {"text": text, "count": len(pieces), "places": _places(pieces)}
+            for text, pieces in by_text.items()
+        ],
+    }
+
+
+def _places(pieces: Sequence[Advice]) -> list[dict[str, Any]]:
+    """The judged steps, each once: several judgments of a step may say the same."""
+    places = dict.fromkeys((p.iteration, p.task, p.episode, p.step) for p in pieces)
+    return [
+        dict(zip(("iteration", "task", "episode", "step"), place, strict=True)) for place in places
+    ]
+
+
+def _advice_file(path: Path, iteration: int) -> Path:
+    return path / "advice" / f"iteration_{iteration:04d}.jsonl"

@@ -1,0 +1,131 @@
+"""The sources of labels side by side, and what an endpoint would be asked."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from builders import make_action, make_episode, make_step
+from chat_server import BAD, GOOD, chat_server
+from rich.console import Console
+
+from declutch.cli import labels as label_command
+from declutch.cli.labels import report_table, run_labels
+from declutch.config.files import parse_config
+from declutch.config.run import Config
+from declutch.errors import UserError
+from declutch.evaluation.label_sources import compare_sources
+from declutch.judge.llm_labels import LLMLabels, count_votes
+from declutch.records import Episode, Outcome
+
+
+def played(texts: str, oracle: str, *, won: bool = False) -> Episode:
+    """An episode that saw `texts`, with the oracle's labels: g, b or "-"."""
+    marks = {"g": 1, "b": 0, "-": None}
+    action = replace(make_action("look"), response="<think>t</think><action>look</action>")
+    steps = [
+        replace(make_step(observation=text, action=action), oracle_label=marks[mark])
+        for text, mark in zip(texts, oracle, strict=True)
+    ]
+    return make_episode(0, [], Outcome.WON if won else Outcome.FAILED, steps)
+
+
+EPISODES = [played("abac", "bg-g", won=True), played("xyx", "gbb")]
+"""By the rule: bad, -, -, good; bad, -, -."""
+
+
+def config_for(url: str = "http://localhost:1/v1", **endpoint: object) -> Config:
+    section = {"model": "m", "base_url": url, "cache_dir": None, "max_retries": 0, **endpoint}
+    return parse_config({"endpoint": section, "gcd": {"llm_steps": 60}}, "test")
+
+
+def test_the_rule_against_the_oracle_by_hand() -> None:
+    report = compare_sources(EPISODES, 7, config_for())
+    oracle, rule = report.sources["oracle"], report.sources["rule"]
+    assert (report.num_steps, report.num_episodes) == (7, 2)
+    assert (oracle.good, oracle.bad, oracle.agreement) == (3, 3, 1)
+    assert (rule.good, rule.bad, rule.labelled) == (1, 2, 3 / 7)
+    assert rule.cells == {"good/good": 1, "good/bad": 0, "bad/good": 1, "bad/bad": 1}
+    assert (rule.agreement, rule.constant) == (2 / 3, 2 / 3)
+    assert (rule.precision("good"), rule.precision("bad")) == (1, 1 / 2)
+
+
+def test_only_the_first_steps_count_but_the_rule_looks_beyond_them() -> None:
+    report = compare_sources(EPISODES, 5, config_for())
+    assert (report.num_steps, report.num_episodes) == (5, 2)
+    # The fifth step is bad because of the seventh.
+    assert report.sources["rule"].bad == 2
+
+
+def test_the_endpoint_is_compared_on_the_steps_it_was_asked_about() -> None:
+    config = config_for()
+    ballots = [
+        replace(count_votes(e, p, [], config.gcd), label=label)
+        for e, p, label in ((0, 0, 1), (0, 2, 1), (1, 0, 1), (1, 2, None))
+    ]
+
+    class Chat:
+        usage = None
+
+    report = compare_sources(EPISODES, 7, config, LLMLabels((), tuple(ballots)), Chat())
+    endpoint = report.sources["endpoint"]
+    assert (endpoint.steps, endpoint.good, endpoint.num_compared) == (4, 3, 2)
+    assert (endpoint.agreement, endpoint.constant) == (1 / 2, 1 / 2)
+    assert [column.header for column in report_table(report, "test").columns] == [
+        *("", "oracle", "rule", "endpoint")
+    ]
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> Console:
+    monkeypatch.setattr(label_command, "play_steps", lambda *arguments: EPISODES)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return Console(file=io.StringIO(), width=200)
+
+
+def label(config: Config, console: Console, **changes: object) -> str:
+    settings = {"split": "L0", "num_steps": 7, "llm_steps": 3, "dry_run": False, "out": None}
+    run_labels(None, config, None, **{**settings, **changes}, console=console)
+    return console.file.getvalue()
+
+
+def test_a_dry_run_asks_nothing_and_shows_what_it_would(console: Console) -> None:
+    prices = {"prompt_price": 1.0, "completion_price": 2.0}
+    with chat_server(GOOD) as server:
+        text = label(config_for(server.url, **prices), console, dry_run=True)
+        assert server.calls == []
+    assert text.count("You are a critic") == 2
+    assert "3 steps: 15 calls" in text
+    assert f"{15 * 1024:,} tokens of replies" in text
+    assert "300 calls" in text
+    # 15 replies of 1024 tokens alone cost 0.031, and the prompts far less.
+    assert "cost 0.04 at most" in text
+    assert "0 of these calls" in text
+
+
+def test_labels_from_a_server_are_printed_and_written(console: Console, tmp_path: Path) -> None:
+    def manner(number: int, body: dict) -> str:
+        return BAD if "You now observe: x" in body["messages"][0]["content"] else GOOD
+
+    with chat_server(manner) as server:
+        config = config_for(server.url)
+        text = label(config, console, llm_steps=7, out=tmp_path / "labels.json")
+        assert len(server.calls) == 35
+    assert "35 asks about 7 steps, 7 labels kept" in text
+    data = json.loads((tmp_path / "labels.json").read_text())
+    assert data["sources"]["endpoint"]["bad"] == 2
+    assert data["sources"]["endpoint"]["good"] == 5
+    assert data["usage"]["calls"] == 35
+    assert data["steps"] == 7
+
+
+def test_a_server_that_is_away_is_an_error(console: Console) -> None:
+    with chat_server("500") as server, pytest.raises(UserError, match="status 500"):
+        label(config_for(server.url), console)
+
+
+def test_without_steps_to_ask_no_endpoint_is_needed(console: Console) -> None:
+    text = label(parse_config({}, "test"), console, llm_steps=0)
+    assert "oracle" in text
+    assert "endpoint" not in text

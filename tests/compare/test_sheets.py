@@ -1,0 +1,289 @@
+"""Tables against numbers done by hand; what is incomplete, and what cannot be compared."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from declutch.cli.compare import show_tables
+from declutch.compare.csv import CSV_COLUMNS, csv_text
+from declutch.compare.grid import Arm, RunId, find_runs
+from declutch.compare.page import chart_data, render_comparison
+from declutch.compare.runs import Comparison, at_equal_time, at_iteration, read_comparison
+from declutch.compare.sheets import (
+    all_sheets,
+    curve_sheet,
+    difference_sheet,
+    kind_sheet,
+    phase_sheet,
+    success_sheet,
+)
+from declutch.errors import UserError
+from declutch.evaluation.results import EvalResult, load_result, save_result
+from declutch.evaluation.summary import summarise
+from declutch.report.sheet import Sheet, markdown, terminal_table
+
+
+def read(folder: Path, **chosen) -> Comparison:
+    options = {"methods": [], "gcd": [], "seeds": [], **chosen}
+    return read_comparison(folder, find_runs(folder, **options))
+
+
+def means(sheet: Sheet, row: str) -> list[str]:
+    """The cells of a row without their intervals."""
+    (found,) = [cells for cells in sheet.rows if cells[0].text == row]
+    return [cell.text.split(" [")[0] for cell in found[1:]]
+
+
+def test_success_at_the_last_common_iteration(grid_folder: Path) -> None:
+    comparison = read(grid_folder)
+    sheet = success_sheet(comparison, at_iteration(comparison))
+    assert "at iteration 2" in sheet.title
+    expected = ("L0", "L1", "L2", "mean", "games × seeds", "it.")
+    assert sheet.columns == ("policy", *expected)
+    assert means(sheet, "cold start") == ["50.0", "25.0", "25.0", "33.3", "12 × 1", "0"]
+    assert means(sheet, "a") == ["87.5", "50.0", "12.5", "50.0", "12 × 2", "2"]
+    assert means(sheet, "a+gcd") == ["100.0", "50.0", "50.0", "66.7", "12 × 1", "2"]
+    assert means(sheet, "b") == ["50.0", "50.0", "50.0", "50.0", "12 × 1", "2"]
+    for part in ("strict", "temperature 0.4", "at most 30 steps", "L0 4, L1 4, L2 4"):
+        assert part in sheet.header
+
+
+def test_intervals_are_those_of_the_pooled_seeds(grid_folder: Path) -> None:
+    comparison = read(grid_folder)
+    results = [
+        load_result(grid_folder / f"a_s{s}" / "evals" / "iteration_0002.json") for s in (0, 1)
+    ]
+    success = summarise(*results)[0].success
+    sheet = success_sheet(comparison, at_iteration(comparison))
+    (row,) = [cells for cells in sheet.rows if cells[0].text == "a"]
+    assert row[1].text == f"87.5 [{100 * success.low:.1f}, {100 * success.high:.1f}]"
+
+
+def test_differences_are_paired_over_common_seeds(grid_folder: Path) -> None:
+    comparison = read(grid_folder)
+    sheet = difference_sheet(comparison, at_iteration(comparison))
+    assert [row[0].text for row in sheet.rows] == [
+        *("a − cold start", "a+gcd − cold start", "b − cold start"),
+        *("a+gcd − a", "b − a"),
+    ]
+    assert means(sheet, "a − cold start") == ["+37.5", "+25.0", "-12.5", "+16.7", "12 × 2"]
+    assert means(sheet, "a+gcd − a") == ["+25.0", "+0.0", "+25.0", "+16.7", "12 × 1"]
+    assert means(sheet, "b − a") == ["-50.0", "+0.0", "+50.0", "+0.0", "12 × 1"]
+    assert sheet.notes == (
+        "a+gcd − a: over the common seeds 0.",
+        "b − a: over the common seeds 1.",
+    )
+
+
+def test_the_first_method_is_what_others_are_compared_with(grid_folder: Path) -> None:
+    comparison = read(grid_folder, methods=["b", "a"], seeds=[1])
+    sheet = difference_sheet(comparison, at_iteration(comparison))
+    assert [row[0].text for row in sheet.rows][-1] == "a − b"
+    assert means(sheet, "a − b") == ["+50.0", "+0.0", "-50.0", "+0.0", "12 × 1"]
+    assert sheet.notes == ()
+
+
+def test_equal_time_is_that_of_the_shortest_run(grid_folder: Path) -> None:
+    comparison = read(grid_folder)
+    selection = at_equal_time(comparison)
+    # b needs 8 s for both iterations; in that time the others have finished one.
+    assert "8 s" in selection.name
+    chosen = {str(p.run.id): p.iteration for picks in selection.picks.values() for p in picks}
+    assert chosen == {"a_s0": 1, "a_s1": 1, "a+gcd_s0": 1, "b_s1": 2}
+    assert selection.notes == ("The shortest is b_s1.",)
+    sheet = success_sheet(comparison, selection)
+    assert means(sheet, "a") == ["100.0", "100.0", "100.0", "100.0", "12 × 2", "1"]
+    assert means(sheet, "b")[-1] == "2"
+
+
+def test_an_incomplete_grid_is_a_partial_table(
+    grid_folder: Path, run_writer: Callable[..., Path], evaluation: Callable[..., EvalResult]
+) -> None:
+    (grid_folder / "a_s1" / "evals" / "iteration_0002.json").unlink()
+    run_writer(grid_folder / "c_s0", {})
+    comparison = read(grid_folder)
+    assert "c_s0 has no evaluation yet." in comparison.notes
+    # The last that all have is the first now; the second is there where it is asked for.
+    assert at_iteration(comparison).name == "at iteration 1"
+    selection = at_iteration(comparison, 2)
+    sheet = success_sheet(comparison, selection)
+    assert means(sheet, "a") == ["75.0", "50.0", "25.0", "50.0", "12 × 1", "2"]
+    assert means(sheet, "c") == ["-"] * 6
+    assert selection.notes == ("Not evaluated at iteration 2: a_s1.",)
+    differences = difference_sheet(comparison, selection)
+    assert means(differences, "b − a") == ["-"] * 5
+    assert "b − a: no common seed." in differences.notes
+    with pytest.raises(UserError, match="iteration 7; there are 0, 1, 2"):
+        at_iteration(comparison, 7)
+
+
+def test_a_run_that_was_only_just_evaluated_holds_nobody_back(
+    grid_folder: Path, run_writer: Callable[..., Path], evaluation: Callable[..., EvalResult]
+) -> None:
+    start = evaluation({"L0": "1100", "L1": "1000", "L2": "1000"})
+    run_writer(grid_folder / "b_s0", {0: start})
+    comparison = read(grid_folder)
+    assert at_iteration(comparison).name == "at iteration 2"
+    assert "8 s" in at_equal_time(comparison).name
+
+
+def test_different_cold_starts_are_different_rows(
+    grid_folder: Path, evaluation: Callable[..., EvalResult]
+) -> None:
+    other = evaluation({"L0": "0000", "L1": "1000", "L2": "1000"})
+    save_result(other, grid_folder / "b_s1" / "evals" / "iteration_0000.json")
+    comparison = read(grid_folder)
+    sheet = success_sheet(comparison, at_iteration(comparison))
+    assert means(sheet, "cold start of a, a+gcd")[0] == "50.0"
+    assert means(sheet, "cold start of b")[0] == "0.0"
+    differences = difference_sheet(comparison, at_iteration(comparison))
+    assert means(differences, "b − cold start")[0] == "+50.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"protocol": "declared-share"}, "protocols 'strict'.*'declared-share'"),
+        ({"temperature": 1.0}, "temperatures 0.4.*and 1"),
+        ({"max_steps": 50}, "30 steps .*and 50"),
+        ({"manifests": {"L0": "others"}}, "different games.*b_s1 at iteration 2"),
+    ],
+)
+def test_what_was_evaluated_otherwise_is_refused(
+    grid_folder: Path, change: dict, words: str
+) -> None:
+    file = grid_folder / "b_s1" / "evals" / "iteration_0002.json"
+    save_result(replace(load_result(file), **change), file)
+    with pytest.raises(UserError, match=words):
+        read(grid_folder)
+
+
+def test_damaged_evaluations_are_named(grid_folder: Path) -> None:
+    (grid_folder / "b_s1" / "evals" / "iteration_0002.json").write_text("{")
+    (note,) = read(grid_folder).notes
+    assert note.startswith("b_s1: ")
+    assert "iteration_0002.json" in note
+
+
+def test_curves_task_types_and_seconds(grid_folder: Path) -> None:
+    comparison = read(grid_folder)
+    curves = {(r[0].text, r[1].text): [c.text for c in r[2:]] for r in curve_sheet(comparison).rows}
+    assert curves["a", "L0"] == ["50.0", "100.0", "87.5"]
+    assert curves["b", "mean"] == ["33.3", "100.0", "50.0"]
+    # Games 0 and 2 are of one type, 1 and 3 of the other; "1110" and "1111".
+    kinds = kind_sheet(comparison, at_iteration(comparison))
+    assert means(kinds, "L0 heat")[:3] == ["2", "50.0", "100.0"]
+    assert means(kinds, "L0 look")[:3] == ["2", "50.0", "75.0"]
+    assert means(phase_sheet(comparison), "a_s1")[:4] == ["2", "12", "6.00", "1.50 (25.0%)"]
+
+
+def test_the_csv_has_every_evaluation(grid_folder: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(read(grid_folder)))))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    found = {tuple(row[key] for key in CSV_COLUMNS[:6]): row for row in rows}
+    # 3 evaluations of 4 runs and 3 arms; 3 levels with 2 types each, and the mean.
+    assert len(rows) == len(found) == 3 * (4 + 3) * (3 * 3 + 1)
+    pooled = found["a", "off", "all", "L0", "", "2"]
+    assert (pooled["mean"], pooled["n"]) == ("0.875000", "4")
+    single = found["a", "off", "1", "L2", "", "2"]
+    assert (single["mean"], single["low"]) == ("0.000000", "0.000000")
+    assert found["a", "on", "0", "L1", "heat", "0"]["mean"] == "0.500000"
+    assert float(pooled["low"]) <= 0.875 <= float(pooled["high"])
+
+
+def test_everything_is_written_and_shown(grid_folder: Path) -> None:
+    for width in (100, 160):
+        console = Console(file=io.StringIO(), width=width)
+        ids = find_runs(grid_folder, [], [], [])
+        show_tables(grid_folder, ids, None, console)
+        text = console.file.getvalue()
+        assert "…" not in text
+        assert max(map(len, text.splitlines()[:60])) <= width
+        for part in ("cold start", "87.5", "+37.5", "The shortest is b_s1", "strict"):
+            assert part in text
+    assert {f.name for f in grid_folder.iterdir() if f.is_file()} == {
+        *("table.csv", "table.md", "compare.html"),
+    }
+    table = (grid_folder / "table.md").read_text()
+    assert "| a | 87.5 [" in table
+    assert table.count("### ") == 8
+
+
+def test_tables_of_nothing(grid_folder: Path, run_writer: Callable[..., Path]) -> None:
+    run_writer(grid_folder / "c_s0", {})
+    console = Console(file=io.StringIO(), width=120)
+    show_tables(grid_folder, [RunId(Arm("c", False), 0)], None, console)
+    assert console.file.getvalue().strip() == "c_s0 has no evaluation yet."
+    assert not (grid_folder / "table.md").exists()
+
+
+def test_only_cold_starts(grid_folder: Path) -> None:
+    for file in grid_folder.glob("*/evals/iteration_000[12].json"):
+        file.unlink()
+    comparison = read(grid_folder)
+    sheets = all_sheets(comparison)
+    assert means(sheets[0], "cold start")[0] == "50.0"
+    assert means(sheets[0], "a") == ["-"] * 6
+    assert "cold start" in markdown(sheets)
+
+
+def test_what_moved_beyond_chance_is_coloured(
+    tmp_path: Path, run_writer: Callable[..., Path], evaluation: Callable[..., EvalResult]
+) -> None:
+    before = evaluation({"L0": "0" * 20, "L1": "10" * 10})
+    after = evaluation({"L0": "1" * 20, "L1": "01" * 10})
+    run_writer(tmp_path / "a_s0", {0: before, 1: after}, (1.0,))
+    comparison = read(tmp_path)
+    sheet = difference_sheet(comparison, at_iteration(comparison))
+    assert [cell.tone for cell in sheet.rows[0]] == ["", "up", "", ""]
+    assert sheet.columns == ("difference", "L0", "L1", "games × seeds")
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+    console.print(terminal_table(sheet, 120))
+    assert "\x1b[32m+100.0" in console.file.getvalue()
+
+
+def test_the_page_is_one_file_with_every_table(grid_folder: Path) -> None:
+    comparison = read(grid_folder)
+    sheets = all_sheets(comparison)
+    page = render_comparison("<b>grid</b>", comparison, sheets)
+    assert "<b>grid</b>" not in page
+    assert "&lt;b&gt;grid&lt;/b&gt;" in page
+    for sheet in sheets:
+        assert page.count(f">{sheet.title}<") >= 1
+    for word in ("<link", "src=", "url(", "@import", "$"):
+        assert word not in page.partition("<script>")[0]
+    data = chart_data(comparison)
+    assert json.loads(json.dumps(data)) == data
+    assert data["arms"] == ["a", "a+gcd", "b"]
+    assert list(data["levels"]) == ["L0", "L1", "L2", "mean"]
+    curve = data["levels"]["L0"][1]
+    assert (curve["name"], curve["gcd"]) == ("a+gcd", True)
+    assert [point[:2] for point in curve["points"]] == [[0, 0.5], [1, 1], [2, 1]]
+
+
+@pytest.mark.slow
+def test_the_page_draws_in_a_browser(grid_folder: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no chromium on this machine")
+    comparison = read(grid_folder)
+    page = tmp_path / "page.html"
+    page.write_text(render_comparison("grid", comparison, all_sheets(comparison)))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+    command = [browser, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    drawn = subprocess.run(
+        [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    ).stdout.partition("<script")[0]
+    assert drawn.count("<figure>") == 4
+    # Dashed lines are those with GCD: one a level.
+    assert drawn.count('stroke-dasharray="6 4"') == 4

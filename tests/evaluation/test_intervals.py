@@ -1,0 +1,233 @@
+"""Intervals against hand-computed numbers, closed forms and coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from declutch.evaluation.intervals import (
+    Estimate,
+    bootstrap_mean,
+    bootstrap_mean_of_strata,
+    mcnemar,
+    mean_of_independent,
+    paired_difference,
+    share_by_cluster,
+    success_rate,
+    wilson,
+)
+
+Z = 1.959963984540054
+
+
+def wilson_by_hand(k: int, n: int) -> tuple[float, float]:
+    share = k / n
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+def test_wilson_matches_printed_values():
+    estimate = wilson(8, 10)
+    assert estimate.mean == 0.8
+    assert estimate.n == 10
+    assert (estimate.low, estimate.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_matches_the_formula(pair: tuple[int, int]):
+    estimate = wilson(*pair)
+    assert (estimate.low, estimate.high) == pytest.approx(wilson_by_hand(*pair), abs=1e-9)
+    assert estimate.low <= estimate.mean <= estimate.high
+
+
+def test_share_by_cluster_by_hand():
+    estimate = share_by_cluster([2, 1, 0, 3], [2, 4, 1, 3])
+    assert (estimate.mean, estimate.n) == (0.6, 10)
+    # Residuals 0.8, -1.4, -0.6, 1.2: squares sum to 4.4.
+    worth = 0.6 * 0.4 / (4 / 3 * 4.4 / 100)
+    centre = (0.6 + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z / (1 + Z**2 / worth) * math.sqrt(0.24 / worth + Z**2 / (4 * worth**2))
+    assert (estimate.low, estimate.high) == pytest.approx((centre - half, centre + half))
+
+
+@pytest.mark.parametrize("won", [0, 1])
+def test_equal_clusters_count_as_one_trial_each(won: int):
+    estimate = share_by_cluster([5 * won] * 8, [5] * 8)
+    expected = wilson(8 * won, 8)
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+    assert estimate.n == 40
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=30))
+def test_clusters_never_narrow_the_interval(pairs: list[tuple[int, int]]):
+    counts = [count for _, count in pairs]
+    successes = [min(won, count) for won, count in pairs]
+    estimate = share_by_cluster(successes, counts)
+    independent = wilson(sum(successes), sum(counts))
+    assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
+    assert estimate.high - estimate.low >= independent.high - independent.low - 1e-9
+
+
+def test_share_by_cluster_covers_the_truth():
+    rng = np.random.default_rng(4)
+    covered = 0
+    for _ in range(400):
+        counts = rng.integers(1, 9, size=40)
+        successes = rng.binomial(counts, rng.beta(3, 2, size=40))
+        estimate = share_by_cluster(successes, counts)
+        covered += estimate.low <= 0.6 <= estimate.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_no_plays_give_nothing():
+    for estimate in (
+        wilson(0, 0),
+        bootstrap_mean([]),
+        share_by_cluster([], []),
+        success_rate([np.nan]),
+        mean_of_independent([]),
+    ):
+        assert estimate.n == 0
+        assert math.isnan(estimate.mean)
+
+
+def test_bootstrap_of_independent_games_has_the_standard_error():
+    values = np.random.default_rng(1).normal(2.0, 3.0, size=400)
+    estimate = bootstrap_mean(values)
+    half = Z * values.std() / math.sqrt(len(values))
+    assert estimate.mean == pytest.approx(values.mean())
+    assert estimate.high - estimate.mean == pytest.approx(half, rel=0.05)
+    assert estimate.mean - estimate.low == pytest.approx(half, rel=0.05)
+
+
+def test_bootstrap_is_deterministic_and_its_seed_matters():
+    values = np.arange(30.0)
+    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
+    assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+
+
+def test_bootstrap_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch):
+    values = np.random.default_rng(0).random((2, 50))
+    whole = bootstrap_mean(values, num_resamples=500)
+    monkeypatch.setattr("declutch.evaluation.intervals.CELLS_PER_CHUNK", 1000)
+    assert bootstrap_mean(values, num_resamples=500) == whole
+
+
+def test_games_are_the_clusters_of_runs():
+    """Runs that agree game by game are one sample of games, however many they are."""
+    games = np.random.default_rng(2).integers(0, 2, size=100).astype(float)
+    one, four = bootstrap_mean(games), bootstrap_mean(np.tile(games, (4, 1)))
+    assert four.n == one.n == 100
+    assert four.high - four.low == pytest.approx(one.high - one.low, rel=0.05)
+
+
+def test_runs_are_the_outer_level():
+    """Runs that differ from each other widen the interval, though every game agrees within one."""
+    values = np.repeat([[0.2], [0.4], [0.6], [0.8]], 200, axis=1)
+    estimate = bootstrap_mean(values)
+    half = Z * np.std([0.2, 0.4, 0.6, 0.8]) / 2
+    assert estimate.mean == pytest.approx(0.5)
+    assert estimate.high - estimate.mean == pytest.approx(half, rel=0.1)
+
+
+def test_missing_plays_weigh_nothing():
+    nan = np.nan
+    estimate = bootstrap_mean([[1.0, 0.0, nan, nan], [1.0, nan, 0.0, nan]])
+    assert estimate.mean == 0.5
+    assert estimate.n == 3
+    assert bootstrap_mean([[1.0, 0.0, nan]]) == bootstrap_mean([1.0, 0.0])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, (0, 20)), (1.0, (20, 20))])
+def test_success_rate_of_equal_games_is_not_certain(share: float, expected: tuple[int, int]):
+    assert success_rate(np.full((3, 20), share), num_seeds=2) == wilson(*expected)
+
+
+def test_success_rate_chooses_by_what_was_averaged():
+    single = np.array([1.0, 0, 1, 1, 0, 0, 1, 0, 1, 1])
+    assert success_rate(single) == wilson(6, 10)
+    assert success_rate(single, num_seeds=2) == bootstrap_mean(single)
+
+
+def test_bootstrap_covers_the_truth():
+    """95% intervals of rates with very different games and 3 seeds cover about 95 times in 100."""
+    rng = np.random.default_rng(5)
+    hits = 0
+    for trial in range(300):
+        difficulty = rng.beta(0.6, 0.4, size=80)
+        means = rng.binomial(3, difficulty) / 3
+        estimate = bootstrap_mean(means, num_resamples=1000, seed=trial)
+        hits += estimate.low <= 0.6 <= estimate.high
+    assert 0.91 <= hits / 300 <= 0.98
+
+
+def test_mean_of_independent_adds_in_squares():
+    parts = [Estimate(0.5, 0.4, 0.7, 10), Estimate(0.9, 0.6, 1.0, 30)]
+    mean = mean_of_independent(parts)
+    assert mean.mean == pytest.approx(0.7)
+    assert mean.low == pytest.approx(0.7 - math.hypot(0.1, 0.3) / 2)
+    assert mean.high == pytest.approx(0.7 + math.hypot(0.2, 0.1) / 2)
+    assert mean.n == 40
+
+
+def test_strata_weigh_the_same():
+    estimate = bootstrap_mean_of_strata([np.ones(300), np.zeros(10)])
+    assert (estimate.mean, estimate.low, estimate.high, estimate.n) == (0.5, 0.5, 0.5, 310)
+
+
+def test_strata_interval_agrees_with_the_closed_form():
+    rng = np.random.default_rng(8)
+    strata = [rng.normal(0, 1, 200), rng.normal(5, 2, 100), rng.normal(1, 3, 300)]
+    estimate = bootstrap_mean_of_strata(strata)
+    error = math.sqrt(sum(part.var() / len(part) for part in strata)) / 3
+    assert estimate.high - estimate.low == pytest.approx(2 * Z * error, rel=0.05)
+
+
+def test_pairing_removes_what_games_have_in_common():
+    rng = np.random.default_rng(3)
+    difficulty = rng.normal(0, 10, 200)
+    before = difficulty + rng.normal(0, 0.1, 200)
+    after = difficulty + 1 + rng.normal(0, 0.1, 200)
+    difference = paired_difference(before, after)
+    assert difference.mean == pytest.approx(1, abs=0.05)
+    assert difference.excludes_zero
+    assert difference.high - difference.low < 0.1
+
+
+def test_paired_difference_by_hand():
+    difference = paired_difference([[1, 0, 0, np.nan]], [[1, 1, 0, 1]])
+    assert difference.mean == pytest.approx(1 / 3)
+    assert difference.n == 3
+    assert not difference.excludes_zero
+    with pytest.raises(ValueError, match="differ in shape"):
+        paired_difference([1, 0], [1])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "low", "high"),
+    [(0, 0, -1, 1), (1, 1, -1, 1), (0, 1, 0, 1), (1, 0, -1, 0)],
+)
+def test_equal_differences_are_not_certain(before: int, after: int, low: int, high: int):
+    """20 games, no exception seen: Wilson lets up to 16.1% of games be exceptions."""
+    most = wilson(0, 20).high
+    assert most == pytest.approx(0.161125, abs=1e-6)
+    difference = paired_difference(np.full((2, 20), before), np.full((2, 20), after))
+    assert difference.mean == after - before
+    assert difference.low == pytest.approx(max(low, after - before - most))
+    assert difference.high == pytest.approx(min(high, after - before + most))
+
+
+def test_mcnemar_by_hand():
+    """7 games won by the second alone, 1 by the first alone: 2 · (C(8,0) + C(8,1)) / 2^8."""
+    first = [True] * 5 + [True] + [False] * 7 + [False] * 4
+    second = [True] * 5 + [False] + [True] * 7 + [False] * 4
+    test = mcnemar(first, second)
+    assert (test.only_first, test.only_second) == (1, 7)
+    assert test.p_value == pytest.approx(2 * 9 / 256)
+    assert mcnemar([True, False], [True, False]).p_value == 1.0

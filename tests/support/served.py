@@ -1,0 +1,83 @@
+"""A model small enough to be made in a test, served by a process of its own."""
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import tiny_models
+
+from declutch.cold_start.tiny import train_tokenizer
+
+WORDS = "a red blue mug lamp desk is on the go to and then look at it again hello there"
+TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+    "{{ raise_exception('system first') }}{% endif %}{{ m.content + ' ' }}{% endfor %}"
+)
+NUM_POSITIONS = 128
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `declutch serve`."""
+
+    process: subprocess.Popen
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.removesuffix("/v1").rpartition(":")[2])
+
+    def post(self, **body) -> httpx.Response:
+        usual = {"model": "tiny", "messages": [{"role": "user", "content": "hello there"}]}
+        kept = {key: value for key, value in {**usual, **body}.items() if value is not ...}
+        return httpx.post(f"{self.url}/chat/completions", json=kept, timeout=60)
+
+    def stop(self, signum: int) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(timeout=30)
+
+
+def make_served_folder(folder: Path) -> Path:
+    """A model folder with a tokenizer of a few words and a chat template."""
+    tokenizer = train_tokenizer([WORDS])
+    model = tiny_models.tiny_model(vocab_size=len(tokenizer), max_position_embeddings=NUM_POSITIONS)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    tokenizer.chat_template = TEMPLATE
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Server]:
+    """`declutch serve` on a free port, while it lasts."""
+    command = [sys.executable, "-P", "-m", "declutch.cli.main", "serve", str(folder)]
+    process = subprocess.Popen(
+        [*command, "threads=1", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        yield Server(process, _read_url(process))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _read_url(process: subprocess.Popen, timeout: float = 120) -> str:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and process.poll() is None:
+        if select.select([process.stdout], [], [], 1.0)[0]:
+            line = process.stdout.readline()
+            if "serving tiny at http://" in line:
+                return line.split()[-1]
+    raise AssertionError("the server said no address")

@@ -1,0 +1,46 @@
+"""Short cold starts and training runs to test with."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+from declutch.cold_start.pipeline import make_cold_start
+from declutch.config.files import parse_config
+from declutch.config.run import Config
+from declutch.envs.registry import make_suite
+from declutch.report.live import TrainView
+from declutch.runs.folder import RunFolder
+from declutch.train.loop import train
+
+SMALL_GAMES = {"train": 24, "valid_seen": 12, "valid_unseen": 12}
+
+
+@contextmanager
+def _in_silence(name: str):
+    yield lambda done, total: None
+
+
+def cold_started(data: dict, folder: Path) -> dict:
+    """Settings with a tiny model made, demonstrated to and cold-started in `folder` behind them.
+
+    Households are few and cached there unless `data` says otherwise.
+    """
+    env = {"suite": "households", "cache_dir": str(folder / "cache"), "households": SMALL_GAMES}
+    data = {"threads": 1, **data, "env": {**env, **data.get("env", {})}}
+    config = parse_config(data, "test")
+    cold, _ = make_cold_start(config, make_suite(config.env), folder, _in_silence)
+    return {**data, "model": {"path": str(cold)}}
+
+
+def run_training(config: Config, path: Path) -> Path:
+    """Train a whole run in `path`; its last checkpoint."""
+    run = RunFolder(path)
+    run.write_config(config)
+    with TrainView(config.train.iterations, "test") as view:
+        return train(config, run, make_suite(config.env), view, "strict")
+
+
+def metrics_without_times(path: Path) -> list[dict]:
+    """A run's metrics, less those that differ between two runs of one seed."""
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
