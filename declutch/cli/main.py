@@ -301,7 +301,7 @@ def compare_command(
     The same command again goes on where it stopped; runs that are complete are not repeated.
     """
     from declutch.cli import compare as command
-    from declutch.compare.grid import find_runs, parse_gcd
+    from declutch.compare.grid import find_runs, make_grid, parse_gcd
     from declutch.config.files import read_layers
 
     enabled = parse_gcd(gcd or [])
@@ -312,7 +312,7 @@ def compare_command(
     base = _load(config, None)
     data = read_layers(config or [])
     names = methods or [base.algorithm.type]
-    grid = command.make_grid(out, data, names, enabled, seeds or [0, 1, 2], overrides or [])
+    grid = make_grid(out, data, names, enabled, seeds or [0, 1, 2], overrides or [])
     if dry_run:
         command.show_plan(grid, console)
         return
@@ -401,9 +401,10 @@ def serve_command(
             f"serving needs the package {error.name!r}: pip install 'declutch[serve]'"
         ) from None
     from declutch.endpoint.server.model import ServedModel
-    from declutch.models.load import load_model
+    from declutch.models.load import load_model, set_threads
 
-    served = ServedModel(*load_model(model, settings), max_batch, max_tokens)
+    set_threads(settings.threads)
+    served = ServedModel(*load_model(model, settings.model), max_batch, max_tokens)
     called = name or Path(model).name
 
     def announce(url: str) -> None:

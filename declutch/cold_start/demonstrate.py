@@ -21,10 +21,8 @@ from declutch.cold_start.demonstrations import (
     DemoEpisode,
     DemosHeader,
     DemoStep,
-    check_protocol,
     dump_episode,
     dump_header,
-    read_demos,
 )
 from declutch.cold_start.endpoint_texts import Rewritten
 from declutch.envs.protocol import (
@@ -37,7 +35,6 @@ from declutch.envs.protocol import (
 )
 from declutch.envs.splits import manifest_hash
 from declutch.errors import UserError
-from declutch.evaluation.expert import ExpertRow, expert_table
 from declutch.files import write_atomically
 from declutch.records import TaskId
 
@@ -224,16 +221,3 @@ def _draw_tasks(
             drawn += draw.sample(pool, min(len(pool), number - start))
     draw.shuffle(drawn)
     return drawn
-
-
-__all__ = [
-    "DemoEpisode",
-    "DemoStep",
-    "DemosHeader",
-    "ExpertRow",
-    "check_protocol",
-    "expert_table",
-    "play_demo",
-    "read_demos",
-    "write_demos",
-]

@@ -14,10 +14,9 @@ from declutch.cold_start.demonstrate import (
     DemoEpisode,
     DemosHeader,
     play_demo,
-    read_demos,
     write_demos,
 )
-from declutch.cold_start.demonstrations import TEMPLATE, TRAIN_SPLIT
+from declutch.cold_start.demonstrations import TEMPLATE, TRAIN_SPLIT, read_demos
 from declutch.cold_start.endpoint_texts import Critic, rewrite_reasoning
 from declutch.cold_start.examples import (
     agent_examples,
@@ -36,8 +35,8 @@ from declutch.envs.protocol import Expert, HasExpert, HasGuide, Suite, held_out_
 from declutch.envs.registry import wording_of
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
-from declutch.learner.value_head import HEAD_FILE, layer_bytes, start_head
-from declutch.models.load import load_model, pad_token_id
+from declutch.learner.value_head import HEAD_FILE, head_optimizer, layer_bytes, start_head
+from declutch.models.load import load_model, pad_token_id, set_threads
 from declutch.models.save import save_model
 from declutch.streams import stream
 
@@ -164,7 +163,8 @@ def run_sft(
     """
     header, demos = read_demos(demos_path)
     _check_demos(header, demos_path, config.sft)
-    model, tokenizer = load_model(config.model.path, config)
+    set_threads(config.threads)
+    model, tokenizer = load_model(config.model.path, config.model)
     wording = wording_of(config.env.suite)
     codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
     history = config.agent.history_length
@@ -189,7 +189,16 @@ def run_sft(
     classified = value_examples(
         demos, codec, history, sft.value_samples, stream(config.seed, "value-examples"), asked
     )
-    head = start_head(config, model) if sft.value_samples else None
+    head = (
+        start_head(
+            config.model.path,
+            model,
+            head_optimizer(config.optimizer, config.gcd.head_lr),
+            stream(config.seed, "value-head"),
+        )
+        if sft.value_samples
+        else None
+    )
     progress = train_sft(
         model,
         [*examples, *judged, *foretold, *classified],

@@ -22,12 +22,10 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from declutch.config.algorithm import OptimizerConfig
-from declutch.config.run import Config
 from declutch.errors import UserError
 from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.update_stats import PartSums
-from declutch.streams import stream
 
 HEAD_FILE = "value_head.pt"
 
@@ -180,16 +178,22 @@ def load_layer(layer: nn.Linear, folder: Path) -> bool:
     return True
 
 
-def start_head(config: Config, model: PreTrainedModel) -> ValueHead:
-    """The value head that lies beside the weights in `config.model.path`, or a fresh one.
+def start_head(
+    folder: str, model: PreTrainedModel, optimizer: OptimizerConfig, generator: torch.Generator
+) -> ValueHead:
+    """The value head that lies beside the weights in a model's `folder`, or a fresh one.
 
+    Args:
+        optimizer: the head's own, as of `head_optimizer`.
+        generator: draws the weights of a fresh head.
     Raises:
         UserError: a damaged head, or one of another width than the model's.
     """
-    layer = make_layer(model, stream(config.seed, "value-head"))
-    load_layer(layer, Path(config.model.path))
-    return ValueHead(layer, build_optimizer(layer, _head_optimizer(config)))
+    layer = make_layer(model, generator)
+    load_layer(layer, Path(folder))
+    return ValueHead(layer, build_optimizer(layer, optimizer))
 
 
-def _head_optimizer(config: Config) -> OptimizerConfig:
-    return config.optimizer.model_copy(update={"lr": config.gcd.head_lr})
+def head_optimizer(config: OptimizerConfig, rate: float) -> OptimizerConfig:
+    """The settings of a value head's optimizer: the policy's, with a learning rate of its own."""
+    return config.model_copy(update={"lr": rate})

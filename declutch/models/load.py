@@ -15,21 +15,29 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from declutch.config.run import Config
+from declutch.config.policy import ModelConfig
 from declutch.errors import UserError
 
 
-def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
-    """A causal language model on the configured device, and its tokenizer."""
+def set_threads(threads: int | None) -> None:
+    """Have PyTorch compute with so many threads; None leaves its own choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, Any]:
+    """A causal language model of a folder or hub name on the configured device, and its tokenizer.
+
+    Raises:
+        UserError: nothing that can be loaded is there, or the device does not exist.
+    """
     if not str(path):
         raise UserError(
             "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
             "model with `declutch init-tiny`"
         )
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     transformers_logging.disable_progress_bar()
-    dtype = getattr(torch, config.model.dtype)
+    dtype = getattr(torch, config.dtype)
     try:
         tokenizer = _load_tokenizer(str(path))
         model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
@@ -40,7 +48,7 @@ def load_model(path: str | Path, config: Config) -> tuple[PreTrainedModel, Any]:
             f"no model can be loaded from {str(path)!r} ({reason}); give a folder with "
             "config.json, model.safetensors and tokenizer files, or a hub name"
         ) from None
-    return model.to(pick_device(config.model.device)).eval(), tokenizer
+    return model.to(pick_device(config.device)).eval(), tokenizer
 
 
 def _load_tokenizer(path: str) -> Any:

@@ -14,7 +14,7 @@ from declutch.agent.codec import Codec
 from declutch.agent.speaker import Agent
 from declutch.config.run import Config
 from declutch.envs.registry import wording_of
-from declutch.models.load import load_model, pad_token_id
+from declutch.models.load import load_model, pad_token_id, set_threads
 from declutch.rollout.hf.engine import HFEngine
 
 
@@ -39,7 +39,8 @@ def load_policy(path: str | Path, config: Config) -> Policy:
     Raises:
         UserError: nothing loadable there.
     """
-    model, tokenizer = load_model(path, config)
+    set_threads(config.threads)
+    model, tokenizer = load_model(path, config.model)
     return make_policy(model, tokenizer, config)
 
 

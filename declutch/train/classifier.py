@@ -12,11 +12,12 @@ from declutch.learner.optimizer import set_learning_rate
 from declutch.learner.value_head import (
     Classification,
     Labelled,
-    _head_optimizer,
     classify,
+    head_optimizer,
     start_head,
 )
 from declutch.rollout.policy import Policy
+from declutch.streams import stream
 
 
 class Classifier:
@@ -29,7 +30,12 @@ class Classifier:
     def __init__(self, config: Config, policy: Policy) -> None:
         self._config = config
         self._policy = policy
-        self.head = start_head(config, policy.model)
+        self.head = start_head(
+            config.model.path,
+            policy.model,
+            head_optimizer(config.optimizer, config.gcd.head_lr),
+            stream(config.seed, "value-head"),
+        )
 
     def judge(self, questions: Sequence[Question]) -> list[float]:
         """The probability that each question's step was good."""
@@ -41,7 +47,7 @@ class Classifier:
     def lesson(self, questions: Sequence[Question], iteration: int) -> Classification:
         """What one iteration's update is to teach the head, at that iteration's learning rate."""
         iterations = self._config.train.iterations
-        settings = _head_optimizer(self._config)
+        settings = head_optimizer(self._config.optimizer, self._config.gcd.head_lr)
         set_learning_rate(self.head.optimizer, settings, iteration, iterations)
         examples = [Labelled(self._encode(q), q.label) for q in questions if q.label is not None]
         return Classification(self.head, examples)

@@ -41,7 +41,7 @@ def test_one_question_is_answered_and_counted(server: Server, served_folder: Pat
     (choice,) = body["choices"]
     assert choice["message"]["role"] == "assistant"
     # The same model by hand: the most likely token, five times or up to the end.
-    model, tokenizer = load_model(served_folder, Config())
+    model, tokenizer = load_model(served_folder, Config().model)
     ids = tokenizer.encode("hello there ", return_tensors="pt")
     prompt_tokens = ids.shape[1]
     full = model.generate(ids, do_sample=False, max_new_tokens=5)[0, prompt_tokens:].tolist()
