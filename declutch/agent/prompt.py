@@ -34,7 +34,7 @@ class View:
         inventory: what is carried, "" when nothing.
         admissible: commands that would do something now.
         history: all (observation, action) pairs so far, oldest first.
-        guidelines: suggestions to follow; always () in evaluation.
+        suggestions: suggestions to follow; always () in evaluation.
         answers: all the agent's own responses so far, oldest first.
         draft: the agent's own first answer, which it is asked to reflect on; "" for none.
     """
@@ -44,7 +44,7 @@ class View:
     inventory: str
     admissible: tuple[str, ...]
     history: tuple[tuple[str, str], ...] = ()
-    guidelines: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
     answers: tuple[Action, ...] = ()
     draft: str = ""
 
@@ -80,16 +80,16 @@ def render_agent(
     recent = view.history[-history_length:] if history_length else ()
     if form == "compact":
         return _render_compact(view, recent, reasoning, wording)
-    guidelines = ""
-    if view.guidelines:
-        rules = "\n".join(f"- {rule}" for rule in view.guidelines)
-        guidelines = f"Follow these guidelines strictly, in your reasoning too:\n{rules}\n"
+    suggestions = ""
+    if view.suggestions:
+        rules = "\n".join(f"- {rule}" for rule in view.suggestions)
+        suggestions = f"Follow these guidelines strictly, in your reasoning too:\n{rules}\n"
     shown = "".join(f'\n- saw "{_line(saw)}", did "{did}"' for saw, did in recent)
     answers = "".join(f"\n- {_line(answer.response)}" for answer in view.answers[-NUM_ANSWERS:])
     return _agent_template("full", reasoning, wording).format(
         scene=wording.scene,
         task=wording.statement(view.intro),
-        guidelines=guidelines,
+        suggestions=suggestions,
         step_count=len(view.history),
         history=f"The last {len(recent)} of them:{shown}" if recent else "",
         step_number=len(view.history) + 1,
@@ -171,12 +171,12 @@ def _render_compact(
     observation = wording.observation(last_informative(view.observations, wording))
     if wording.is_refusal(view.observation):
         observation = f"failed ; {observation}"
-    guidelines = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.guidelines)
+    suggestions = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.suggestions)
     answers = [f"{a.tag} {wording.action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
     return _agent_template("compact", reasoning, wording).format(
         task=wording.task(view.intro),
         room=wording.room(view.observations),
-        guidelines=guidelines,
+        suggestions=suggestions,
         history=" , ".join(wording.action(did) for _, did in recent) or "nothing",
         inventory=wording.held(view.inventory) or "nothing",
         observation=observation,
@@ -208,7 +208,7 @@ def build_view(
     actions: Sequence[str],
     inventory: str,
     admissible: tuple[str, ...],
-    guidelines: tuple[str, ...] = (),
+    suggestions: tuple[str, ...] = (),
     answers: Sequence[Action] = (),
 ) -> View:
     """The view after `actions`, from the n + 1 observations they led through, the latest last."""
@@ -218,12 +218,12 @@ def build_view(
         inventory=inventory,
         admissible=admissible,
         history=tuple(zip(observations[:-1], actions, strict=True)),
-        guidelines=guidelines,
+        suggestions=suggestions,
         answers=tuple(answers),
     )
 
 
-def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -> View:
+def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
     """What the agent knew at one step of a recorded episode."""
     step = episode.steps[position]
     return build_view(
@@ -231,7 +231,7 @@ def view_at(episode: Episode, position: int, guidelines: tuple[str, ...] = ()) -
         [s.action.text for s in episode.steps[:position]],
         step.inventory,
         step.admissible,
-        guidelines,
+        suggestions,
         [s.action for s in episode.steps[:position]],
     )
 

@@ -19,7 +19,7 @@ from declutch.compare.grid import (
 )
 from declutch.compare.launch import Failure, hold_folder, train_runs
 from declutch.compare.page import render_comparison
-from declutch.compare.progress import GridView
+from declutch.compare.progress import GridWatcher
 from declutch.compare.runs import read_comparison
 from declutch.compare.sheets import all_sheets
 from declutch.envs.registry import make_suite
@@ -54,8 +54,8 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
                 claim(grid.out / COLD_START_FILE, grid.cold_start, FREE_KEYS)
                 make_cold_start(grid.cold_start, suite, grid.out, stage)
             done = len(grid.runs) - len(waiting)
-            with GridView(len(grid.runs), done, console) as view:
-                return train_runs(waiting, grid.out, workers, view, lock)
+            with GridWatcher(len(grid.runs), done, console) as watcher:
+                return train_runs(waiting, grid.out, workers, watcher, lock)
         except KeyboardInterrupt:
             console.print("everything trained so far is kept; the same command goes on from there")
             raise

@@ -35,7 +35,7 @@ from declutch.evaluation.results import EvalResult, has_partial_scores, load_res
 from declutch.evaluation.summary import paired
 from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.build import build_report
-from declutch.report.live import TrainView
+from declutch.report.live import TrainWatcher
 from declutch.report.progress import Counter, reported_stage
 from declutch.report.tables import (
     describe_level,
@@ -65,11 +65,11 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     stage = partial(reported_stage, console)
     with stage(config.env.suite) as report:
         suite = make_suite(config.env, report)
-    cold, demos = make_cold_start(config, suite, out, stage)
+    cold, demonstrations = make_cold_start(config, suite, out, stage)
     trained = change_config(config, threads=1, model={"path": str(cold)})
     run = RunFolder(out / "run")
     if latest_checkpoint(run.path) is None or not (out / CONTROL).exists():
-        with _more_sft(trained, demos, out / CONTROL):
+        with _more_sft(trained, demonstrations, out / CONTROL):
             _reinforce(trained, run, suite, console)
     result = _evaluate_control(trained, out / CONTROL, suite, console)
     run.write_evaluation(CONTROL, result)
@@ -83,16 +83,16 @@ def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -
     run.write_config(config)
     run.write_facts("cold_start.json", vars(facts))
     console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
-    with TrainView(config.train.iterations, "demo", console=console) as view:
-        train(config, run, suite, view, facts.protocol)
+    with TrainWatcher(config.train.iterations, "demo", console=console) as watcher:
+        train(config, run, suite, watcher, facts.protocol)
 
 
 @contextmanager
-def _more_sft(config: Config, demos: Path, out: Path) -> Iterator[None]:
+def _more_sft(config: Config, demonstrations: Path, out: Path) -> Iterator[None]:
     """Continue the supervised training in a process of its own for as long as the block runs."""
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    process = context.Process(target=_run_control, args=(config, demos, out, stop))
+    process = context.Process(target=_run_control, args=(config, demonstrations, out, stop))
     process.start()
     try:
         yield
@@ -106,8 +106,8 @@ def _more_sft(config: Config, demos: Path, out: Path) -> Iterator[None]:
         raise UserError(f"the control's process ended with status {process.exitcode}")
 
 
-def _run_control(config: Config, demos: Path, out: Path, stop: Event) -> None:
-    run_sft(config, demos, out, should_stop=stop.is_set)
+def _run_control(config: Config, demonstrations: Path, out: Path, stop: Event) -> None:
+    run_sft(config, demonstrations, out, should_stop=stop.is_set)
 
 
 def _evaluate_control(config: Config, model: Path, suite: Suite, console: Console) -> EvalResult:

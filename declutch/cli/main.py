@@ -77,20 +77,20 @@ def init_tiny_command(
     console.print(f"{size / 1e6:.2f} M parameters written to {out}")
 
 
-@app.command("demos")
-def demos_command(
+@app.command("demonstrations")
+def demonstrations_command(
     out: Annotated[Path, typer.Argument(help="JSONL file to write.")],
     overrides: Overrides = None,
     config: ConfigOption = None,
 ) -> None:
     """Write the expert's demonstrations under the protocol of sft.protocol."""
-    from declutch.cold_start.pipeline import make_demos
+    from declutch.cold_start.pipeline import make_demonstrations
 
     settings = _load(config, overrides)
     suite = _suite(settings)
     chat = _chat(settings) if settings.sft.reasoning == "endpoint" else None
     with _bar("demonstrations") as report:
-        header = make_demos(settings, suite, out, report, chat)
+        header = make_demonstrations(settings, suite, out, report, chat)
     console.print(
         f"{header.num_episodes} episodes, {header.num_won} of them won, {header.num_steps} steps, "
         f"protocol {header.protocol}, "
@@ -107,20 +107,22 @@ def sft_command(
     config: ConfigOption = None,
 ) -> None:
     """Cold start: train on demonstrations and labelled steps to judge."""
-    from declutch.cold_start.pipeline import make_demos, run_sft
+    from declutch.cold_start.pipeline import make_demonstrations, run_sft
 
     settings = _load(config, [*(overrides or []), f"model.path={model}"])
     sft = settings.sft
-    demos = sft.demos or out.parent / f"{out.name}.demos.jsonl"
-    is_to_make = sft.demos is None and not demos.exists()
+    demonstrations = sft.demonstrations or out.parent / f"{out.name}.demonstrations.jsonl"
+    is_to_make = sft.demonstrations is None and not demonstrations.exists()
     asks = sft.critiques == "endpoint" or (is_to_make and sft.reasoning == "endpoint")
     chat = _chat(settings) if asks else None
     if is_to_make:
         suite = _suite(settings)
         with _bar("demonstrations") as report:
-            make_demos(settings, suite, demos, report, chat)
+            make_demonstrations(settings, suite, demonstrations, report, chat)
     with _bar("cold start") as report:
-        facts = run_sft(settings, demos, out, lambda p: report(p.step, p.num_steps), chat=chat)
+        facts = run_sft(
+            settings, demonstrations, out, lambda p: report(p.step, p.num_steps), chat=chat
+        )
     more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}
     console.print(
         f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
@@ -143,7 +145,7 @@ def train_command(
 ) -> None:
     """Train an agent with reinforcement learning: algorithm.type, GCD where gcd.enabled=true."""
     from declutch.cold_start.facts import read_cold_start
-    from declutch.report.live import TrainView
+    from declutch.report.live import TrainWatcher
     from declutch.runs.folder import RunFolder
     from declutch.train.loop import train
 
@@ -158,9 +160,9 @@ def train_command(
     suggests = "_sugg" if gcd.suggestions.enabled else ""
     title = f"{run_dir.name}: {settings.algorithm.type}"
     title += f"+{form}{suggests}" if gcd.enabled else ""
-    with TrainView(settings.train.iterations, title, start=_done(run_dir)) as view:
+    with TrainWatcher(settings.train.iterations, title, start=_done(run_dir)) as watcher:
         try:
-            last = train(settings, run, suite, view, facts.protocol)
+            last = train(settings, run, suite, watcher, facts.protocol)
         except UserError:
             run.withdraw_start()
             raise

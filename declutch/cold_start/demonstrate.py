@@ -18,9 +18,9 @@ from declutch.cold_start.demonstrations import (
     STRICT,
     TEMPLATE,
     TRAIN_SPLIT,
-    DemoEpisode,
-    DemosHeader,
-    DemoStep,
+    Demonstration,
+    DemonstrationsHeader,
+    DemonstrationStep,
     dump_episode,
     dump_header,
 )
@@ -39,7 +39,7 @@ from declutch.files import write_atomically
 from declutch.records import TaskId
 
 
-def write_demos(
+def write_demonstrations(
     suite: Suite,
     out_path: Path,
     num_episodes: int,
@@ -54,9 +54,9 @@ def write_demos(
     kinds: Sequence[str] | None = None,
     make_expert: Callable[[int], Expert] | None = None,
     progress: Callable[[int, int], None] | None = None,
-    rewrite: Callable[[Sequence[DemoEpisode]], Rewritten] | None = None,
+    rewrite: Callable[[Sequence[Demonstration]], Rewritten] | None = None,
     author: str = TEMPLATE,
-) -> DemosHeader:
+) -> DemonstrationsHeader:
     """Play demonstrations on the training split and write them to `out_path`.
 
     The same arguments give the same bytes; the file appears only once it is complete.
@@ -83,20 +83,22 @@ def write_demos(
     share = share if protocol == DECLARED_SHARE else 0.0
     usable = _select_kinds(tasks, kinds, protocol, held_out)
     drawn = _draw_tasks(usable, held_out, num_episodes, share, seed)
-    episodes: list[DemoEpisode] = []
+    episodes: list[Demonstration] = []
     env = suite.make_env()
     try:
         for index, task in enumerate(drawn):
             draw = random.Random(f"{seed} {index} {task.name}")
             number = seed + index
             expert = make_expert(number) if make_expert else new_expert(suite, number)
-            episodes.append(play_demo(env, expert, task, draw, perturb, max_steps, label_every))
+            episodes.append(
+                play_demonstration(env, expert, task, draw, perturb, max_steps, label_every)
+            )
             if progress is not None:
                 progress(index + 1, num_episodes)
     finally:
         env.close()
     written = rewrite(episodes) if rewrite is not None else Rewritten(tuple(episodes), {})
-    header = DemosHeader(
+    header = DemonstrationsHeader(
         format=FORMAT,
         protocol=protocol,
         suite=suite.name,
@@ -119,7 +121,7 @@ def write_demos(
     return header
 
 
-def play_demo(
+def play_demonstration(
     env: TextEnv,
     expert: Expert,
     task: TaskId,
@@ -127,11 +129,11 @@ def play_demo(
     perturb: float,
     max_steps: int,
     label_every: int = 1,
-) -> DemoEpisode:
-    """Play one demonstration; see `write_demos`."""
+) -> Demonstration:
+    """Play one demonstration; see `write_demonstrations`."""
     observation = env.reset(task)
     expert.reset(task, observation)
-    steps: list[DemoStep] = []
+    steps: list[DemonstrationStep] = []
     won = is_done = False
     while not is_done and len(steps) < max_steps:
         advice = expert.act()
@@ -145,7 +147,7 @@ def play_demo(
         is_labelled = label_every > 0 and (len(steps) + task.index) % label_every == 0
         oracle = env if is_labelled and isinstance(env, Oracle) else None
         steps.append(
-            DemoStep(
+            DemonstrationStep(
                 observation=observation.text,
                 inventory=observation.inventory,
                 admissible=observation.admissible,
@@ -162,7 +164,7 @@ def play_demo(
         transition = env.step(action)
         observation, won, is_done = transition.observation, transition.is_won, transition.is_done
         expert.update(action, observation)
-    return DemoEpisode(task, won, tuple(steps), observation.text)
+    return Demonstration(task, won, tuple(steps), observation.text)
 
 
 def _check_arguments(

@@ -16,7 +16,7 @@ from typing import Any
 from declutch.errors import UserError
 from declutch.records import TaskId
 
-FORMAT = "declutch-demos/2"
+FORMAT = "declutch-demonstrations/2"
 TRAIN_SPLIT = "train"
 STRICT, DECLARED_SHARE = "strict", "declared-share"
 PROTOCOLS = (STRICT, DECLARED_SHARE)
@@ -25,11 +25,11 @@ TEMPLATE = "template"
 
 
 @dataclass(frozen=True)
-class DemosHeader:
+class DemonstrationsHeader:
     """What a file of demonstrations says of itself.
 
     Attributes:
-        format: "declutch-demos/2".
+        format: "declutch-demonstrations/2".
         protocol: "strict" or "declared-share".
         suite, split: where the tasks come from; the split is always "train".
         seed, perturb, max_steps: how the episodes were played.
@@ -61,7 +61,7 @@ class DemosHeader:
 
 
 @dataclass(frozen=True)
-class DemoStep:
+class DemonstrationStep:
     """One step of a demonstration.
 
     Attributes:
@@ -89,21 +89,21 @@ class DemoStep:
 
 
 @dataclass(frozen=True)
-class DemoEpisode:
+class Demonstration:
     """One demonstration; `final_observation` is the text after the last action."""
 
     task: TaskId
     won: bool
-    steps: tuple[DemoStep, ...]
+    steps: tuple[DemonstrationStep, ...]
     final_observation: str
 
 
-def dump_header(header: DemosHeader) -> str:
+def dump_header(header: DemonstrationsHeader) -> str:
     """The file's first line."""
     return _dump(asdict(header))
 
 
-def dump_episode(episode: DemoEpisode) -> str:
+def dump_episode(episode: Demonstration) -> str:
     """One line of the file: the task's fields, then how it went."""
     task = {each.name: getattr(episode.task, each.name) for each in fields(TaskId)}
     # Not asdict: it copies deeply, which takes longer than playing.
@@ -116,7 +116,7 @@ def _dump(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
 
-def read_demos(path: Path) -> tuple[DemosHeader, list[DemoEpisode]]:
+def read_demonstrations(path: Path) -> tuple[DemonstrationsHeader, list[Demonstration]]:
     """Header and episodes of a file, its declared protocol checked.
 
     Raises:
@@ -130,7 +130,7 @@ def read_demos(path: Path) -> tuple[DemosHeader, list[DemoEpisode]]:
     except OSError as error:
         raise UserError(
             f"cannot read the demonstrations {path}: {error.strerror}; write them with "
-            "'declutch demos' or correct the path"
+            "'declutch demonstrations' or correct the path"
         ) from error
     except UnicodeDecodeError as error:
         raise _damaged(path, 1, "it is not UTF-8 text") from error
@@ -142,7 +142,9 @@ def read_demos(path: Path) -> tuple[DemosHeader, list[DemoEpisode]]:
 
 
 def check_protocol(
-    header: DemosHeader, episodes: Sequence[DemoEpisode], held_out_kinds: Iterable[str] = ()
+    header: DemonstrationsHeader,
+    episodes: Sequence[Demonstration],
+    held_out_kinds: Iterable[str] = (),
 ) -> None:
     """Check the episodes against what the header declares.
 
@@ -168,7 +170,7 @@ def check_protocol(
         )
 
 
-def _check_totals(header: DemosHeader, episodes: Sequence[DemoEpisode]) -> None:
+def _check_totals(header: DemonstrationsHeader, episodes: Sequence[Demonstration]) -> None:
     strangers = [e.task for e in episodes if e.task.split != TRAIN_SPLIT]
     if header.split != TRAIN_SPLIT or strangers:
         split = strangers[0].split if strangers else header.split
@@ -190,28 +192,28 @@ def _check_totals(header: DemosHeader, episodes: Sequence[DemoEpisode]) -> None:
         )
 
 
-def _parse_header(line: str, path: Path) -> DemosHeader:
+def _parse_header(line: str, path: Path) -> DemonstrationsHeader:
     record = _load(line, path, 1)
     if record.get("format") != FORMAT:
         raise _damaged(path, 1, f"its format is {record.get('format')!r}, not {FORMAT!r}")
     try:
-        header = DemosHeader(**record)
-        return DemosHeader(
+        header = DemonstrationsHeader(**record)
+        return DemonstrationsHeader(
             **{**header.__dict__, "held_out_kinds": tuple(header.held_out_kinds)},
         )
     except TypeError as error:
         raise _damaged(path, 1, str(error)) from error
 
 
-def _parse_episode(line: str, path: Path, number: int) -> DemoEpisode:
+def _parse_episode(line: str, path: Path, number: int) -> Demonstration:
     record = _load(line, path, number)
     try:
         steps = tuple(
-            DemoStep(**{**step, "admissible": tuple(step["admissible"])})
+            DemonstrationStep(**{**step, "admissible": tuple(step["admissible"])})
             for step in record["steps"]
         )
         task = TaskId(**{each.name: record[each.name] for each in fields(TaskId)})
-        return DemoEpisode(task, record["won"], steps, record["final_observation"])
+        return Demonstration(task, record["won"], steps, record["final_observation"])
     except (TypeError, KeyError) as error:
         raise _damaged(path, number, f"field {error}") from error
 
@@ -229,5 +231,5 @@ def _load(line: str, path: Path, number: int) -> dict[str, Any]:
 def _damaged(path: Path, number: int, reason: str) -> UserError:
     return UserError(
         f"{path}, line {number} is not of a demonstrations file ({reason}); write it anew with "
-        "'declutch demos'"
+        "'declutch demonstrations'"
     )

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from declutch.agent.parse import parse_verdict
 from declutch.agent.prompt import render_agent, render_reasoning
-from declutch.cold_start.demonstrations import DemoEpisode
-from declutch.cold_start.views import demo_views
+from declutch.cold_start.demonstrations import Demonstration
+from declutch.cold_start.views import demonstration_views
 from declutch.config.policy import SFTConfig
 from declutch.config.section import JudgePrompt
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
@@ -36,12 +36,12 @@ class Rewritten:
         fallbacks: number of steps that kept the template's thought, by reason.
     """
 
-    episodes: tuple[DemoEpisode, ...]
+    episodes: tuple[Demonstration, ...]
     fallbacks: Mapping[str, int]
 
 
 def rewrite_reasoning(
-    episodes: Sequence[DemoEpisode],
+    episodes: Sequence[Demonstration],
     chat: Chat,
     config: SFTConfig,
     history_length: int,
@@ -67,7 +67,7 @@ def rewrite_reasoning(
             config,
         )
         for episode in episodes
-        for view, step in zip(demo_views(episode, "full"), episode.steps, strict=True)
+        for view, step in zip(demonstration_views(episode, "full"), episode.steps, strict=True)
     ]
     replies: list[ChatReply] = []
     for first in range(0, len(requests), CHUNK):
@@ -111,7 +111,7 @@ def refuse_reasoning(text: str | None, action: str, admissible: Sequence[str]) -
     return "other action" if any(other in said for other in others) else ""
 
 
-class Critic:
+class CritiqueWriter:
     """Writes what a judge should answer about steps whose label is known.
 
     The model is put the judge's own question and is not told the label: only critiques that reach

@@ -12,10 +12,10 @@ from torch import Tensor
 from declutch.agent.codec import Codec
 from declutch.agent.prompt import View, observation_text, render_agent, render_future, render_judge
 from declutch.agent.prompt import response_prefix as prefix_of
-from declutch.cold_start.demonstrate import DemoEpisode, DemoStep
-from declutch.cold_start.endpoint_texts import Critic
+from declutch.cold_start.demonstrations import Demonstration, DemonstrationStep
+from declutch.cold_start.endpoint_texts import CritiqueWriter
 from declutch.cold_start.template_texts import critique_text, critique_vocabulary, prediction_text
-from declutch.cold_start.views import agent_text, demo_views, reasoning_tags
+from declutch.cold_start.views import agent_text, demonstration_views, reasoning_tags
 from declutch.config.section import JudgePrompt
 from declutch.envs.wording import Wording
 
@@ -42,7 +42,7 @@ class Example:
 
 
 def agent_examples(
-    demos: Sequence[DemoEpisode],
+    demonstrations: Sequence[Demonstration],
     codec: Codec,
     history_length: int,
     guided_share: float = 0.0,
@@ -55,42 +55,44 @@ def agent_examples(
             the templates' advice by `generator`.
     """
     examples = []
-    for demo in demos:
+    for demo in demonstrations:
         rules = _draw_rules(guided_share, generator, codec.wording) if generator else ()
-        views = demo_views(demo, codec.form, codec.reasoning)
+        views = demonstration_views(demo, codec.form, codec.reasoning)
         tags = reasoning_tags(demo, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
-            prompt = _agent_prompt(replace(view, guidelines=rules), codec, history_length)
+            prompt = _agent_prompt(replace(view, suggestions=rules), codec, history_length)
             response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
 
 
 def judge_examples(
-    demos: Sequence[DemoEpisode],
+    demonstrations: Sequence[Demonstration],
     codec: Codec,
     history_length: int,
     count: int,
     generator: torch.Generator,
     judge_prompt: JudgePrompt = "gc",
-    critic: Critic | None = None,
+    critique_writer: CritiqueWriter | None = None,
 ) -> list[Example]:
     """Judge examples, half good and half bad by the oracle, steps drawn at random.
 
     A good one shows the expert's action, a bad one another command that the oracle condemns.
 
     Args:
-        critic: words the answers where it can; None leaves all to the templates.
+        critique_writer: words the answers where it can; None leaves all to the templates.
     Returns:
         `count` examples, or as many as keep the balance.
     """
     form, examples = codec.form, []
-    chosen = _labelled_steps(demos, count, generator)
+    chosen = _labelled_steps(demonstrations, count, generator)
     questions = [
         (_judge_prompt(d, p, shown, codec, history_length, judge_prompt), verdict)
         for d, p, verdict, shown in chosen
     ]
-    written = critic.write(questions) if critic is not None else [None] * len(questions)
+    written = (
+        critique_writer.write(questions) if critique_writer is not None else [None] * len(questions)
+    )
     for (demo, position, *_), (prompt, verdict), text in zip(
         chosen, questions, written, strict=True
     ):
@@ -102,7 +104,7 @@ def judge_examples(
 
 
 def value_examples(
-    demos: Sequence[DemoEpisode],
+    demonstrations: Sequence[Demonstration],
     codec: Codec,
     history_length: int,
     count: int,
@@ -111,7 +113,7 @@ def value_examples(
 ) -> list[Example]:
     """As `judge_examples`, for a value head: the same prompts, with the label alone."""
     examples = []
-    for demo, position, verdict, shown in _labelled_steps(demos, count, generator):
+    for demo, position, verdict, shown in _labelled_steps(demonstrations, count, generator):
         prompt = _judge_prompt(demo, position, shown, codec, history_length, judge_prompt)
         nothing = torch.zeros(0, dtype=torch.long)
         examples.append(Example(codec.encode_prompt(prompt), nothing, verdict))
@@ -119,7 +121,7 @@ def value_examples(
 
 
 def future_examples(
-    demos: Sequence[DemoEpisode],
+    demonstrations: Sequence[Demonstration],
     codec: Codec,
     history_length: int,
     count: int,
@@ -131,7 +133,7 @@ def future_examples(
         `count` examples, or one for every step there is.
     """
     form, examples = codec.form, []
-    for demo, position, step in _draw(list(_steps(demos)), count, generator):
+    for demo, position, step in _draw(list(_steps(demonstrations)), count, generator):
         later = [s.observation for s in demo.steps[1:]]
         followed = [*later, demo.final_observation][position]
         played = _played(demo, position, step.action, codec, history_length)
@@ -143,10 +145,10 @@ def future_examples(
 
 
 def _labelled_steps(
-    demos: Sequence[DemoEpisode], count: int, generator: torch.Generator
-) -> list[tuple[DemoEpisode, int, int, str]]:
+    demonstrations: Sequence[Demonstration], count: int, generator: torch.Generator
+) -> list[tuple[Demonstration, int, int, str]]:
     """(demonstration, position, label, shown action), as many good as bad."""
-    steps = list(_steps(demos))
+    steps = list(_steps(demonstrations))
     good = [(d, p, 1, s.expert_action) for d, p, s in steps if s.label_expert == 1]
     bad = [
         (d, p, 0, s.other_action)
@@ -162,7 +164,7 @@ def _agent_prompt(view: View, codec: Codec, history_length: int) -> str:
 
 
 def _judge_prompt(
-    demo: DemoEpisode,
+    demo: Demonstration,
     position: int,
     action: str,
     codec: Codec,
@@ -174,17 +176,19 @@ def _judge_prompt(
 
 
 def _played(
-    demo: DemoEpisode, position: int, action: str, codec: Codec, history_length: int
+    demo: Demonstration, position: int, action: str, codec: Codec, history_length: int
 ) -> tuple[str, str]:
     """The agent's prompt at a step, and the whole response that plays `action` there."""
-    view = demo_views(demo, codec.form, codec.reasoning)[position]
+    view = demonstration_views(demo, codec.form, codec.reasoning)[position]
     tag = reasoning_tags(demo, codec.reasoning)[position]
     problem = _agent_prompt(view, codec, history_length)
     return problem, agent_text(codec.form, demo.steps[position], action, tag)
 
 
-def _steps(demos: Sequence[DemoEpisode]) -> Iterator[tuple[DemoEpisode, int, DemoStep]]:
-    for demo in demos:
+def _steps(
+    demonstrations: Sequence[Demonstration],
+) -> Iterator[tuple[Demonstration, int, DemonstrationStep]]:
+    for demo in demonstrations:
         for position, step in enumerate(demo.steps):
             yield demo, position, step
 

@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from declutch.agent.codec import Codec
-from declutch.cold_start.demonstrate import (
-    DemoEpisode,
-    DemosHeader,
-    play_demo,
-    write_demos,
+from declutch.cold_start.demonstrate import play_demonstration, write_demonstrations
+from declutch.cold_start.demonstrations import (
+    TEMPLATE,
+    TRAIN_SPLIT,
+    Demonstration,
+    DemonstrationsHeader,
+    read_demonstrations,
 )
-from declutch.cold_start.demonstrations import TEMPLATE, TRAIN_SPLIT, read_demos
-from declutch.cold_start.endpoint_texts import Critic, rewrite_reasoning
+from declutch.cold_start.endpoint_texts import CritiqueWriter, rewrite_reasoning
 from declutch.cold_start.examples import (
     agent_examples,
     future_examples,
@@ -45,13 +46,13 @@ Stage = Callable[[str], AbstractContextManager[Progress]]
 """Announces a stage by name, and takes its progress."""
 
 
-def make_demos(
+def make_demonstrations(
     config: Config,
     suite: Suite,
     out: Path,
     progress: Progress | None = None,
     chat: Chat | None = None,
-) -> DemosHeader:
+) -> DemonstrationsHeader:
     """Write the demonstrations that `config.sft` describes.
 
     Args:
@@ -68,7 +69,7 @@ def make_demos(
             wording=wording_of(config.env.suite),
             progress=progress,
         )
-    return write_demos(
+    return write_demonstrations(
         suite,
         out,
         num_episodes=sft.num_episodes,
@@ -101,7 +102,7 @@ def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None
     elif isinstance(suite, HasExpert):
         make_expert = suite.make_expert
     try:
-        write_demos(
+        write_demonstrations(
             suite,
             plays,
             num_episodes=config.tiny.vocabulary_episodes,
@@ -115,21 +116,21 @@ def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None
             label_every=0,
             progress=progress,
         )
-        _, demos = read_demos(plays)
+        _, demonstrations = read_demonstrations(plays)
     finally:
         plays.unlink(missing_ok=True)
     absent = set(held_out) - kinds
     if absent:
-        demos += _play_held_out(config, suite, absent, make_expert)
+        demonstrations += _play_held_out(config, suite, absent, make_expert)
     reasoning = config.agent.reasoning
-    texts = vocabulary_texts(demos, reasoning, wording_of(config.env.suite))
+    texts = vocabulary_texts(demonstrations, reasoning, wording_of(config.env.suite))
     model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _play_held_out(
     config: Config, suite: Suite, kinds: Collection[str], make_expert: Callable[[int], Expert]
-) -> list[DemoEpisode]:
+) -> list[Demonstration]:
     """Plays of task types that only L2 has."""
     limit = config.tiny.vocabulary_episodes // 3
     tasks = [task for task in suite.tasks("L2") if task.kind in kinds][:limit]
@@ -137,7 +138,7 @@ def _play_held_out(
     env = suite.make_env()
     try:
         return [
-            play_demo(env, make_expert(index), task, draw, 0.3, config.env.max_steps, 0)
+            play_demonstration(env, make_expert(index), task, draw, 0.3, config.env.max_steps, 0)
             for index, task in enumerate(tasks)
         ]
     finally:
@@ -146,7 +147,7 @@ def _play_held_out(
 
 def run_sft(
     config: Config,
-    demos_path: Path,
+    demonstrations_path: Path,
     out: Path,
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -161,8 +162,8 @@ def run_sft(
     Raises:
         UserError: demonstrations that break their protocol, a model that cannot be loaded.
     """
-    header, demos = read_demos(demos_path)
-    _check_demos(header, demos_path, config.sft)
+    header, demonstrations = read_demonstrations(demonstrations_path)
+    _check_demonstrations(header, demonstrations_path, config.sft)
     set_threads(config.threads)
     model, tokenizer = load_model(config.model.path, config.model)
     wording = wording_of(config.env.suite)
@@ -170,24 +171,31 @@ def run_sft(
     history = config.agent.history_length
     sft = config.sft
     asked = config.gcd.judge_prompt
-    critic = Critic(_needed(chat), sft, asked) if sft.critiques == "endpoint" else None
+    critique_writer = (
+        CritiqueWriter(_needed(chat), sft, asked) if sft.critiques == "endpoint" else None
+    )
     examples = agent_examples(
-        demos, codec, history, sft.guided_share, stream(config.seed, "guided-examples")
+        demonstrations, codec, history, sft.guided_share, stream(config.seed, "guided-examples")
     )
     judged = judge_examples(
-        demos,
+        demonstrations,
         codec,
         history,
         sft.judge_samples,
         stream(config.seed, "judge-examples"),
         asked,
-        critic,
+        critique_writer,
     )
     foretold = future_examples(
-        demos, codec, history, sft.future_samples, stream(config.seed, "future-examples")
+        demonstrations, codec, history, sft.future_samples, stream(config.seed, "future-examples")
     )
     classified = value_examples(
-        demos, codec, history, sft.value_samples, stream(config.seed, "value-examples"), asked
+        demonstrations,
+        codec,
+        history,
+        sft.value_samples,
+        stream(config.seed, "value-examples"),
+        asked,
     )
     head = (
         start_head(
@@ -211,7 +219,7 @@ def run_sft(
     )
     facts = ColdStart(
         protocol=header.protocol,
-        num_episodes=len(demos),
+        num_episodes=len(demonstrations),
         num_examples=len(examples),
         num_judge_examples=len(judged),
         num_future_examples=len(foretold),
@@ -224,7 +232,7 @@ def run_sft(
         reasoning=header.reasoning,
         reasoning_fallbacks=header.fallbacks,
         critiques=_author(config, sft.critiques),
-        critique_fallbacks=critic.fallbacks if critic is not None else {},
+        critique_fallbacks=critique_writer.fallbacks if critique_writer is not None else {},
     )
     facts_text = json.dumps(vars(facts), indent=1) + "\n"
     files = {COLD_START_FILE: facts_text.encode()}
@@ -234,7 +242,7 @@ def run_sft(
     return facts
 
 
-def _check_demos(header: DemosHeader, path: Path, sft: SFTConfig) -> None:
+def _check_demonstrations(header: DemonstrationsHeader, path: Path, sft: SFTConfig) -> None:
     if header.protocol != sft.protocol:
         raise UserError(
             f"{path} was written under the protocol {header.protocol!r}, but "
@@ -258,18 +266,18 @@ def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tu
         The model's folder and the demonstrations.
     """
     tiny, cold = out / "tiny", out / "cold_start"
-    demos = config.sft.demos or out / "demos.jsonl"
+    demonstrations = config.sft.demonstrations or out / "demonstrations.jsonl"
     if not tiny.exists():
         with stage("a fresh model") as report:
             make_tiny(config, suite, tiny, report)
-    if not demos.exists():
+    if not demonstrations.exists():
         with stage("demonstrations") as report:
-            make_demos(config, suite, demos, report)
+            make_demonstrations(config, suite, demonstrations, report)
     if not cold.exists():
         first = change_config(config, model={"path": str(tiny)})
         with stage("cold start") as report:
-            run_sft(first, demos, cold, lambda p: report(p.step, p.num_steps))
-    return cold, demos
+            run_sft(first, demonstrations, cold, lambda p: report(p.step, p.num_steps))
+    return cold, demonstrations
 
 
 def _author(config: Config, kind: str) -> str:
@@ -279,7 +287,8 @@ def _author(config: Config, kind: str) -> str:
 def _needed(chat: Chat | None) -> Chat:
     if chat is None:
         raise UserError(
-            "this command makes its cold start by templates alone; make one with `declutch demos` "
-            "and `declutch sft`, or set sft.reasoning=template sft.critiques=template"
+            "this command makes its cold start by templates alone; make one with "
+            "`declutch demonstrations` and `declutch sft`, or set sft.reasoning=template and "
+            "sft.critiques=template"
         )
     return chat

@@ -17,9 +17,9 @@ from transformers.utils import logging as transformers_logging
 
 from declutch.agent.codec import META_TAG_TOKENS, TAGS
 from declutch.agent.prompt import render_agent
-from declutch.cold_start.demonstrate import DemoEpisode
+from declutch.cold_start.demonstrations import Demonstration
 from declutch.cold_start.template_texts import critique_vocabulary
-from declutch.cold_start.views import demo_views
+from declutch.cold_start.views import demonstration_views
 from declutch.config.policy import TinyConfig
 from declutch.config.section import Reasoning
 from declutch.envs.alfworld.wording import HOUSEHOLD
@@ -56,7 +56,9 @@ def train_tokenizer(
 
 
 def vocabulary_texts(
-    demos: Sequence[DemoEpisode], reasoning: Reasoning = "think", wording: Wording = HOUSEHOLD
+    demonstrations: Sequence[Demonstration],
+    reasoning: Reasoning = "think",
+    wording: Wording = HOUSEHOLD,
 ) -> Iterator[str]:
     """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
     yield from critique_vocabulary(wording)
@@ -64,8 +66,10 @@ def vocabulary_texts(
     yield wording.words
     if reasoning == "meta":
         yield " ".join(META_TAGS)
-    for demo in demos:
-        for view, step in zip(demo_views(demo, "compact", reasoning), demo.steps, strict=True):
+    for demo in demonstrations:
+        for view, step in zip(
+            demonstration_views(demo, "compact", reasoning), demo.steps, strict=True
+        ):
             yield render_agent(view, "compact", 6, reasoning, wording)
             yield from step.admissible
             yield step.short_thought

@@ -6,15 +6,15 @@ from itertools import pairwise
 
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import PromptForm, View, build_view
-from declutch.cold_start.demonstrations import DemoEpisode, DemoStep
+from declutch.cold_start.demonstrations import Demonstration, DemonstrationStep
 from declutch.config.section import Reasoning
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import wording_of
 from declutch.envs.wording import Wording
 
 
-def demo_views(
-    demo: DemoEpisode, form: PromptForm, reasoning: Reasoning = "think"
+def demonstration_views(
+    demo: Demonstration, form: PromptForm, reasoning: Reasoning = "think"
 ) -> tuple[View, ...]:
     """What the agent knew at each step; its own answers are those that lead to what was played."""
     steps = demo.steps
@@ -36,21 +36,23 @@ def demo_views(
     )
 
 
-def agent_text(form: PromptForm, step: DemoStep, action: str, tag: str) -> str:
+def agent_text(form: PromptForm, step: DemonstrationStep, action: str, tag: str) -> str:
     """The whole response an agent would give to play `action` with the expert's reasoning."""
     if form == "compact":
         return f"<{tag}>{step.short_thought}</{tag}><action>{action}</action>"
     return f"<{tag}>{step.thought}</{tag}>\n<action>{action}</action>"
 
 
-def reasoning_tags(demo: DemoEpisode, reasoning: Reasoning) -> tuple[str, ...]:
+def reasoning_tags(demo: Demonstration, reasoning: Reasoning) -> tuple[str, ...]:
     """The tag of the expert's reasoning at each step."""
     if reasoning == "think":
         return ("think",) * len(demo.steps)
     return meta_tags(demo.steps, wording_of(demo.task.suite))
 
 
-def meta_tags(steps: tuple[DemoStep, ...], wording: Wording = HOUSEHOLD) -> tuple[str, ...]:
+def meta_tags(
+    steps: tuple[DemonstrationStep, ...], wording: Wording = HOUSEHOLD
+) -> tuple[str, ...]:
     """The way of reasoning, one of `META_TAGS`, that the expert shows at each step.
 
     It plans at the first step and where its reasoning enters a new phase, reflects after an action
@@ -68,7 +70,7 @@ def meta_tags(steps: tuple[DemoStep, ...], wording: Wording = HOUSEHOLD) -> tupl
     return tuple(tags)
 
 
-def _did_nothing(step: DemoStep, after: DemoStep, wording: Wording) -> bool:
+def _did_nothing(step: DemonstrationStep, after: DemonstrationStep, wording: Wording) -> bool:
     """The action was unavailable, had no effect, or was a detour that left all as it was.
 
     The expert's own actions may change what cannot be seen here: heating leaves the same actions.
@@ -81,5 +83,5 @@ def _did_nothing(step: DemoStep, after: DemoStep, wording: Wording) -> bool:
     )
 
 
-def _phase(step: DemoStep) -> str:
+def _phase(step: DemonstrationStep) -> str:
     return step.short_thought.split(" ", 1)[0]

@@ -24,8 +24,8 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 10.0
 
 
-class View(Protocol):
-    """Who watches the grid; `declutch.compare.view.GridView` is one."""
+class Watcher(Protocol):
+    """Who watches the grid; `declutch.compare.watcher.GridWatcher` is one."""
 
     def start(self, name: str, iterations: int) -> None: ...
 
@@ -56,7 +56,7 @@ class _Child:
 
 
 def train_runs(
-    runs: Iterable[PlannedRun], out: Path, workers: int, view: View, lock: int
+    runs: Iterable[PlannedRun], out: Path, workers: int, watcher: Watcher, lock: int
 ) -> tuple[Failure, ...]:
     """Train every run in `out`, at most `workers` at once; a run that fails stops no other.
 
@@ -74,16 +74,18 @@ def train_runs(
             while waiting or children:
                 while waiting and len(children) < workers:
                     children.append(_start(waiting.popleft(), out, lock))
-                    view.start(str(children[-1].run.id), children[-1].run.config.train.iterations)
+                    watcher.start(
+                        str(children[-1].run.id), children[-1].run.config.train.iterations
+                    )
                 _wait_a_little(children[0].process)
                 # Asked before the metrics are read, so that the last ones are seen.
                 ended = [child for child in children if child.process.poll() is not None]
                 for child in children:
-                    view.update(str(child.run.id), _rows(child.folder))
+                    watcher.update(str(child.run.id), _rows(child.folder))
                 for child in ended:
                     children.remove(child)
                     name, problem = str(child.run.id), _problem(child)
-                    view.finish(name, problem)
+                    watcher.finish(name, problem)
                     failures += [Failure(name, problem)] if problem else []
         finally:
             _end([child.process for child in children])

@@ -14,8 +14,8 @@ from declutch.report.progress import format_metric, make_bar, print_plain
 from declutch.runs.read import Metrics
 
 
-class GridView:
-    """Live view of the runs being trained; a context manager.
+class GridWatcher:
+    """Live watcher of the runs being trained; a context manager.
 
     On a terminal a bar for the grid and one for each run at work, with its latest training
     success and evaluation. Else a plain line when a run begins, is evaluated, or ends.

@@ -41,8 +41,8 @@ class RolloutConfig(Section):
 
 
 class SFTConfig(Section):
-    demos: Path | None = None
-    """A dataset written by `declutch demos`; null writes one into the run folder first."""
+    demonstrations: Path | None = None
+    """A dataset written by `declutch demonstrations`; null writes one into the run folder first."""
     num_episodes: int = Field(default=300, ge=1)
     protocol: Literal["strict", "declared-share"] = "strict"
     """"strict" refuses held-out task types; "declared-share" draws a share from them."""
@@ -68,8 +68,8 @@ class SFTConfig(Section):
     """Labelled steps added for a value head to classify, balanced likewise; the head is saved
     beside the model, where gcd.form=value_head finds it."""
     reasoning: Literal["template", "endpoint"] = "template"
-    """Who words the expert's reasoning in `declutch demos`: templates, or the model at `endpoint`,
-    which needs agent.prompt=full. The actions are the expert's either way."""
+    """Who words the expert's reasoning in `declutch demonstrations`: templates, or the model at
+    `endpoint`, which needs agent.prompt=full. The actions are the expert's either way."""
     critiques: Literal["template", "endpoint"] = "template"
     """Who words the answers of judge examples in `declutch sft`, likewise."""
     text_max_tokens: int = Field(default=512, ge=1)

@@ -1,4 +1,4 @@
-"""The live view of a training run in the terminal: phases, metrics, and evaluations so far."""
+"""The live watcher of a training run in the terminal: phases, metrics, and evaluations so far."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24
 
 
-class TrainView:
-    """Live view of a training run; a context manager.
+class TrainWatcher:
+    """Live watcher of a training run; a context manager.
 
     On a terminal: a bar with the time left and tables of the latest metrics, drawn in place. Else
     one plain line per iteration and per evaluation.

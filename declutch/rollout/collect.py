@@ -33,7 +33,7 @@ class CollectParams:
         length_penalty: share of a step's reward that is lost when it is the last one allowed;
             in proportion before, nothing at the first step.
         role: who plays.
-        guidelines: suggestions shown in every prompt; () in evaluation.
+        suggestions: suggestions shown in every prompt; () in evaluation.
         oracle_every: actions of an episode from one whose label by the oracle is recorded to the
             next; 0 for none.
         reflection: show the speaker each of its responses and take the one it gives then; the
@@ -45,7 +45,7 @@ class CollectParams:
     success_reward: float = 1.0
     length_penalty: float = 0.0
     role: Role = Role.AGENT
-    guidelines: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
     oracle_every: int = 0
     reflection: bool = False
 
@@ -100,7 +100,7 @@ def collect(
                     live.append(started)
             if not live:
                 continue
-            views = [e.view(params.guidelines) for e in live]
+            views = [e.view(params.suggestions) for e in live]
             sampling = speaker.sampling(params.temperature)
             if params.reflection:
                 drafts = engine.generate([speaker.request(v) for v in views], sampling, generator)
@@ -138,14 +138,14 @@ class _Live:
     score: float = 0.0
     error: str = ""
 
-    def view(self, guidelines: tuple[str, ...]) -> View:
+    def view(self, suggestions: tuple[str, ...]) -> View:
         return View(
             intro=self.intro,
             observation=self.observation.text,
             inventory=self.observation.inventory,
             admissible=self.observation.admissible,
             history=tuple(self.history),
-            guidelines=guidelines,
+            suggestions=suggestions,
             answers=tuple(step.action for step in self.steps),
         )
 

@@ -40,7 +40,7 @@ def play_groups(
     suite: Suite,
     policy: Policy,
     iteration: int,
-    guidelines: tuple[str, ...] = (),
+    suggestions: tuple[str, ...] = (),
 ) -> Played:
     """Play `train.tasks_per_iteration` tasks, each `train.group_size` times from the same start.
 
@@ -50,7 +50,7 @@ def play_groups(
 
     Args:
         iteration: from 0.
-        guidelines: rules that every prompt shows.
+        suggestions: rules that every prompt shows.
     Source: Yu et al. 2025 (arXiv:2503.14476, DAPO), section 3.2. Differs: no more tasks are played
         than groups are missing.
     """
@@ -58,7 +58,7 @@ def play_groups(
     count = config.train.tasks_per_iteration
     drawn = draw_tasks(tasks, count, config.seed, iteration)
     play = stream(config.seed, "play", iteration)
-    first = _play(drawn, 0, config, suite, policy, play, guidelines)
+    first = _play(drawn, 0, config, suite, policy, play, suggestions)
     if not config.train.dynamic_sampling:
         return Played(tuple(first), tuple(first))
     kept = informative_groups(first)
@@ -69,7 +69,7 @@ def play_groups(
         chosen = reserve[num_refilled : num_refilled + missing]
         if not chosen:
             break
-        refill = _play(chosen, count + num_refilled, config, suite, policy, play, guidelines)
+        refill = _play(chosen, count + num_refilled, config, suite, policy, play, suggestions)
         kept += informative_groups(refill)
         num_refilled += len(chosen)
     return Played(
@@ -99,7 +99,7 @@ def _play(
     suite: Suite,
     policy: Policy,
     generator: torch.Generator,
-    guidelines: tuple[str, ...],
+    suggestions: tuple[str, ...],
 ) -> list[Episode]:
     plays = [
         Play(task, group)
@@ -116,7 +116,7 @@ def _play(
             temperature=config.rollout.temperature,
             success_reward=config.train.success_reward,
             length_penalty=config.train.length_penalty,
-            guidelines=guidelines,
+            suggestions=suggestions,
             oracle_every=config.gcd.oracle_every if config.gcd.enabled else 0,
         ),
         generator,

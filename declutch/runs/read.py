@@ -15,7 +15,7 @@ from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result
 from declutch.runs.versions import Version, read_versions
 
-FACT_FILES = ("demos.json", "cold_start.json")
+FACT_FILES = ("demonstrations.json", "cold_start.json")
 CONTROL = "control"
 _ITERATION = re.compile(r"iteration_(\d+)")
 
@@ -42,7 +42,7 @@ class RunData:
         evaluations: by iteration, in order.
         control: more SFT for the time the training took, where it was evaluated.
         others: further evaluations by name.
-        facts: what demos.json and cold_start.json say, by file name.
+        facts: what demonstrations.json and cold_start.json say, by file name.
         suggestions: the versions of the rules in training prompts, in order.
         episode_files: (iteration, file), in order.
         notes: what is missing or damaged, one sentence each.

@@ -41,11 +41,11 @@ from declutch.train.metrics import (
     judge_metrics,
     update_metrics,
 )
-from declutch.train.suggest import Guidelines
+from declutch.train.suggest import Suggester
 
 
-class View(Protocol):
-    """Who watches a run; `declutch.progress.TrainView` is one."""
+class Watcher(Protocol):
+    """Who watches a run; `declutch.progress.TrainWatcher` is one."""
 
     def phase(self, name: str) -> None: ...
 
@@ -56,7 +56,7 @@ class View(Protocol):
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None: ...
 
 
-def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: str) -> Path:
+def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher, protocol: str) -> Path:
     """Train from `config.model.path`, or from the run's last checkpoint when there is one.
 
     Every random draw is a function of (seed, use, iteration), so that a resumed run continues as
@@ -64,7 +64,7 @@ def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: st
 
     Args:
         run: where everything is written; its metrics end where its last checkpoint does.
-        view: is told of phases, metrics and evaluations.
+        watcher: is told of phases, metrics and evaluations.
         protocol: cold-start protocol of the model, for the headers of tables.
     Returns:
         The last checkpoint.
@@ -74,7 +74,7 @@ def train(config: Config, run: RunFolder, suite: Suite, view: View, protocol: st
     """
     if (config.gcd.enabled and config.gcd.form != "future") or config.eval.judge:
         check_labels(config.gcd, suite)
-    loop = _Loop.start(config, run, suite, view)
+    loop = _Loop.start(config, run, suite, watcher)
     if loop.iteration == 0:
         loop.evaluate(protocol)
     while loop.iteration < config.train.iterations:
@@ -89,29 +89,29 @@ class _Loop:
     config: Config
     run: RunFolder
     suite: Suite
-    view: View
+    watcher: Watcher
     learner: Learner
-    guidelines: Guidelines
+    suggestions: Suggester
     iteration: int
     chat: Endpoint | None
     labeler: Labeler | None
     clock: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, config: Config, run: RunFolder, suite: Suite, view: View) -> _Loop:
+    def start(cls, config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> _Loop:
         # Before anything that takes time: an endpoint that is not named fails at once.
         chat = labeler = None
         if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
             chat = open_endpoint(config.endpoint)
         if chat is not None and config.gcd.asks_endpoint:
-            labeler = Labeler(config, chat, view.note)
+            labeler = Labeler(config, chat, watcher.note)
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        guidelines = Guidelines(config.gcd.suggestions, run.path, chat, view.note)
-        return cls(config, run, suite, view, learner, guidelines, iteration, chat, labeler)
+        suggestions = Suggester(config.gcd.suggestions, run.path, chat, watcher.note)
+        return cls(config, run, suite, watcher, learner, suggestions, iteration, chat, labeler)
 
     def run_iteration(self, protocol: str) -> None:
         config, number, policy = self.config, self.iteration, self.learner.policy
@@ -119,7 +119,7 @@ class _Loop:
         self.clock = {}
         asked = self.chat.usage if self.chat else None
         with self.phase("play"):
-            played = play_groups(config, self.suite, policy, number, self.guidelines.rules)
+            played = play_groups(config, self.suite, policy, number, self.suggestions.rules)
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played.episodes):
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()
@@ -128,7 +128,7 @@ class _Loop:
         suggested: dict[str, float] = {}
         if config.gcd.suggestions.enabled:
             with self.phase("judge"):
-                suggested = self.guidelines.update(
+                suggested = self.suggestions.update(
                     judged, played.episodes, policy.codec, number + 1
                 )
         with self.phase("update"):
@@ -202,7 +202,7 @@ class _Loop:
                 self.make_examiner(name) if config.eval.judge else None,
             )
         self.run.write_evaluation(name, result)
-        self.view.evaluation(self.iteration, eval_scores(result))
+        self.watcher.evaluation(self.iteration, eval_scores(result))
         return eval_metrics(result)
 
     def make_examiner(self, name: str) -> Examiner:
@@ -223,7 +223,7 @@ class _Loop:
             tokens += stats.judge.num_forward_tokens if stats.judge else 0
             times["time/tokens_per_second"] = tokens / max(self.clock["update"], 1e-9)
         self.run.append_metrics({**metrics, **times})
-        self.view.update({**metrics, **times})
+        self.watcher.update({**metrics, **times})
 
     @property
     def is_last(self) -> bool:
@@ -234,7 +234,7 @@ class _Loop:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        self.view.phase(name)
+        self.watcher.phase(name)
         began = time.perf_counter()
         yield
         self.clock[name] = self.clock.get(name, 0.0) + time.perf_counter() - began

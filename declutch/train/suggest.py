@@ -30,7 +30,7 @@ from declutch.judge.themes import load_embedder
 from declutch.records import Episode
 
 
-class Guidelines:
+class Suggester:
     """The current rules of a run, and how they come about.
 
     Args:

@@ -46,7 +46,7 @@ RESPONSES = (
 )
 
 
-def example(*, fails: bool = False, guidelines: tuple[str, ...] = ()) -> View:
+def example(*, fails: bool = False, suggestions: tuple[str, ...] = ()) -> View:
     observations = [INTRO, CLOSED, OPEN]
     actions = ["go to drawer 1", "open drawer 1"]
     if fails:
@@ -57,13 +57,13 @@ def example(*, fails: bool = False, guidelines: tuple[str, ...] = ()) -> View:
         actions,
         "",
         ("close drawer 1", "take mug 2 from drawer 1"),
-        guidelines,
+        suggestions,
         [parse_response(text, tuple(actions), "meta") for text in RESPONSES[: len(actions)]],
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "fails", "guidelines"),
+    ("name", "form", "fails", "suggestions"),
     [
         ("full_agent", "full", False, ()),
         ("full_agent_guided", "full", True, ("Look in new places first.",)),
@@ -72,9 +72,9 @@ def example(*, fails: bool = False, guidelines: tuple[str, ...] = ()) -> View:
     ],
 )
 def test_agent_prompt_is_golden(
-    name: str, form: str, fails: bool, guidelines: tuple[str, ...]
+    name: str, form: str, fails: bool, suggestions: tuple[str, ...]
 ) -> None:
-    text = render_agent(example(fails=fails, guidelines=guidelines), form, 6)
+    text = render_agent(example(fails=fails, suggestions=suggestions), form, 6)
     assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from declutch.cli.main import app, main, spread_lists
 
 COMMANDS = (
     "init-tiny",
-    "demos",
+    "demonstrations",
     "sft",
     "train",
     "eval",

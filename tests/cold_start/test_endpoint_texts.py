@@ -11,17 +11,17 @@ from served import make_served_folder
 
 from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_verdict
-from declutch.cold_start.demonstrate import DemoEpisode, read_demos
+from declutch.cold_start.demonstrations import Demonstration, read_demonstrations
 from declutch.cold_start.endpoint_texts import (
     CHUNK,
-    Critic,
+    CritiqueWriter,
     refuse_critique,
     refuse_reasoning,
     rewrite_reasoning,
 )
 from declutch.cold_start.examples import judge_examples
 from declutch.cold_start.facts import read_cold_start
-from declutch.cold_start.pipeline import make_demos, run_sft
+from declutch.cold_start.pipeline import make_demonstrations, run_sft
 from declutch.cold_start.template_texts import critique_text
 from declutch.config.files import change_config, parse_config
 from declutch.config.policy import SFTConfig
@@ -77,14 +77,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.fixture(scope="module")
-def demos(config: Config, tmp_path_factory: pytest.TempPathFactory) -> list[DemoEpisode]:
+def demonstrations(config: Config, tmp_path_factory: pytest.TempPathFactory) -> list[Demonstration]:
     """As the templates word them."""
-    path = tmp_path_factory.mktemp("demos") / "demos.jsonl"
+    path = tmp_path_factory.mktemp("demonstrations") / "demonstrations.jsonl"
     plain = config.model_copy(
         update={"sft": config.sft.model_copy(update={"reasoning": "template"})}
     )
-    make_demos(plain, make_suite(config.env), path)
-    return read_demos(path)[1]
+    make_demonstrations(plain, make_suite(config.env), path)
+    return read_demonstrations(path)[1]
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_no_text_breaks_the_checks(text: str, action: str, label: int) -> None:
     assert refuse_critique(text, label, "gc")
 
 
-def test_the_thoughts_are_rewritten_and_nothing_else(demos: list[DemoEpisode]) -> None:
+def test_the_thoughts_are_rewritten_and_nothing_else(demonstrations: list[Demonstration]) -> None:
     chat, told = FakeChat(lambda prompt: " I see\nwhat to do. "), []
     done = rewrite_reasoning(
-        demos, chat, SFTConfig(), 6, HOUSEHOLD, lambda a, b: told.append((a, b))
+        demonstrations, chat, SFTConfig(), 6, HOUSEHOLD, lambda a, b: told.append((a, b))
     )
-    steps = [step for episode in demos for step in episode.steps]
+    steps = [step for episode in demonstrations for step in episode.steps]
     assert len(chat.asked) == len(steps) > CHUNK
     assert told == [(min(n + CHUNK, len(steps)), len(steps)) for n in range(0, len(steps), CHUNK)]
     assert not done.fallbacks
-    for before, after in zip(demos, done.episodes, strict=True):
+    for before, after in zip(demonstrations, done.episodes, strict=True):
         assert {step.thought for step in after.steps} == {"I see what to do."}
         for old, new in zip(before.steps, after.steps, strict=True):
             assert {**vars(new), "thought": old.thought} == vars(old)
@@ -158,11 +158,13 @@ def test_the_thoughts_are_rewritten_and_nothing_else(demos: list[DemoEpisode]) -
         assert step.thought not in prompt
 
 
-def test_what_does_not_fit_falls_back_and_is_counted(demos: list[DemoEpisode]) -> None:
+def test_what_does_not_fit_falls_back_and_is_counted(demonstrations: list[Demonstration]) -> None:
     replies = [None, "", "<action>look</action>", "Half of", "I see."]
     given = iter(replies * 1000)
-    done = rewrite_reasoning(demos, FakeChat(lambda prompt: next(given)), SFTConfig(), 6, HOUSEHOLD)
-    steps = [step for episode in demos for step in episode.steps]
+    done = rewrite_reasoning(
+        demonstrations, FakeChat(lambda prompt: next(given)), SFTConfig(), 6, HOUSEHOLD
+    )
+    steps = [step for episode in demonstrations for step in episode.steps]
     rewritten = [step for episode in done.episodes for step in episode.steps]
     for index, (old, new) in enumerate(zip(steps, rewritten, strict=True)):
         assert new.thought == ("I see." if index % 5 == 4 else old.thought)
@@ -173,24 +175,26 @@ def test_what_does_not_fit_falls_back_and_is_counted(demos: list[DemoEpisode]) -
 
 
 def test_an_endpoint_that_is_down_is_one_clear_error(
-    config: Config, demos: list[DemoEpisode], tmp_path: Path
+    config: Config, demonstrations: list[Demonstration], tmp_path: Path
 ) -> None:
     chat = FakeChat(lambda prompt: None)
     with pytest.raises(UserError, match=r"none of \d+ questions \(it is down\)"):
-        make_demos(config, make_suite(config.env), tmp_path / "demos.jsonl", chat=chat)
+        make_demonstrations(
+            config, make_suite(config.env), tmp_path / "demonstrations.jsonl", chat=chat
+        )
     assert list(tmp_path.iterdir()) == []
     assert len(chat.asked) == CHUNK  # the first chunk is enough to know
 
 
 def test_the_whole_cold_start_says_who_wrote_what(config: Config, tmp_path: Path) -> None:
-    suite, path = make_suite(config.env), tmp_path / "demos.jsonl"
+    suite, path = make_suite(config.env), tmp_path / "demonstrations.jsonl"
     odd = iter([True, False] * 1000)
-    header = make_demos(
+    header = make_demonstrations(
         config, suite, path, chat=FakeChat(lambda p: "I know why." if next(odd) else "I")
     )
     assert header.reasoning == "endpoint sage"
     assert header.fallbacks == {"unfinished": header.num_steps // 2}
-    assert read_demos(path)[0] == header
+    assert read_demonstrations(path)[0] == header
     assert json.loads(path.read_text().splitlines()[0])["reasoning"] == "endpoint sage"
     model = make_served_folder(tmp_path / "tiny")
     config = change_config(config, model={"path": str(model)})
@@ -220,12 +224,14 @@ class _Words:
         return [ord(letter) for letter in text]
 
 
-def test_critiques_are_kept_where_they_reach_the_label(demos: list[DemoEpisode]) -> None:
+def test_critiques_are_kept_where_they_reach_the_label(demonstrations: list[Demonstration]) -> None:
     codec = Codec(_Words(), "full")
-    critic = Critic(FakeChat(lambda prompt: BAD), SFTConfig(), "gc")
-    plain = judge_examples(demos, codec, 6, 10, stream(0, "x"))
-    written = judge_examples(demos, codec, 6, 10, stream(0, "x"), critic=critic)
-    assert critic.fallbacks == {"other verdict": 5}
+    critique_writer = CritiqueWriter(FakeChat(lambda prompt: BAD), SFTConfig(), "gc")
+    plain = judge_examples(demonstrations, codec, 6, 10, stream(0, "x"))
+    written = judge_examples(
+        demonstrations, codec, 6, 10, stream(0, "x"), critique_writer=critique_writer
+    )
+    assert critique_writer.fallbacks == {"other verdict": 5}
     texts = ["".join(map(chr, example.response_ids.tolist())) for example in written]
     for text, before, after in zip(texts, plain, written, strict=True):
         assert before.prompt_ids.tolist() == after.prompt_ids.tolist()
@@ -233,8 +239,8 @@ def test_critiques_are_kept_where_they_reach_the_label(demos: list[DemoEpisode])
         assert text == (BAD if parse_verdict(template).value == 0 else template)
 
 
-def test_the_templates_pass_their_own_checks(demos: list[DemoEpisode]) -> None:
-    for episode in demos:
+def test_the_templates_pass_their_own_checks(demonstrations: list[Demonstration]) -> None:
+    for episode in demonstrations:
         for step in episode.steps:
             assert not refuse_reasoning(step.thought, step.expert_action, step.admissible)
             for label in (0, 1):

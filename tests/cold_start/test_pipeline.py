@@ -9,7 +9,7 @@ import torch
 
 from declutch.agent.codec import Codec
 from declutch.agent.prompt import observation_text
-from declutch.cold_start.demonstrate import DemoEpisode, read_demos
+from declutch.cold_start.demonstrations import Demonstration, read_demonstrations
 from declutch.cold_start.examples import (
     MAX_RULES,
     agent_examples,
@@ -18,7 +18,7 @@ from declutch.cold_start.examples import (
     value_examples,
 )
 from declutch.cold_start.facts import COLD_START_FILE, ColdStart, read_cold_start
-from declutch.cold_start.pipeline import make_demos, make_tiny
+from declutch.cold_start.pipeline import make_demonstrations, make_tiny
 from declutch.cold_start.sft import (
     OPEN_ENDED_SHARE,
     SFTProgress,
@@ -40,7 +40,7 @@ from declutch.streams import stream
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoEpisode]]:
+def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Demonstration]]:
     folder = tmp_path_factory.mktemp("cold")
     config = parse_config(
         {
@@ -55,26 +55,26 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[DemoE
     )
     suite = make_suite(config.env)
     make_tiny(config, suite, folder / "tiny")
-    make_demos(config, suite, folder / "demos.jsonl")
-    return folder / "tiny", read_demos(folder / "demos.jsonl")[1]
+    make_demonstrations(config, suite, folder / "demonstrations.jsonl")
+    return folder / "tiny", read_demonstrations(folder / "demonstrations.jsonl")[1]
 
 
 @pytest.fixture(scope="module")
-def codec(material: tuple[Path, list[DemoEpisode]]) -> Codec:
+def codec(material: tuple[Path, list[Demonstration]]) -> Codec:
     config = parse_config({"model": {"path": str(material[0])}}, "test")
     return load_policy(material[0], config).codec
 
 
 def test_some_demonstrations_show_rules_and_nothing_else_changes(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
-    demos = material[1]
-    plain = agent_examples(demos, codec, 6)
+    demonstrations = material[1]
+    plain = agent_examples(demonstrations, codec, 6)
     for share, least, most in ((0.0, 0, 0), (0.5, 4, 16), (1.0, 20, 20)):
-        examples = iter(agent_examples(demos, codec, 6, share, stream(0, "guided")))
+        examples = iter(agent_examples(demonstrations, codec, 6, share, stream(0, "guided")))
         rest = iter(plain)
         num_guided = 0
-        for demo in demos:
+        for demo in demonstrations:
             shown = set()
             for _ in demo.steps:
                 example, other = next(examples), next(rest)
@@ -92,11 +92,11 @@ def test_some_demonstrations_show_rules_and_nothing_else_changes(
 
 
 def test_the_target_is_the_experts_action_whatever_was_played(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
-    demos = material[1]
-    steps = [step for demo in demos for step in demo.steps]
-    examples = agent_examples(demos, codec, 6)
+    demonstrations = material[1]
+    steps = [step for demo in demonstrations for step in demo.steps]
+    examples = agent_examples(demonstrations, codec, 6)
     assert len(examples) == len(steps)
     assert any(step.is_perturbed for step in steps)
     for example, step in zip(examples, steps, strict=True):
@@ -107,7 +107,7 @@ def test_the_target_is_the_experts_action_whatever_was_played(
 
 
 def test_judge_examples_are_balanced_and_labelled(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     examples = judge_examples(material[1], codec, 6, 10, stream(0, "x"))
     verdicts = [
@@ -118,7 +118,7 @@ def test_judge_examples_are_balanced_and_labelled(
 
 
 def test_judge_examples_stay_balanced_where_bad_ones_are_few(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     episode = next(e for e in material[1] if any(s.label_other == 0 for s in e.steps))
     num_bad = sum(step.label_other == 0 for step in episode.steps)
@@ -128,17 +128,17 @@ def test_judge_examples_stay_balanced_where_bad_ones_are_few(
 
 
 def test_future_examples_tell_what_followed_the_action_that_was_played(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
-    demos = material[1]
-    num_steps = sum(len(demo.steps) for demo in demos)
-    assert len(future_examples(demos, codec, 6, 7, stream(0, "x"))) == 7
-    examples = future_examples(demos, codec, 6, 10_000, stream(0, "x"))
+    demonstrations = material[1]
+    num_steps = sum(len(demo.steps) for demo in demonstrations)
+    assert len(future_examples(demonstrations, codec, 6, 7, stream(0, "x"))) == 7
+    examples = future_examples(demonstrations, codec, 6, 10_000, stream(0, "x"))
     assert len(examples) == num_steps
     # Every step once; its prompt ends with the action that was played, its answer with the next
     # step's observation.
     expected = set()
-    for demo in demos:
+    for demo in demonstrations:
         told = [step.observation for step in demo.steps[1:]] + [demo.final_observation]
         for step, followed in zip(demo.steps, told, strict=True):
             expected.add((step.action, observation_text(followed, "compact")))
@@ -159,7 +159,7 @@ def test_future_examples_tell_what_followed_the_action_that_was_played(
 
 
 def test_value_examples_have_the_judges_prompts_and_no_answer(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     labelled = value_examples(material[1], codec, 6, 10, stream(0, "x"))
     judged = judge_examples(material[1], codec, 6, 10, stream(0, "x"))
@@ -170,7 +170,7 @@ def test_value_examples_have_the_judges_prompts_and_no_answer(
 
 
 def test_a_label_counts_like_one_response_token(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     config = parse_config({"model": {"path": str(material[0])}}, "test")
     model = load_policy(material[0], config).model
@@ -218,7 +218,7 @@ def test_open_ended_falls_within_a_tenth_of_the_steps_after_the_word() -> None:
 
 
 def test_training_learns_and_repeats_itself(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     config = parse_config({"model": {"path": str(material[0])}, "threads": 1}, "test")
     examples = agent_examples(material[1], codec, 6)
@@ -237,7 +237,7 @@ def test_training_learns_and_repeats_itself(
 
 
 def test_an_open_ended_training_ends_when_told(
-    material: tuple[Path, list[DemoEpisode]], codec: Codec
+    material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     config = parse_config({"model": {"path": str(material[0])}, "threads": 1}, "test")
     model = load_policy(material[0], config).model

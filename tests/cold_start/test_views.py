@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from declutch.cold_start.demonstrations import DemoEpisode, DemoStep
-from declutch.cold_start.views import demo_views, meta_tags, reasoning_tags
+from declutch.cold_start.demonstrations import Demonstration, DemonstrationStep
+from declutch.cold_start.views import demonstration_views, meta_tags, reasoning_tags
 from declutch.records import META_TAGS, TaskId
 
 HERE = ("go to desk 1", "look")
@@ -13,8 +13,8 @@ HERE = ("go to desk 1", "look")
 
 def step(
     thought: str, action: str = "go to desk 1", observation: str = "seen", **changes: object
-) -> DemoStep:
-    made = DemoStep(
+) -> DemonstrationStep:
+    made = DemonstrationStep(
         observation=observation,
         inventory="",
         admissible=HERE,
@@ -77,20 +77,20 @@ def test_no_steps_and_one() -> None:
     assert meta_tags((step("put mug"),)) == ("planning",)
 
 
-def demo() -> DemoEpisode:
+def demo() -> Demonstration:
     steps = (
         step("find mug", "go to desk 1", "intro"),
         step("find mug", "look", "desk", is_perturbed=True),
         step("take mug", "take mug 1", "again", expert_action="take mug 1"),
     )
-    return DemoEpisode(TaskId("s", "train", 0, "t"), True, steps, "done")
+    return Demonstration(TaskId("s", "train", 0, "t"), True, steps, "done")
 
 
 @pytest.mark.parametrize(
     ("form", "idea"), [("compact", "find mug"), ("full", "I want to find mug.")]
 )
 def test_the_answers_are_what_leads_to_the_actions_played(form: str, idea: str) -> None:
-    views = demo_views(demo(), form, "meta")
+    views = demonstration_views(demo(), form, "meta")
     assert [len(view.answers) for view in views] == [0, 1, 2]
     assert [(a.tag, a.thought, a.text) for a in views[2].answers] == [
         ("planning", idea, "go to desk 1"),
@@ -105,4 +105,4 @@ def test_the_answers_are_what_leads_to_the_actions_played(form: str, idea: str) 
 def test_an_agent_that_thinks_freely_names_nothing() -> None:
     assert reasoning_tags(demo(), "think") == ("think",) * 3
     assert set(reasoning_tags(demo(), "meta")) <= set(META_TAGS)
-    assert {a.tag for a in demo_views(demo(), "full")[2].answers} == {"think"}
+    assert {a.tag for a in demonstration_views(demo(), "full")[2].answers} == {"think"}

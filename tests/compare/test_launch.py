@@ -22,10 +22,10 @@ from declutch.cold_start.facts import read_cold_start
 from declutch.compare import launch
 from declutch.compare.grid import PlannedRun, make_grid, plan_grid
 from declutch.compare.launch import Failure, hold_folder, train_runs
-from declutch.compare.progress import GridView
+from declutch.compare.progress import GridWatcher
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
-from declutch.report.live import TrainView
+from declutch.report.live import TrainWatcher
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics
 from declutch.train.loop import train
@@ -148,14 +148,14 @@ def test_the_view_says_what_happens() -> None:
     for is_terminal in (False, True):
         stream = io.StringIO()
         console = Console(file=stream, force_terminal=is_terminal, width=160, color_system=None)
-        with GridView(4, 1, console) as view:
-            view.start("grpo_s0", 3)
-            view.start("grpo_s1", 3)
-            view.update("grpo_s0", [])
-            view.update("grpo_s0", rows)
-            view.update("grpo_s0", rows)
-            view.finish("grpo_s0", "")
-            view.finish("grpo_s1", "no [games]")
+        with GridWatcher(4, 1, console) as watcher:
+            watcher.start("grpo_s0", 3)
+            watcher.start("grpo_s1", 3)
+            watcher.update("grpo_s0", [])
+            watcher.update("grpo_s0", rows)
+            watcher.update("grpo_s0", rows)
+            watcher.finish("grpo_s0", "")
+            watcher.finish("grpo_s1", "no [games]")
         text = stream.getvalue()
         assert "grpo_s0: done, 2 of 4 runs" in text
         assert "grpo_s1: failed: no [games]" in text
@@ -216,7 +216,7 @@ def test_a_grid_from_nothing_killed_and_continued(
             killed.append(name)
 
     watcher = Watcher(kill_once)
-    monkeypatch.setattr("declutch.cli.compare.GridView", lambda *_: Shown(watcher))
+    monkeypatch.setattr("declutch.cli.compare.GridWatcher", lambda *_: Shown(watcher))
     grid = make_grid(out, base, ["grpo"], [False, True], [0], [])
     assert len(grid.waiting) == 2
     console = Console(file=io.StringIO(), width=120)
@@ -246,9 +246,9 @@ def test_a_grid_from_nothing_killed_and_continued(
     # As if it had never been killed.
     plain = grid.runs[0].config
     whole = RunFolder(tmp_path / "whole")
-    with TrainView(4, "whole", console=console) as view:
+    with TrainWatcher(4, "whole", console=console) as watcher:
         protocol = read_cold_start(plain.model.path).protocol
-        train(plain, whole, make_suite(plain.env), view, protocol)
+        train(plain, whole, make_suite(plain.env), watcher, protocol)
     assert metrics_without_times(out / "grpo_s0") == metrics_without_times(whole.path)
 
     rows = list(csv.DictReader((out / "table.csv").open()))
@@ -269,7 +269,7 @@ def test_a_grid_from_nothing_killed_and_continued(
 
 
 class Shown:
-    """A watcher as a context manager, in the place of the real view."""
+    """A watcher as a context manager, in the place of the real watcher."""
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher

@@ -15,7 +15,7 @@ from declutch.agent.parse import parse_response
 from declutch.agent.prompt import build_view, render_agent, render_judge
 from declutch.agent.speaker import Agent
 from declutch.cli.doctor import check_math
-from declutch.cold_start.pipeline import make_demos, make_tiny, run_sft
+from declutch.cold_start.pipeline import make_demonstrations, make_tiny, run_sft
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.files import load_config, parse_config
 from declutch.config.policy import AgentConfig
@@ -177,8 +177,8 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, line: str, words: str
 
 @pytest.mark.parametrize("name", ["math_agent", "math_agent_guided", "math_judge"])
 def test_the_prompt_is_golden(name: str):
-    guidelines = ("Check the sign.",) if name == "math_agent_guided" else ()
-    view = build_view(["Find the GCD of\n69 and 21."], [], "", (), guidelines)
+    suggestions = ("Check the sign.",) if name == "math_agent_guided" else ()
+    view = build_view(["Find the GCD of\n69 and 21."], [], "", (), suggestions)
     text = render_agent(view, "full", 6, wording=wording_of("math"))
     if name == "math_judge":
         text = render_judge(text, "<think>3 divides both</think><action>3</action>", "full", MATH)
@@ -224,11 +224,11 @@ def test_a_tiny_model_is_started_and_trained(cache: Path, tmp_path: Path):
     config = parse_config(data, "test")
     problems = make_suite(config.env)
     make_tiny(config, problems, tmp_path / "tiny")
-    header = make_demos(config, problems, tmp_path / "demos.jsonl")
+    header = make_demonstrations(config, problems, tmp_path / "demonstrations.jsonl")
     assert (header.num_steps, header.num_won) == (12, 12)
     assert set(header.kinds) <= set(TRAINED_KINDS)
     data["model"] = {"path": str(tmp_path / "tiny")}
-    run_sft(parse_config(data, "test"), tmp_path / "demos.jsonl", tmp_path / "cold")
+    run_sft(parse_config(data, "test"), tmp_path / "demonstrations.jsonl", tmp_path / "cold")
     data["model"] = {"path": str(tmp_path / "cold")}
     run_training(parse_config(data, "test"), tmp_path / "run")
     rows = metrics_without_times(tmp_path / "run")

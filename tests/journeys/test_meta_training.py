@@ -9,7 +9,7 @@ import yaml
 
 from declutch.agent.codec import TAGS
 from declutch.cli.main import main
-from declutch.cold_start.demonstrations import read_demos
+from declutch.cold_start.demonstrations import read_demonstrations
 from declutch.cold_start.pipeline import run_sft
 from declutch.cold_start.tiny import init_tiny, vocabulary_texts
 from declutch.cold_start.views import meta_tags
@@ -59,10 +59,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {**DATA, "env": {**DATA["env"], "cache_dir": str(folder / "cache")}}
     (folder / "config.yaml").write_text(yaml.safe_dump(data))
     config = ("--config", folder / "config.yaml")
-    demos = folder / "demos.jsonl"
+    demonstrations = folder / "demonstrations.jsonl"
     run("init-tiny", folder / "tiny", *config)
-    run("demos", demos, *config)
-    run("sft", folder / "tiny", folder / "cold", *config, f"sft.demos={demos}")
+    run("demonstrations", demonstrations, *config)
+    run("sft", folder / "tiny", folder / "cold", *config, f"sft.demonstrations={demonstrations}")
     run("train", folder / "run", *config, f"model.path={folder / 'cold'}")
     return folder
 
@@ -98,8 +98,8 @@ def test_its_responses_name_a_way_of_reasoning_and_its_prompts_remember_them(fol
 
 
 def test_demonstrations_teach_every_way_of_reasoning(folder: Path) -> None:
-    _, demos = read_demos(folder / "demos.jsonl")
-    assert {tag for demo in demos for tag in meta_tags(demo.steps)} == set(META_TAGS)
+    _, demonstrations = read_demonstrations(folder / "demonstrations.jsonl")
+    assert {tag for demo in demonstrations for tag in meta_tags(demo.steps)} == set(META_TAGS)
 
 
 def test_the_checkpoint_can_be_evaluated_watched_and_reported(folder: Path) -> None:
@@ -113,16 +113,16 @@ def test_the_checkpoint_can_be_evaluated_watched_and_reported(folder: Path) -> N
 
 
 def test_a_model_without_the_tags_is_refused_and_still_serves_the_others(folder: Path) -> None:
-    _, demos = read_demos(folder / "demos.jsonl")
+    _, demonstrations = read_demonstrations(folder / "demonstrations.jsonl")
     config = load_config(folder / "config.yaml", [f"model.path={folder / 'old'}"])
-    _, tokenizer = init_tiny(folder / "old", vocabulary_texts(demos), config.tiny, 0)
+    _, tokenizer = init_tiny(folder / "old", vocabulary_texts(demonstrations), config.tiny, 0)
     assert set(TAGS) <= set(tokenizer.get_vocab())
     with pytest.raises(UserError, match=r"agent\.reasoning=meta"):
-        run_sft(config, folder / "demos.jsonl", folder / "none")
+        run_sft(config, folder / "demonstrations.jsonl", folder / "none")
     path = f"model.path={folder / 'old'}"
     changes = ["agent.reasoning=think", "algorithm.type=grpo", "sft.epochs=1", path]
     free = load_config(folder / "config.yaml", changes)
-    assert run_sft(free, folder / "demos.jsonl", folder / "free").num_examples > 0
+    assert run_sft(free, folder / "demonstrations.jsonl", folder / "free").num_examples > 0
 
 
 def test_the_run_says_what_it_was(folder: Path) -> None:

@@ -13,8 +13,8 @@ from training import metrics_without_times, run_training
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.cli.doctor import check_games
 from declutch.cli.play import play_game
-from declutch.cold_start.demonstrate import play_demo
-from declutch.cold_start.pipeline import make_demos, make_tiny, run_sft
+from declutch.cold_start.demonstrate import play_demonstration
+from declutch.cold_start.pipeline import make_demonstrations, make_tiny, run_sft
 from declutch.config.files import parse_config
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.check import check_suite
@@ -60,10 +60,12 @@ def test_it_is_demonstrated_and_trained(tmp_path: Path) -> None:
     config = parse_config(DATA, "test")
     suite = make_suite(config.env)
     make_tiny(config, suite, tmp_path / "tiny")
-    header = make_demos(config, suite, tmp_path / "demos.jsonl")
+    header = make_demonstrations(config, suite, tmp_path / "demonstrations.jsonl")
     assert (header.suite, set(header.kinds)) == ("treasure", {"coin", "gem"})
     data = {**DATA, "model": {"path": str(tmp_path / "tiny")}}
-    facts = run_sft(parse_config(data, "test"), tmp_path / "demos.jsonl", tmp_path / "cold")
+    facts = run_sft(
+        parse_config(data, "test"), tmp_path / "demonstrations.jsonl", tmp_path / "cold"
+    )
     assert facts.num_examples == header.num_steps
     data["model"] = {"path": str(tmp_path / "cold")}
     run_training(parse_config(data, "test"), tmp_path / "run")
@@ -79,7 +81,7 @@ def test_without_an_expert_chance_gives_the_words_of_every_level(tmp_path: Path)
     suite = make_suite(config.env)
     make_tiny(config, suite, tmp_path / "tiny")
     with pytest.raises(UserError, match="has no expert"):
-        make_demos(config, suite, tmp_path / "demos.jsonl")
+        make_demonstrations(config, suite, tmp_path / "demonstrations.jsonl")
     data["model"] = {"path": str(tmp_path / "tiny")}
     for form, tokens in (("compact", 24), ("full", 32)):
         agent = {"prompt": form, "max_response_tokens": tokens}
@@ -147,7 +149,7 @@ def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.Monke
     assert [(len(e.steps), e.outcome) for e in episodes] == [(1, Outcome.FAILED)] * 2
     total = expert_table(suite, "train")[-1]
     assert (total.num_games, total.num_won_50) == (60, 0)
-    demo = play_demo(suite.make_env(), Quitter(), tasks[0], random.Random(0), 0.0, 6)
+    demo = play_demonstration(suite.make_env(), Quitter(), tasks[0], random.Random(0), 0.0, 6)
     assert (demo.won, len(demo.steps)) == (False, 1)
     assert demo.final_observation != demo.steps[0].observation
     console = Console(file=io.StringIO(), width=200)

@@ -284,7 +284,7 @@ def test_rules_of_template_advice_are_words_a_tiny_model_knows() -> None:
     rules = critique_vocabulary()
     intro = "You are in a room. Your task is to: put a clean mug in desk."
     view = build_view([intro], [], "", ())
-    text = render_agent(replace(view, guidelines=rules), "compact", 6)
+    text = render_agent(replace(view, suggestions=rules), "compact", 6)
     added = text[text.index(" rule ") : text.index(" did ")]
     assert added == "".join(f" rule {rule}" for rule in rules)
     ids = tokenizer.encode(added, add_special_tokens=False)

@@ -1,4 +1,4 @@
-"""The live view and its plain form."""
+"""The live watcher and its plain form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from declutch.report.live import TrainView, sparkline
+from declutch.report.live import TrainWatcher, sparkline
 from declutch.report.progress import (
     Counter,
     format_metric,
@@ -37,11 +37,11 @@ def output(console: Console) -> str:
 
 def test_plain_view_prints_one_line_per_event():
     console = make_console(is_terminal=False)
-    with TrainView(3, "tiny [run]", console=console) as view:
-        view.phase("play")
-        view.update(METRICS)
-        view.evaluation(1, {"L0": (0.5, 0.4, 0.6, 100), "L2": (0.1, 0.05, 0.2, 40)})
-        view.update(METRICS)
+    with TrainWatcher(3, "tiny [run]", console=console) as watcher:
+        watcher.phase("play")
+        watcher.update(METRICS)
+        watcher.evaluation(1, {"L0": (0.5, 0.4, 0.6, 100), "L2": (0.1, 0.05, 0.2, 40)})
+        watcher.update(METRICS)
     lines = output(console).splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("tiny [run]")
@@ -54,18 +54,18 @@ def test_plain_view_prints_one_line_per_event():
 
 def test_resumed_view_continues_the_count():
     console = make_console(is_terminal=False)
-    with TrainView(10, "run", start=7, console=console) as view:
-        view.update({})
+    with TrainWatcher(10, "run", start=7, console=console) as watcher:
+        watcher.update({})
     assert "[8/10]" in output(console)
 
 
 def test_live_view_shows_metrics_phases_and_evaluations():
     console = make_console(is_terminal=True)
-    with TrainView(3, "tiny [run]", console=console) as view:
-        view.phase("update")
-        view.update(METRICS)
+    with TrainWatcher(3, "tiny [run]", console=console) as watcher:
+        watcher.phase("update")
+        watcher.update(METRICS)
         for iteration, share in enumerate((0.1, 0.5, 0.9)):
-            view.evaluation(iteration, {"L1": (share, share - 0.1, share + 0.1, 77)})
+            watcher.evaluation(iteration, {"L1": (share, share - 0.1, share + 0.1, 77)})
     text = output(console)
     for part in ("tiny [run]", "1/3", "62.5%", "judge", "seconds", "L1 at 2", "77", "▂▅▇"):
         assert part in text
@@ -73,7 +73,7 @@ def test_live_view_shows_metrics_phases_and_evaluations():
 
 def test_live_view_restores_the_cursor_on_errors():
     console = make_console(is_terminal=True)
-    with pytest.raises(RuntimeError), TrainView(3, "run", console=console):
+    with pytest.raises(RuntimeError), TrainWatcher(3, "run", console=console):
         raise RuntimeError
     assert output(console).rstrip().endswith("\x1b[?25h")
 

@@ -8,7 +8,7 @@ from declutch.cold_start.pipeline import make_cold_start
 from declutch.config.files import parse_config
 from declutch.config.run import Config
 from declutch.envs.registry import make_suite
-from declutch.report.live import TrainView
+from declutch.report.live import TrainWatcher
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
 
@@ -36,7 +36,7 @@ def run_training(config: Config, path: Path) -> Path:
     """Train a whole run in `path`; its last checkpoint."""
     run = RunFolder(path)
     run.write_config(config)
-    with TrainView(config.train.iterations, "test") as view:
+    with TrainWatcher(config.train.iterations, "test") as view:
         return train(config, run, make_suite(config.env), view, "strict")
 
 

@@ -25,7 +25,7 @@ from declutch.rollout.hf.engine import HFEngine
 from declutch.rollout.policy import load_policy
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
-from declutch.train.suggest import Guidelines, read_advice
+from declutch.train.suggest import Suggester, read_advice
 
 FULL = {"prompt": "full", "max_response_tokens": 512}
 ASKS = {"distill": "endpoint"}
@@ -206,24 +206,24 @@ class Moody:
         return [reply for _ in requests]
 
 
-def update(guidelines: Guidelines, path: Path, iteration: int) -> dict[str, float]:
+def update(suggestions: Suggester, path: Path, iteration: int) -> dict[str, float]:
     """An iteration without judgments, in a folder where one left some advice before."""
     form: PromptForm = "compact"
     codec = Codec(train_tokenizer([]), form, "think")
     (path / "advice").mkdir(exist_ok=True)
     piece = Advice("open what is closed", 1, "game", 0, 0, 1, 1)
     (path / "advice" / "iteration_0001.jsonl").write_text(json.dumps(vars(piece)) + "\n")
-    return guidelines.update(JudgeRound.empty(), [], codec, iteration)
+    return suggestions.update(JudgeRound.empty(), [], codec, iteration)
 
 
 def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=1, distill="endpoint")
     lines: list[str] = []
     chat = Moody([True, False, False, True, False])
-    guidelines = Guidelines(config, tmp_path, chat, lines.append)
+    suggestions = Suggester(config, tmp_path, chat, lines.append)
     for iteration in range(2, 7):
-        metrics = update(guidelines, tmp_path, iteration)
-        assert guidelines.rules == ("Look.",)
+        metrics = update(suggestions, tmp_path, iteration)
+        assert suggestions.rules == ("Look.",)
     assert metrics["suggestions/num_failures"] == 1
     assert [line.split(":")[0] for line in lines] == [
         "suggestions of iteration 3",
@@ -231,7 +231,7 @@ def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     ]
     assert "down" in lines[0]
     # Continued after the last failure: the rules are still there, and nothing is told again.
-    again = Guidelines(config, tmp_path, Moody([False]), lines.append)
+    again = Suggester(config, tmp_path, Moody([False]), lines.append)
     update(again, tmp_path, 7)
     assert again.rules == ("Look.",)
     assert len(lines) == 2
@@ -239,18 +239,18 @@ def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
 
 def test_rules_are_made_of_the_window_alone(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=2, window=3)
-    guidelines = Guidelines(config, tmp_path, None, lambda line: None)
-    assert "suggestions/num_themes" not in update(guidelines, tmp_path, 3)
-    assert update(guidelines, tmp_path, 4)["suggestions/num_themes"] == 0
-    assert guidelines.rules == ()
-    assert update(guidelines, tmp_path, 2)["suggestions/num_themes"] == 1
-    assert guidelines.rules == ("open what is closed",)
+    suggestions = Suggester(config, tmp_path, None, lambda line: None)
+    assert "suggestions/num_themes" not in update(suggestions, tmp_path, 3)
+    assert update(suggestions, tmp_path, 4)["suggestions/num_themes"] == 0
+    assert suggestions.rules == ()
+    assert update(suggestions, tmp_path, 2)["suggestions/num_themes"] == 1
+    assert suggestions.rules == ("open what is closed",)
 
 
 def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, distill="endpoint")
     with pytest.raises(UserError, match="distill=medoid"):
-        Guidelines(config, tmp_path, None, lambda line: None)
+        Suggester(config, tmp_path, None, lambda line: None)
 
 
 @pytest.mark.parametrize(

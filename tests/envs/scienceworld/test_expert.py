@@ -3,8 +3,8 @@
 import pytest
 from tiny_world import GOLD, SHORT, TASK, TinyWorld
 
-from declutch.cold_start.demonstrate import write_demos
-from declutch.cold_start.demonstrations import read_demos
+from declutch.cold_start.demonstrate import write_demonstrations
+from declutch.cold_start.demonstrations import read_demonstrations
 from declutch.config.env import ScienceWorldConfig
 from declutch.envs.protocol import HasExpert, HasWalkthrough, Observation, Oracle
 from declutch.envs.scienceworld import pool as pool_module
@@ -206,10 +206,12 @@ def test_demonstrations_of_real_tasks(suite, tmp_path):
             kinds = ("find-non-living-thing", "lifespan-longest-lived")
             return tuple(t for t in suite.tasks(split) if t.kind in kinds and t.name[-2:] == "/0")
 
-    out = tmp_path / "demos.jsonl"
-    header = write_demos(Few(), out, 2, "strict", suite.held_out_kinds, perturb=0.0, max_steps=3)
-    _, demos = read_demos(out)
-    by_kind = {demo.task.kind: demo for demo in demos}
+    out = tmp_path / "demonstrations.jsonl"
+    header = write_demonstrations(
+        Few(), out, 2, "strict", suite.held_out_kinds, perturb=0.0, max_steps=3
+    )
+    _, demonstrations = read_demonstrations(out)
+    by_kind = {demo.task.kind: demo for demo in demonstrations}
     longer, shorter = by_kind["find-non-living-thing"], by_kind["lifespan-longest-lived"]
     # The longer needs more than three steps: kept, and counted as not won.
     assert (len(longer.steps), longer.won, shorter.won) == (3, False, True)

@@ -14,7 +14,7 @@ from declutch.agent.prompt import (
     render_reasoning,
     render_reflection,
 )
-from declutch.cold_start.demonstrations import DemoStep
+from declutch.cold_start.demonstrations import DemonstrationStep
 from declutch.cold_start.template_texts import critique_text, critique_vocabulary
 from declutch.cold_start.views import meta_tags
 from declutch.envs.registry import wording_of
@@ -156,8 +156,8 @@ def test_what_is_not_understood_keeps_the_last_informative_observation(refusal: 
 
 
 def test_after_what_is_not_understood_comes_a_reflection() -> None:
-    def step(observation: str, action: str) -> DemoStep:
-        return DemoStep(
+    def step(observation: str, action: str) -> DemonstrationStep:
+        return DemonstrationStep(
             observation=observation,
             inventory="",
             admissible=("boil water", "look around"),
