@@ -16,6 +16,7 @@ from declutch.endpoint.chat import ChatRequest
 from declutch.endpoint.client import open_endpoint
 from declutch.endpoint.usage import Usage, largest_usage
 from declutch.envs.protocol import Suite
+from declutch.envs.registry import wording_of
 from declutch.errors import UserError
 from declutch.evaluation.label_sources import (
     LabelReport,
@@ -27,9 +28,10 @@ from declutch.evaluation.label_sources import (
 )
 from declutch.files import write_atomically
 from declutch.judge.llm_labels import (
+    AskSettings,
     BallotStats,
-    judge_requests,
-    llm_labels,
+    build_requests,
+    label_by_llm,
 )
 from declutch.judge.questions import spread_steps
 from declutch.report.tables import format_percent
@@ -63,12 +65,13 @@ def run_labels(
     episodes = play_steps(policy, config, suite, split, num_steps)
     draw = stream(config.seed, "llm-steps")
     steps = spread_steps([_cut(e) for e in _first_steps(episodes, num_steps)], llm_steps, draw)
+    asking = AskSettings(config.gcd, config.agent, wording_of(config.env.suite))
     if dry_run:
-        requests = judge_requests(episodes, steps, config)
+        requests = build_requests(episodes, steps, asking)
         _show_dry_run(requests, config, console)
         return
     chat = open_endpoint(config.endpoint) if steps else None
-    asked = llm_labels(episodes, steps, config, chat) if chat else None
+    asked = label_by_llm(episodes, steps, asking, chat) if chat else None
     if asked is not None and asked.failure:
         raise UserError(
             f"most asks of endpoint.model={config.endpoint.model} got no answer ({asked.failure}); "

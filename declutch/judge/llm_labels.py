@@ -1,7 +1,7 @@
-"""Labels from a stronger language model, which is asked about a step several times.
+"""Label steps by the verdicts of a language model that is asked several times about each step.
 
-A label needs that enough of the verdicts agree; what cannot be read is no verdict, and an ask
-that got no answer is neither (METHOD, section 4, step 1).
+A step gets a label when enough of its verdicts agree. An answer without a readable verdict counts
+as an answer without a vote, and a request that got no answer counts as neither (GC, section 4.1).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from declutch.agent.parse import parse_verdict
 from declutch.agent.prompt import render_agent, render_judge, view_at
 from declutch.config.judge import GCDConfig
-from declutch.config.run import Config
+from declutch.config.policy import AgentConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
-from declutch.envs.registry import wording_of
+from declutch.envs.wording import Wording
 from declutch.errors import UserError
 from declutch.judge.brief import brief_messages
 from declutch.judge.labels import Labels
@@ -25,12 +25,27 @@ from declutch.streams import stream
 
 
 class EndpointFailedError(UserError):
-    """Most asks of an iteration got no answer, and the run is to stop then."""
+    """The endpoint answered too few requests for labels, and the settings say to stop the run."""
+
+
+@dataclass(frozen=True)
+class AskSettings:
+    """What the language model's questions about steps are made with.
+
+    Attributes:
+        gcd: which question, how often it is put, and how many equal verdicts make a label.
+        agent: how the agent reasons, and how much of the past its prompt shows.
+        wording: the suite's words.
+    """
+
+    gcd: GCDConfig
+    agent: AgentConfig
+    wording: Wording
 
 
 @dataclass(frozen=True)
 class Ballot:
-    """What came of the asks about one step.
+    """The language model's verdicts on one step, and the label they make.
 
     Attributes:
         episode, position: which step.
@@ -87,21 +102,26 @@ class BallotStats:
     unanimous: float | None
 
 
-def llm_labels(
+def label_by_llm(
     episodes: Sequence[Episode],
     steps: Sequence[tuple[int, int]],
-    config: Config,
+    settings: AskSettings,
     chat: Chat,
 ) -> LLMLabels:
-    """Ask about `steps`, (episode, position) pairs, as often as `config.gcd` says."""
-    gcd = config.gcd
-    replies = chat.ask(judge_requests(episodes, steps, config))
+    """Label steps of the agent's episodes by the verdicts of a language model.
+
+    Args:
+        steps: (episode, position) pairs; each is asked about `gcd.llm_asks` times.
+    """
+    gcd = settings.gcd
+    replies = chat.ask(build_requests(episodes, steps, settings))
     ballots = tuple(
         count_votes(*step, replies[n * gcd.llm_asks : (n + 1) * gcd.llm_asks], gcd)
         for n, step in enumerate(steps)
     )
     errors = [reply.error for reply in replies if reply.text is None]
-    # Few failures cost their labels alone: one prompt too long for a server is not its end.
+    # Few failures cost no more than the labels of their steps: one prompt that is too long for a
+    # server does not mean that the server is gone.
     failure = Counter(errors).most_common(1)[0][0] if 2 * len(errors) > len(replies) else ""
     found = {} if failure else {(b.episode, b.position): b.label for b in ballots}
     labels = tuple(
@@ -111,37 +131,42 @@ def llm_labels(
     return LLMLabels(labels, ballots, failure)
 
 
-def judge_requests(
-    episodes: Sequence[Episode], steps: Sequence[tuple[int, int]], config: Config
+def build_requests(
+    episodes: Sequence[Episode], steps: Sequence[tuple[int, int]], settings: AskSettings
 ) -> list[ChatRequest]:
-    """Every ask about every step, the asks of a step together.
+    """Build every request that asks a language model for a verdict on a step.
 
-    The prompt is in words whatever the agent's own is: the compact one is for models that were
-    trained on it.
+    The prompt is the one in words even where the agent's own is compact, since only models that
+    were trained on the compact one can read it.
+
+    Returns:
+        `gcd.llm_asks` requests for each step, those of one step in a row.
     """
-    gcd = config.gcd
+    gcd = settings.gcd
     return [
         ChatRequest(messages, gcd.llm_max_tokens, gcd.llm_temperature, attempt)
         for index, position in steps
-        for messages in [_judge_messages(episodes[index], position, config)]
+        for messages in [_render_messages(episodes[index], position, settings)]
         for attempt in range(gcd.llm_asks)
     ]
 
 
-def _judge_messages(episode: Episode, position: int, config: Config) -> tuple[tuple[str, str], ...]:
+def _render_messages(
+    episode: Episode, position: int, settings: AskSettings
+) -> tuple[tuple[str, str], ...]:
     view, action = view_at(episode, position), episode.steps[position].action
-    agent, wording = config.agent, wording_of(config.env.suite)
-    if config.gcd.llm_prompt == "brief":
+    gcd, agent, wording = settings.gcd, settings.agent, settings.wording
+    if gcd.llm_prompt == "brief":
         return brief_messages(view, action.text, wording)
     problem = render_agent(view, "full", agent.history_length, agent.reasoning, wording)
-    prompt = render_judge(problem, action.response, "full", wording, config.gcd.judge_prompt)
+    prompt = render_judge(problem, action.response, "full", wording, gcd.judge_prompt)
     return (("user", prompt),)
 
 
 def count_votes(
     episode: int, position: int, replies: Sequence[ChatReply], gcd: GCDConfig
 ) -> Ballot:
-    """Read the replies about one step."""
+    """Count the verdicts in a language model's replies about one step, and label it by them."""
     texts = [reply.text for reply in replies if reply.text is not None]
     read = [parse_verdict(text).value for text in texts]
     verdicts = tuple(value for value in read if value is not None)
@@ -157,7 +182,7 @@ def count_votes(
 
 
 def ballot_stats(ballots: Sequence[Ballot]) -> BallotStats:
-    """Count ballots."""
+    """Count the language model's verdicts over all steps that it was asked about."""
     asks = [len(b.verdicts) + b.num_unreadable + b.num_failed for b in ballots]
     pairs = list(zip(ballots, asks, strict=True))
     larger = [max(Counter(b.verdicts).values()) / len(b.verdicts) for b in ballots if b.verdicts]
@@ -176,38 +201,43 @@ def ballot_stats(ballots: Sequence[Ballot]) -> BallotStats:
 
 
 class Labeler:
-    """Labels an iteration's steps by a language model, and does as configured when it is away.
+    """Labels each training iteration's steps by a language model, also through its outages.
 
     Args:
+        settings: what the questions are made with, and what to do when the model is away.
         chat: the model.
-        say: told once when the model goes away.
+        seed: of the run; which steps are asked about is drawn by it.
+        say: told when the model goes away, and not again until it has been back.
     """
 
-    def __init__(self, config: Config, chat: Chat, say: Callable[[str], None]) -> None:
-        self._config = config
+    def __init__(
+        self, settings: AskSettings, chat: Chat, seed: int, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
         self._chat = chat
+        self._seed = seed
         self._say = say
         self._is_away = False
 
     def label(self, episodes: Sequence[Episode], iteration: int) -> LLMLabels:
-        """Ask about `gcd.llm_steps` steps, tasks and their episodes taking turns.
+        """Label `gcd.llm_steps` steps of one iteration's episodes, spread over tasks and episodes.
 
         Raises:
-            EndpointFailedError: most asks got no answer, under on_endpoint_failure=stop.
+            EndpointFailedError: most requests got no answer, and `gcd.on_endpoint_failure` is
+                "stop".
         """
-        gcd = self._config.gcd
-        draw = stream(self._config.seed, "llm-steps", iteration)
-        steps = spread_steps(episodes, gcd.llm_steps, draw)
-        found = llm_labels(episodes, steps, self._config, self._chat)
+        draw = stream(self._seed, "llm-steps", iteration)
+        steps = spread_steps(episodes, self._settings.gcd.llm_steps, draw)
+        found = label_by_llm(episodes, steps, self._settings, self._chat)
         if found.failure:
             self._explain(found.failure, iteration + 1)
         self._is_away = bool(found.failure)
         return found
 
     def _explain(self, failure: str, iteration: int) -> None:
-        gcd = self._config.gcd
-        what = f"iteration {iteration}: most asks of endpoint.model={self._config.endpoint.model}"
-        what += f" got no answer ({failure})"
+        gcd = self._settings.gcd
+        what = f"iteration {iteration}: most requests for labels got no answer from the endpoint"
+        what += f" ({failure})"
         if gcd.on_endpoint_failure == "stop":
             raise EndpointFailedError(
                 f"{what}; nothing is lost: put the endpoint right and continue with --resume, "

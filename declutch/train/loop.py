@@ -12,13 +12,14 @@ from typing import Protocol
 from declutch.config.run import Config
 from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.envs.protocol import Suite
+from declutch.envs.registry import wording_of
 from declutch.errors import UserError
 from declutch.evaluation.evaluate import evaluate
 from declutch.evaluation.exam import Examiner
 from declutch.evaluation.players import model_player
 from declutch.evaluation.results import EvalResult
 from declutch.judge.labels import check_labels
-from declutch.judge.llm_labels import EndpointFailedError, Labeler
+from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import (
     checkpoint_path,
@@ -104,7 +105,8 @@ class _Loop:
         if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
             chat = open_endpoint(config.endpoint)
         if chat is not None and config.gcd.asks_endpoint:
-            labeler = Labeler(config, chat, watcher.note)
+            asking = AskSettings(config.gcd, config.agent, wording_of(config.env.suite))
+            labeler = Labeler(asking, chat, config.seed, watcher.note)
         last = latest_checkpoint(run.path)
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)

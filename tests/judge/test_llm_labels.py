@@ -13,18 +13,20 @@ from hypothesis import strategies as st
 from declutch.agent.parse import parse_verdict
 from declutch.config.files import parse_config
 from declutch.config.judge import GCDConfig
-from declutch.config.run import Config
+from declutch.config.policy import AgentConfig
 from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.judge.labels import combine_labels, confusion_counts
 from declutch.judge.llm_labels import (
+    AskSettings,
     EndpointFailedError,
     Labeler,
     LLMLabels,
     ballot_stats,
+    build_requests,
     count_votes,
-    judge_requests,
-    llm_labels,
+    label_by_llm,
 )
 from declutch.judge.round import choose_sources
 
@@ -92,29 +94,29 @@ def labelled(count: int, group: int = 0) -> object:
     return make_episode(group, [], steps=steps)
 
 
-def small(**gcd: object) -> Config:
+def small(**gcd: object) -> AskSettings:
     settings = {"enabled": True, "labels": "llm", "llm_steps": 4, **gcd}
-    return parse_config({"gcd": settings, "endpoint": {"model": "m"}}, "test")
+    return AskSettings(GCDConfig(**settings), AgentConfig(), HOUSEHOLD)
 
 
 def test_every_step_is_asked_about_five_times_with_the_full_prompt() -> None:
-    config = small()
-    requests = judge_requests([labelled(2), labelled(3, 1)], [(1, 2), (0, 0)], config)
+    settings = small()
+    requests = build_requests([labelled(2), labelled(3, 1)], [(1, 2), (0, 0)], settings)
     assert [request.attempt for request in requests] == [0, 1, 2, 3, 4] * 2
     assert len({request.messages for request in requests}) == 2
     ((role, prompt),) = requests[0].messages
     assert role == "user"
-    assert config.agent.prompt == "compact"
+    assert settings.agent.prompt == "compact"
     assert "You control a robot" in prompt
     assert "You now observe: room 1 2" in prompt
     assert "<think>1</think><action>look</action>" in prompt
     assert "Propose" not in prompt
-    ((_, prompt),) = judge_requests([labelled(1)], [(0, 0)], small(judge_prompt="rm"))[0].messages
+    ((_, prompt),) = build_requests([labelled(1)], [(0, 0)], small(judge_prompt="rm"))[0].messages
     assert "Propose" in prompt
 
 
 def test_the_brief_question_comes_after_examples_of_both_classes() -> None:
-    messages = judge_requests([labelled(3)], [(0, 2)], small(llm_prompt="brief"))[0].messages
+    messages = build_requests([labelled(3)], [(0, 2)], small(llm_prompt="brief"))[0].messages
     assert [role for role, _ in messages] == ["user", "assistant"] * 4 + ["user"]
     verdicts = [parse_verdict(text).value for role, text in messages if role == "assistant"]
     assert sorted(verdicts) == [0, 0, 1, 1]
@@ -124,21 +126,20 @@ def test_the_brief_question_comes_after_examples_of_both_classes() -> None:
 
 def test_labels_land_on_the_steps_that_were_asked_about() -> None:
     chat = Scripted("gggggbbbbbgbgbg")
-    found = llm_labels([labelled(2), labelled(3, 1)], [(0, 1), (1, 0), (1, 2)], small(), chat)
+    found = label_by_llm([labelled(2), labelled(3, 1)], [(0, 1), (1, 0), (1, 2)], small(), chat)
     assert found.labels == ((None, 1), (0, None, None))
     assert found.failure == ""
 
 
 def test_a_few_lost_asks_cost_only_their_labels_and_many_cost_all() -> None:
-    few = llm_labels([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("gggggxxxxx"))
+    few = label_by_llm([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("gggggxxxxx"))
     assert (few.labels, few.failure) == (((1, None),), "")
-    many = llm_labels([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("ggggxxxxxx"))
+    many = label_by_llm([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("ggggxxxxxx"))
     assert (many.labels, many.failure) == (((None, None),), "the connection failed")
 
 
 def test_the_steps_are_bounded_spread_and_drawn_anew() -> None:
-    chat, config = Scripted("g"), small()
-    labeler = Labeler(config, chat, lambda text: None)
+    labeler = Labeler(small(), Scripted("g"), 0, lambda text: None)
     episodes = [labelled(9, group) for group in range(4)]
     first, second, again = (labeler.label(episodes, n) for n in (0, 1, 0))
     for found in (first, second):
@@ -156,7 +157,7 @@ def test_an_absent_endpoint_is_said_once_until_it_is_back() -> None:
             return super().ask(requests)
 
     manners = ["x", "x", "g", "x"]
-    labeler = Labeler(small(), Flaky("g"), said.append)
+    labeler = Labeler(small(), Flaky("g"), 0, said.append)
     failures = [bool(labeler.label([labelled(4)], n).failure) for n in range(4)]
     assert failures == [True, True, False, True]
     assert [text.split(":")[0] for text in said] == ["iteration 1", "iteration 4"]
@@ -164,7 +165,7 @@ def test_an_absent_endpoint_is_said_once_until_it_is_back() -> None:
 
 
 def test_stop_says_what_failed_and_how_to_go_on() -> None:
-    labeler = Labeler(small(on_endpoint_failure="stop"), Scripted("x"), lambda text: None)
+    labeler = Labeler(small(on_endpoint_failure="stop"), Scripted("x"), 0, lambda text: None)
     with pytest.raises(EndpointFailedError, match=r"iteration 3.*connection failed.*--resume"):
         labeler.label([labelled(4)], 2)
 
