@@ -30,7 +30,7 @@ from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.evaluation.evaluate import evaluate, num_games
 from declutch.evaluation.intervals import Estimate
-from declutch.evaluation.players import model_player
+from declutch.evaluation.players import evaluation_params, model_player
 from declutch.evaluation.results import EvalResult, has_partial_scores, load_result
 from declutch.evaluation.summary import paired
 from declutch.learner.checkpoint import latest_checkpoint
@@ -116,22 +116,14 @@ def _evaluate_control(config: Config, model: Path, suite: Suite, console: Consol
     total = num_games(settings, suite)
     with Counter("evaluating", total, console=console) as counter:
         player = model_player(
+            "more SFT",
             load_policy(model, config),
             suite,
-            config.env.max_steps,
-            settings.temperature,
-            lambda _: counter.advance(),
-            settings.reflection,
-        )
-        return evaluate(
-            player,
-            suite,
-            settings,
-            config.env.max_steps,
-            "more SFT",
-            settings.temperature,
+            replace(evaluation_params(config.env, settings, config.gcd), oracle_every=0),
             read_cold_start(model).protocol,
+            lambda _: counter.advance(),
         )
+        return evaluate(player, suite, settings)
 
 
 def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:

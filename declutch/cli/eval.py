@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.console import Console
 
 from declutch.cold_start.facts import read_cold_start
@@ -12,7 +10,12 @@ from declutch.envs.protocol import Suite
 from declutch.errors import UserError
 from declutch.evaluation.evaluate import evaluate, num_games
 from declutch.evaluation.exam import Examiner, num_answers
-from declutch.evaluation.players import SCRIPTED, model_player, scripted_player
+from declutch.evaluation.players import (
+    SCRIPTED,
+    evaluation_params,
+    model_player,
+    scripted_player,
+)
 from declutch.evaluation.results import EvalResult
 from declutch.judge.labels import check_labels
 from declutch.report.progress import Counter
@@ -45,7 +48,7 @@ def run_eval(
             player = scripted_player(
                 policy, suite, config.env.max_steps, lambda _: counter.advance()
             )
-            return evaluate(player, suite, config.eval, config.env.max_steps, policy, math.nan)
+            return evaluate(player, suite, config.eval)
         return _evaluate_model(config, suite, policy, judge_model, counter)
 
 
@@ -54,28 +57,20 @@ def _evaluate_model(
 ) -> EvalResult:
     policy = load_policy(name, config)
     player = model_player(
+        f"{name} + reflection" if config.eval.reflection else name,
         policy,
         suite,
-        config.env.max_steps,
-        config.eval.temperature,
+        evaluation_params(config.env, config.eval, config.gcd),
+        read_cold_start(name).protocol,
         lambda _: counter.advance(),
-        config.eval.reflection,
-        config.gcd.oracle_every if config.eval.judge else 0,
     )
     examiner = None
     if config.eval.judge:
         judge = load_policy(judge_model, config) if judge_model else policy
-        examiner = Examiner(policy, judge, judge_model or name, config, counter.advance)
-    return evaluate(
-        player,
-        suite,
-        config.eval,
-        config.env.max_steps,
-        f"{name} + reflection" if config.eval.reflection else name,
-        config.eval.temperature,
-        read_cold_start(name).protocol,
-        examiner,
-    )
+        examiner = Examiner(
+            policy, judge, judge_model or name, config.eval, config.gcd, counter.advance
+        )
+    return evaluate(player, suite, config.eval, examiner)
 
 
 def show_eval(result: EvalResult, before: EvalResult | None, console: Console) -> None:

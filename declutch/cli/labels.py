@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,9 +21,8 @@ from declutch.envs.registry import wording_of
 from declutch.errors import UserError
 from declutch.evaluation.label_sources import (
     LabelReport,
-    _cut,
-    _first_steps,
     compare_sources,
+    first_steps,
     play_steps,
     report_data,
 )
@@ -35,38 +35,48 @@ from declutch.judge.llm_labels import (
 )
 from declutch.judge.questions import spread_steps
 from declutch.report.tables import format_percent
+from declutch.rollout.collect import CollectParams
 from declutch.rollout.policy import Policy
 from declutch.streams import stream
 
 _NUM_EXAMPLES = 2
 
 
+@dataclass(frozen=True)
+class LabelJob:
+    """Which steps `declutch labels` labels, and what it does with the numbers.
+
+    Attributes:
+        split: split or level whose tasks are played.
+        num_steps: steps labelled by the rule and the oracle.
+        llm_steps: of these, steps that the endpoint is asked about; 0 asks none.
+        is_dry_run: ask nothing; print example prompts and an estimate.
+        out: JSON file of the numbers.
+    """
+
+    split: str = "rl-train"
+    num_steps: int = 2000
+    llm_steps: int = 0
+    is_dry_run: bool = False
+    out: Path | None = None
+
+
 def run_labels(
-    policy: Policy,
-    config: Config,
-    suite: Suite,
-    split: str,
-    num_steps: int,
-    llm_steps: int,
-    dry_run: bool,
-    out: Path | None,
-    console: Console,
+    policy: Policy, config: Config, suite: Suite, job: LabelJob, console: Console
 ) -> None:
     """Play, label, and print how the sources compare; or what an endpoint would be asked.
 
-    Args:
-        num_steps: steps labelled by the rule and the oracle.
-        llm_steps: of these, steps that the endpoint is asked about; 0 asks none.
-        dry_run: ask nothing.
-        out: JSON file of the numbers.
     Raises:
         UserError: no such split, an endpoint that is not named or is away.
     """
-    episodes = play_steps(policy, config, suite, split, num_steps)
+    params = CollectParams(
+        max_steps=config.env.max_steps, temperature=config.rollout.temperature, oracle_every=1
+    )
+    episodes = play_steps(policy, suite, job.split, job.num_steps, params, config.seed)
     draw = stream(config.seed, "llm-steps")
-    steps = spread_steps([_cut(e) for e in _first_steps(episodes, num_steps)], llm_steps, draw)
+    steps = spread_steps(first_steps(episodes, job.num_steps), job.llm_steps, draw)
     asking = AskSettings(config.gcd, config.agent, wording_of(config.env.suite))
-    if dry_run:
+    if job.is_dry_run:
         requests = build_requests(episodes, steps, asking)
         _show_dry_run(requests, config, console)
         return
@@ -77,13 +87,15 @@ def run_labels(
             f"most asks of endpoint.model={config.endpoint.model} got no answer ({asked.failure}); "
             "the answers there were are kept, so that the same command goes on from them"
         )
-    report = compare_sources(episodes, num_steps, config, asked, chat)
-    console.print(report_table(report, f"{split}, seed {config.seed}"))
+    report = compare_sources(
+        episodes, job.num_steps, config.gcd, asked, chat.usage if chat else None
+    )
+    console.print(report_table(report, f"{job.split}, seed {config.seed}"))
     if report.ballots is not None and report.usage is not None:
         console.print(_describe_asks(report.ballots, report.usage), highlight=False)
-    if out is not None:
-        write_atomically(out, json.dumps(report_data(report), indent=1) + "\n")
-        console.print(f"written to {out}")
+    if job.out is not None:
+        write_atomically(job.out, json.dumps(report_data(report), indent=1) + "\n")
+        console.print(f"written to {job.out}")
 
 
 def report_table(report: LabelReport, title: str) -> Table:

@@ -254,7 +254,7 @@ def labels_command(
 
     A run folder stands for its last checkpoint and brings its own configuration.
     """
-    from declutch.cli.labels import run_labels
+    from declutch.cli.labels import LabelJob, run_labels
     from declutch.learner.checkpoint import latest_checkpoint
     from declutch.rollout.policy import load_policy
 
@@ -264,7 +264,8 @@ def labels_command(
     settings = _load(files, overrides)
     policy = load_policy(last or model, settings)
     suite = _suite(settings)
-    run_labels(policy, settings, suite, split, num_steps, llm_steps, dry_run, out, console)
+    job = LabelJob(split, num_steps, llm_steps, dry_run, out)
+    run_labels(policy, settings, suite, job, console)
 
 
 @app.command("compare")
@@ -476,10 +477,11 @@ def games_verify_command(
     config: ConfigOption = None,
 ) -> None:
     """Play the same commands through our engine and the official one; stop at a difference."""
-    from declutch.cli.verify import run_verify
+    from declutch.cli.verify import VerifyJob, run_verify
 
     settings = _load(config, overrides)
-    if not run_verify(settings, reference, num_games, seed, data, num_steps, workers, console):
+    job = VerifyJob(reference, num_games, seed, data, num_steps, workers)
+    if not run_verify(settings, job, console):
         raise typer.Exit(1)
 
 

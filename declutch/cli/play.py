@@ -13,6 +13,7 @@ from declutch.envs.protocol import Expert, HasExpert, Suite, TextEnv
 from declutch.errors import UserError
 from declutch.evaluation.players import SCRIPTED, model_player, scripted_player
 from declutch.records import Episode, TaskId
+from declutch.rollout.collect import CollectParams
 
 HELP = (
     "Type an action or its number. Empty line or 'actions': what is possible; 'hint': what the "
@@ -49,14 +50,15 @@ def play_game(
 def _watch(player: str, config: Config, suite: Suite, task: TaskId) -> Episode:
     steps = config.env.max_steps
     if player in SCRIPTED:
-        return scripted_player(player, suite, steps)([task], config.seed)[0]
+        return scripted_player(player, suite, steps).play([task], config.seed)[0]
     # Imported here because a person or the expert needs no model library.
     from declutch.rollout.policy import load_policy
 
     policy = load_policy(player, config)
-    temperature = config.eval.temperature
-    play = model_player(policy, suite, steps, temperature, reflection=config.eval.reflection)
-    return play([task], config.seed)[0]
+    params = CollectParams(
+        max_steps=steps, temperature=config.eval.temperature, reflection=config.eval.reflection
+    )
+    return model_player(player, policy, suite, params).play([task], config.seed)[0]
 
 
 def _show(episode: Episode, console: Console) -> None:

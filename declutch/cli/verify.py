@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,16 +18,28 @@ from declutch.errors import UserError
 from declutch.report.progress import Counter
 
 
-def run_verify(
-    config: Config,
-    reference: str,
-    num_games: int,
-    seed: int,
-    data: Path | None,
-    num_steps: int,
-    workers: int,
-    console: Console,
-) -> bool:
+@dataclass(frozen=True)
+class VerifyJob:
+    """Which games `declutch games verify` plays through both engines, and how.
+
+    Attributes:
+        reference: engine to compare with.
+        num_games: games, over all splits and task types.
+        seed: of the games drawn and of the walks.
+        data: folder of the games; None takes those of the settings.
+        num_steps: steps of each walk.
+        workers: processes.
+    """
+
+    reference: str = "textworld"
+    num_games: int = 50
+    seed: int = 0
+    data: Path | None = None
+    num_steps: int = 30
+    workers: int = 1
+
+
+def run_verify(config: Config, job: VerifyJob, console: Console) -> bool:
     """Compare the engines, print the summary, and the first difference if there is one.
 
     Returns:
@@ -34,18 +47,20 @@ def run_verify(
     Raises:
         UserError: an unknown reference, no games, or the official engine is not installed.
     """
-    if reference != "textworld":
-        raise UserError(f"--reference {reference!r}: the only reference engine is textworld")
-    suite = make_suite(config.env) if data is None else AlfworldSuite(data.expanduser())
+    if job.reference != "textworld":
+        raise UserError(f"--reference {job.reference!r}: the only reference engine is textworld")
+    suite = make_suite(config.env) if job.data is None else AlfworldSuite(job.data.expanduser())
     if not isinstance(suite, AlfworldSuite):
         raise UserError(
             f"env.suite={config.env.suite!r}: only games of ALFWorld can be compared with the "
             "official engine; set env.suite to alfworld or households"
         )
-    paths = draw_games(suite, num_games, seed)
+    paths = draw_games(suite, job.num_games, job.seed)
     with Counter("comparing", len(paths), console=console) as counter:
-        report = verify_games(paths, seed, num_steps, workers, lambda _: counter.advance())
-    console.print(summary_table(report, seed))
+        report = verify_games(
+            paths, job.seed, job.num_steps, job.workers, lambda _: counter.advance()
+        )
+    console.print(summary_table(report, job.seed))
     if report.difference is not None:
         console.print(_describe(report.difference), highlight=False, soft_wrap=True)
         return False

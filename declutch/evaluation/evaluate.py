@@ -17,24 +17,13 @@ from declutch.rollout.tasks import fixed_order
 
 
 def evaluate(
-    player: Player,
-    suite: Suite,
-    config: EvalConfig,
-    max_steps: int,
-    name: str,
-    temperature: float,
-    protocol: str = "",
-    examiner: Examiner | None = None,
+    player: Player, suite: Suite, config: EvalConfig, examiner: Examiner | None = None
 ) -> EvalResult:
-    """Play the levels of `config` with every seed.
+    """Evaluate a player: every game of the levels of `config` exactly once per seed.
 
     Args:
-        player: plays tasks, see `model_player` and `scripted_player`.
+        player: who plays, see `model_player` and `scripted_player`.
         config: levels, seeds, and how many games of a level.
-        max_steps: recorded in the result.
-        name: of the policy, for tables.
-        temperature: recorded in the result; NaN where the policy does not sample.
-        protocol: cold-start protocol behind the policy.
         examiner: has steps of each level judged; oracle labels need a player that asks for them.
     Raises:
         UserError: a level without games.
@@ -52,7 +41,7 @@ def evaluate(
             chosen = fixed_order(tasks)[: config.max_games]
         plays: list[tuple[int, Episode]] = []
         for seed in config.seeds:
-            played = player(chosen, seed)
+            played = player.play(chosen, seed)
             games += [game_result(episode, level, seed) for episode in played]
             if examiner is not None:
                 plays += [(seed, episode) for episode in played]
@@ -60,20 +49,20 @@ def evaluate(
             counts[level], steps = examiner.examine(level, plays)
             judged += steps
     return EvalResult(
-        policy=name,
-        temperature=temperature,
-        protocol=protocol,
+        policy=player.name,
+        temperature=player.temperature,
+        protocol=player.protocol,
         manifests={level: manifest_hash(tasks) for level, tasks in levels.items()},
         games=tuple(games),
         suite=suite.name,
-        max_steps=max_steps,
+        max_steps=player.max_steps,
         seconds=time.perf_counter() - started,
         judge=examiner.result(counts, judged) if examiner is not None else None,
     )
 
 
 def num_games(config: EvalConfig, suite: Suite) -> int:
-    """How many plays `evaluate` makes."""
+    """How many episodes an evaluation with these settings plays, for its progress bar."""
     counts = [len(suite.tasks(level)) for level in config.levels]
     if config.max_games is not None:
         counts = [min(count, config.max_games) for count in counts]

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from declutch.config.run import Config, EvalConfig
+from declutch.config.judge import GCDConfig
+from declutch.config.run import EvalConfig
 from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCounts
 from declutch.judge.env import Judge, JudgeEnv, judge_plays
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
@@ -22,22 +23,24 @@ from declutch.streams import stream
 class Examiner:
     """Labels a level's episodes, draws steps from them and has them judged.
 
-    Which steps are drawn depends on the episodes and `config.eval.seeds` alone, so that two judges
-    of the same episodes are asked about the same steps.
+    Which steps are drawn depends on the episodes and `eval.seeds` alone, so that two judges of the
+    same episodes are asked about the same steps.
 
     Attributes:
         actor: who played; its prompts and responses are what is judged.
         judge: who judges, usually the same.
         name: the judge's, for tables.
-        config: `eval` says how many steps and judgments, `gcd` the labels and the judge's prompt.
+        eval: how many steps are judged, how often, and at what temperature.
+        gcd: where the labels come from, and how the judge is asked.
         on_answers: told how many judgments were given just now; where a level has too few labelled
-            steps, the missing ones count as given, so that the sum is `num_answers(config.eval)`.
+            steps, the missing ones count as given, so that the sum is `num_answers(eval)`.
     """
 
     actor: Policy
     judge: Policy
     name: str
-    config: Config
+    eval: EvalConfig
+    gcd: GCDConfig
     on_answers: Callable[[int], None] = lambda count: None
 
     def examine(
@@ -46,15 +49,15 @@ class Examiner:
         """The labels of all steps of `plays`, pairs of evaluation seed and episode, and what was
         said of those drawn.
         """
-        config = self.config.eval
+        config = self.eval
         plays = [play for play in plays if play[1].outcome is not Outcome.ENV_ERROR]
         episodes = [episode for _, episode in plays]
         labels = [self._label(episode) for episode in episodes]
         marks = [mark for each in labels for mark in each]
         draw = stream(config.seeds[0], f"judged steps of {level}")
         chosen = select_steps(episodes, labels, config.judge_steps, draw)
-        origins = [(self.config.gcd.labels,) * len(each) for each in labels]
-        questions = ask_about(episodes, chosen, origins, self.actor, self.config.gcd)
+        origins = [(self.gcd.labels,) * len(each) for each in labels]
+        questions = ask_about(episodes, chosen, origins, self.actor, self.gcd)
         self.on_answers((config.judge_steps - len(questions)) * config.judgments)
         answers = self._answers(questions, level)
         counts = LabelCounts(len(marks), marks.count(1), marks.count(0))
@@ -65,29 +68,27 @@ class Examiner:
 
     def result(self, played: Mapping[str, LabelCounts], steps: Sequence[JudgedStep]) -> JudgeResult:
         """What `examine` found of all levels."""
-        config = self.config
         return JudgeResult(
             judge=self.name,
-            labels=config.gcd.labels,
-            temperature=judge_temperature(config.eval),
+            labels=self.gcd.labels,
+            temperature=judge_temperature(self.eval),
             played=played,
             steps=tuple(steps),
         )
 
     def _label(self, episode: Episode) -> Labels:
-        gcd = self.config.gcd
-        return (
-            oracle_labels(episode) if gcd.labels == "oracle" else rule_labels(episode, gcd.rule_key)
-        )
+        if self.gcd.labels == "oracle":
+            return oracle_labels(episode)
+        return rule_labels(episode, self.gcd.rule_key)
 
     def _answers(self, questions: Sequence[Question], level: str) -> dict[int, list[str]]:
         """Number of a question -> the verdicts "0" and "1" on it, "" where unreadable."""
-        config, gcd = self.config.eval, self.config.gcd
+        config, gcd, judge = self.eval, self.gcd, self.judge
         given = collect(
             judge_plays(questions, config.judgments),
             lambda: JudgeEnv(questions),
-            Judge(self.judge.codec, self.config.agent, gcd.max_response_tokens, gcd.judge_prompt),
-            self.judge.engine,
+            Judge(judge.codec, judge.agent.config, gcd.max_response_tokens, gcd.judge_prompt),
+            judge.engine,
             CollectParams(max_steps=1, temperature=judge_temperature(config), role=Role.JUDGE),
             stream(config.seeds[0], f"judgments of {level}"),
             lambda _: self.on_answers(1),

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from declutch.config.run import Config
-from declutch.endpoint.client import Endpoint
+from declutch.config.judge import GCDConfig
 from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite
 from declutch.errors import UserError
@@ -85,10 +84,13 @@ class LabelReport:
 
 
 def play_steps(
-    policy: Policy, config: Config, suite: Suite, split: str, num_steps: int
+    policy: Policy, suite: Suite, split: str, num_steps: int, params: CollectParams, seed: int
 ) -> list[Episode]:
-    """Whole episodes, one a task, until there are `num_steps` steps.
+    """Play whole episodes of a split, one a task, until they have `num_steps` steps to label.
 
+    Args:
+        params: how they are played; the oracle must be asked about every step.
+        seed: of the tasks drawn and of what is sampled.
     Raises:
         UserError: no such split, or all its tasks end in an environment error.
     """
@@ -97,18 +99,15 @@ def play_steps(
         raise UserError(f"--split {split!r} has no games")
     episodes: list[Episode] = []
     count, batch = min(_TASKS_AT_ONCE, len(tasks)), 0
-    params = CollectParams(
-        max_steps=config.env.max_steps, temperature=config.rollout.temperature, oracle_every=1
-    )
     while sum(len(episode.steps) for episode in episodes) < num_steps:
-        drawn = draw_tasks(tasks, count, config.seed, batch)
+        drawn = draw_tasks(tasks, count, seed, batch)
         played = collect(
             [Play(task, batch * count + n) for n, task in enumerate(drawn)],
             suite.make_env,
             policy.agent,
             policy.engine,
             params,
-            stream(config.seed, "labels", batch),
+            stream(seed, "labels", batch),
         )
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played):
             raise UserError(f"all episodes ended in an environment error: {played[0].error}")
@@ -120,24 +119,30 @@ def play_steps(
 def compare_sources(
     episodes: Sequence[Episode],
     num_steps: int,
-    config: Config,
+    gcd: GCDConfig,
     asked: LLMLabels | None = None,
-    chat: Endpoint | None = None,
+    usage: Usage | None = None,
 ) -> LabelReport:
-    """Compare the sources over the first `num_steps` steps of `episodes`."""
-    first = _first_steps(episodes, num_steps)
-    lengths = [count for _, count in first]
+    """Compare rule, oracle and language model as sources of labels over the first steps played.
+
+    Args:
+        num_steps: how many steps of `episodes` are labelled, from the first one on.
+        gcd: what the rule compares observations by.
+        asked: what a language model said, None where none was asked.
+        usage: what asking it cost.
+    """
+    lengths = [len(episode.steps) for episode in first_steps(episodes, num_steps)]
     # The rule looks ahead: a step's label needs its whole episode, whether that is counted or not.
-    rule = _flat([rule_labels(e, config.gcd.rule_key) for e in episodes], lengths)
+    rule = _flat([rule_labels(e, gcd.rule_key) for e in episodes], lengths)
     oracle = _flat([oracle_labels(e) for e in episodes], lengths)
     sources = {"oracle": _source(oracle, oracle), "rule": _source(rule, oracle)}
     report = LabelReport(sources, len(lengths), len(oracle))
-    if asked is None or chat is None:
+    if asked is None:
         return report
     truth = [oracle_labels(episode) for episode in episodes]
     pairs = [(ballot.label, truth[ballot.episode][ballot.position]) for ballot in asked.ballots]
     sources["endpoint"] = _source([a for a, _ in pairs], [b for _, b in pairs])
-    return replace(report, ballots=ballot_stats(asked.ballots), usage=chat.usage)
+    return replace(report, ballots=ballot_stats(asked.ballots), usage=usage)
 
 
 def report_data(report: LabelReport) -> dict[str, Any]:
@@ -151,20 +156,15 @@ def report_data(report: LabelReport) -> dict[str, Any]:
     }
 
 
-def _first_steps(episodes: Sequence[Episode], num_steps: int) -> list[tuple[Episode, int]]:
-    """The episodes that the first `num_steps` steps are of, and how many are each one's."""
+def first_steps(episodes: Sequence[Episode], num_steps: int) -> list[Episode]:
+    """The episodes that the first `num_steps` steps are of, the last one cut where they end."""
     found, left = [], num_steps
     for episode in episodes:
         if left <= 0:
             break
-        found.append((episode, min(left, len(episode.steps))))
+        found.append(replace(episode, steps=episode.steps[:left]))
         left -= len(episode.steps)
     return found
-
-
-def _cut(part: tuple[Episode, int]) -> Episode:
-    episode, count = part
-    return replace(episode, steps=episode.steps[:count])
 
 
 def _flat(labels: Sequence[Labels], lengths: Sequence[int]) -> list[int | None]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from declutch.config.env import EnvConfig
+from declutch.config.judge import GCDConfig
+from declutch.config.run import EvalConfig
 from declutch.envs.protocol import Expert, Suite, max_live, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
@@ -12,27 +17,57 @@ from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
 from declutch.streams import stream
 
-Player = Callable[[Sequence[TaskId], int], list[Episode]]
-"""Plays tasks under an evaluation seed."""
-
-
 SCRIPTED = ("expert", "random")
 """Policies that are no models."""
 
 
+@dataclass(frozen=True)
+class Player:
+    """Whoever can be evaluated: how it plays tasks, and what its results are recorded under.
+
+    Attributes:
+        name: of the policy, for tables.
+        play: plays tasks under an evaluation seed.
+        max_steps: steps that an episode of it may take.
+        temperature: that it is sampled at; NaN where it does not sample.
+        protocol: of the cold start behind it, "" without one.
+    """
+
+    name: str
+    play: Callable[[Sequence[TaskId], int], list[Episode]]
+    max_steps: int
+    temperature: float = math.nan
+    protocol: str = ""
+
+
+def evaluation_params(env: EnvConfig, config: EvalConfig, gcd: GCDConfig) -> CollectParams:
+    """How an evaluation plays its episodes: sampled and judged as the settings say, no suggestions.
+
+    The oracle is asked for labels only where steps are judged afterwards.
+    """
+    return CollectParams(
+        max_steps=env.max_steps,
+        temperature=config.temperature,
+        oracle_every=gcd.oracle_every if config.judge else 0,
+        reflection=config.reflection,
+    )
+
+
 def model_player(
+    name: str,
     policy: Policy,
     suite: Suite,
-    max_steps: int,
-    temperature: float,
+    params: CollectParams,
+    protocol: str = "",
     on_finished: Callable[[Episode], None] | None = None,
-    reflection: bool = False,
-    oracle_every: int = 0,
 ) -> Player:
-    """A language model; suggestions never enter its prompts.
+    """A language model as a player of an evaluation.
 
     Args:
-        reflection, oracle_every: as in `CollectParams`.
+        name: the model's, for tables.
+        params: see `evaluation_params`.
+        protocol: of its cold start, "" without one.
+        on_finished: told of every finished episode, for progress.
     """
 
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
@@ -41,18 +76,13 @@ def model_player(
             suite.make_env,
             policy.agent,
             policy.engine,
-            CollectParams(
-                max_steps=max_steps,
-                temperature=temperature,
-                oracle_every=oracle_every,
-                reflection=reflection,
-            ),
+            params,
             stream(seed, "evaluation"),
             on_finished,
             max_live=max_live(suite),
         )
 
-    return play
+    return Player(name, play, params.max_steps, params.temperature, protocol)
 
 
 def scripted_player(
@@ -61,8 +91,11 @@ def scripted_player(
     max_steps: int,
     on_finished: Callable[[Episode], None] | None = None,
 ) -> Player:
-    """The "expert", or a "random" choice among the admissible commands.
+    """A policy that is no model as a player of an evaluation: the suite's expert, or random choice.
 
+    Args:
+        name: "expert", or "random" for a choice among the admissible commands.
+        on_finished: told of every finished episode, for progress.
     Raises:
         UserError: another name, a suite without an expert, or one without lists of commands.
     """
@@ -78,7 +111,7 @@ def scripted_player(
                 on_finished(episodes[-1])
         return episodes
 
-    return play
+    return Player(name, play, max_steps)
 
 
 def _play_scripted(

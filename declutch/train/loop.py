@@ -16,7 +16,7 @@ from declutch.envs.registry import wording_of
 from declutch.errors import UserError
 from declutch.evaluation.evaluate import evaluate
 from declutch.evaluation.exam import Examiner
-from declutch.evaluation.players import model_player
+from declutch.evaluation.players import evaluation_params, model_player
 from declutch.evaluation.results import EvalResult
 from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
@@ -184,32 +184,18 @@ class _Loop:
     def evaluate(self, protocol: str) -> dict[str, float]:
         config = self.config
         with self.phase("eval"):
-            player = model_player(
-                self.learner.policy,
-                self.suite,
-                config.env.max_steps,
-                config.eval.temperature,
-                reflection=config.eval.reflection,
-                oracle_every=config.gcd.oracle_every if config.eval.judge else 0,
-            )
             name = f"iteration_{self.iteration:04d}"
-            result: EvalResult = evaluate(
-                player,
-                self.suite,
-                config.eval,
-                config.env.max_steps,
-                name,
-                config.eval.temperature,
-                protocol,
-                self.make_examiner(name) if config.eval.judge else None,
-            )
+            params = evaluation_params(config.env, config.eval, config.gcd)
+            player = model_player(name, self.learner.policy, self.suite, params, protocol)
+            examiner = self.make_examiner(name) if config.eval.judge else None
+            result: EvalResult = evaluate(player, self.suite, config.eval, examiner)
         self.run.write_evaluation(name, result)
         self.watcher.evaluation(self.iteration, eval_scores(result))
         return eval_metrics(result)
 
     def make_examiner(self, name: str) -> Examiner:
         policy = self.learner.policy
-        return Examiner(policy, policy, name, self.config)
+        return Examiner(policy, policy, name, self.config.eval, self.config.gcd)
 
     def save(self, protocol: str) -> None:
         path = checkpoint_path(self.run.path, self.iteration)

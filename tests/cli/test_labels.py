@@ -11,7 +11,7 @@ from chat_server import BAD, GOOD, chat_server
 from rich.console import Console
 
 from declutch.cli import labels as label_command
-from declutch.cli.labels import report_table, run_labels
+from declutch.cli.labels import LabelJob, report_table, run_labels
 from declutch.config.files import parse_config
 from declutch.config.run import Config
 from declutch.errors import UserError
@@ -41,7 +41,7 @@ def config_for(url: str = "http://localhost:1/v1", **endpoint: object) -> Config
 
 
 def test_the_rule_against_the_oracle_by_hand() -> None:
-    report = compare_sources(EPISODES, 7, config_for())
+    report = compare_sources(EPISODES, 7, config_for().gcd)
     oracle, rule = report.sources["oracle"], report.sources["rule"]
     assert (report.num_steps, report.num_episodes) == (7, 2)
     assert (oracle.good, oracle.bad, oracle.agreement) == (3, 3, 1)
@@ -52,7 +52,7 @@ def test_the_rule_against_the_oracle_by_hand() -> None:
 
 
 def test_only_the_first_steps_count_but_the_rule_looks_beyond_them() -> None:
-    report = compare_sources(EPISODES, 5, config_for())
+    report = compare_sources(EPISODES, 5, config_for().gcd)
     assert (report.num_steps, report.num_episodes) == (5, 2)
     # The fifth step is bad because of the seventh.
     assert report.sources["rule"].bad == 2
@@ -64,11 +64,7 @@ def test_the_endpoint_is_compared_on_the_steps_it_was_asked_about() -> None:
         replace(count_votes(e, p, [], config.gcd), label=label)
         for e, p, label in ((0, 0, 1), (0, 2, 1), (1, 0, 1), (1, 2, None))
     ]
-
-    class Chat:
-        usage = None
-
-    report = compare_sources(EPISODES, 7, config, LLMLabels((), tuple(ballots)), Chat())
+    report = compare_sources(EPISODES, 7, config.gcd, LLMLabels((), tuple(ballots)))
     endpoint = report.sources["endpoint"]
     assert (endpoint.steps, endpoint.good, endpoint.num_compared) == (4, 3, 2)
     assert (endpoint.agreement, endpoint.constant) == (1 / 2, 1 / 2)
@@ -85,15 +81,15 @@ def console(monkeypatch: pytest.MonkeyPatch) -> Console:
 
 
 def label(config: Config, console: Console, **changes: object) -> str:
-    settings = {"split": "L0", "num_steps": 7, "llm_steps": 3, "dry_run": False, "out": None}
-    run_labels(None, config, None, **{**settings, **changes}, console=console)
+    job = replace(LabelJob("L0", num_steps=7, llm_steps=3), **changes)
+    run_labels(None, config, None, job, console)
     return console.file.getvalue()
 
 
 def test_a_dry_run_asks_nothing_and_shows_what_it_would(console: Console) -> None:
     prices = {"prompt_price": 1.0, "completion_price": 2.0}
     with chat_server(GOOD) as server:
-        text = label(config_for(server.url, **prices), console, dry_run=True)
+        text = label(config_for(server.url, **prices), console, is_dry_run=True)
         assert server.calls == []
     assert text.count("You are a critic") == 2
     assert "3 steps: 15 calls" in text

@@ -74,7 +74,7 @@ def test_the_example_is_a_suite_with_an_expert_and_levels():
     assert {task.kind for task in suite.tasks("rl-train")} == set(KINDS)
     assert {task.kind for task in suite.tasks("L2")} == {"crown"}
     assert suite.count_games()["train"] == {"coin": 30, "gem": 30}
-    episodes = scripted_player("expert", suite, 12)(suite.tasks("L2")[:5], 0)
+    episodes = scripted_player("expert", suite, 12).play(suite.tasks("L2")[:5], 0)
     assert all(episode.is_won for episode in episodes)
 
 
@@ -125,9 +125,9 @@ def test_without_an_expert_demonstrations_are_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="bare has no expert"):
         write_demonstrations(suite, tmp_path / "x", 2, "strict", ())
     with pytest.raises(UserError, match="bare has no expert"):
-        scripted_player("expert", suite, 3)(suite.tasks("train"), 0)
+        scripted_player("expert", suite, 3).play(suite.tasks("train"), 0)
     with pytest.raises(UserError, match="answers are free"):
-        scripted_player("random", suite, 3)(suite.tasks("train"), 0)
+        scripted_player("random", suite, 3).play(suite.tasks("train"), 0)
 
 
 def test_chance_draws_as_its_seed_says():

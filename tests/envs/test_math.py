@@ -84,7 +84,9 @@ def test_the_seed_makes_the_problems(suite: MathSuite, cache: Path, tmp_path: Pa
 
 def test_reference_answers_are_right_and_others_wrong(suite: MathSuite):
     for level in ("train", "L2"):
-        assert all(e.is_won for e in scripted_player("expert", suite, 1)(suite.tasks(level), 0))
+        assert all(
+            e.is_won for e in scripted_player("expert", suite, 1).play(suite.tasks(level), 0)
+        )
     env = suite.make_env()
     for task in suite.tasks("L1"):
         problem = env.reset(task)
@@ -154,7 +156,7 @@ def test_a_file_is_split_by_the_problems_text(tmp_path: Path):
         assert set(problems) <= set(more[split])
     config = load_config(None, ["env.suite=math", f"env.math.file={tmp_path}/math.jsonl"])
     suite = make_suite(config.env)
-    (episode,) = scripted_player("expert", suite, 1)(suite.tasks("rl-train")[:1], 0)
+    (episode,) = scripted_player("expert", suite, 1).play(suite.tasks("rl-train")[:1], 0)
     assert episode.is_won
     assert check_math(config, lambda name: "1").status is Status.OK
 

@@ -19,7 +19,8 @@ from declutch.cli.eval import run_eval
 from declutch.cli.main import main
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.files import dump_config, parse_config
-from declutch.config.run import Config
+from declutch.config.judge import GCDConfig
+from declutch.config.run import Config, EvalConfig
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.evaluation.exam import Examiner, num_answers
@@ -74,9 +75,10 @@ def episode(game: int, steps: str, policy: Policy, won: bool = False) -> Episode
     return make_episode(game, [], Outcome.WON if won else Outcome.FAILED, made)
 
 
-def settings(**evaluation: object) -> Config:
+def settings(**evaluation: object) -> tuple[EvalConfig, GCDConfig]:
     data = {"judge": True, "judge_steps": 6, "temperature": 0.25, **evaluation}
-    return parse_config({"eval": data}, "test")
+    config = parse_config({"eval": data}, "test")
+    return config.eval, config.gcd
 
 
 def test_verdicts_are_compared_with_the_oracle() -> None:
@@ -87,7 +89,7 @@ def test_verdicts_are_compared_with_the_oracle() -> None:
         (0, replace(episode(2, "go+ go+", policy), outcome=Outcome.ENV_ERROR)),
     ]
     given = []
-    examiner = Examiner(policy, policy, "me", settings(judgments=2), given.append)
+    examiner = Examiner(policy, policy, "me", *settings(judgments=2), given.append)
     counts, steps = examiner.examine("L1", plays)
     assert counts == LabelCounts(num_steps=7, good=3, bad=3)
     assert [(s.name, s.position, s.label, s.good, s.bad, s.unreadable) for s in steps] == [
@@ -107,7 +109,7 @@ def test_verdicts_are_compared_with_the_oracle() -> None:
 def test_judgments_may_have_a_temperature_of_their_own() -> None:
     policy = scripted()
     plays = [(0, episode(0, "go+ look-", policy))]
-    Examiner(policy, policy, "me", settings(judge_temperature=0)).examine("L0", plays)
+    Examiner(policy, policy, "me", *settings(judge_temperature=0)).examine("L0", plays)
     assert policy.engine.temperatures == {0}
 
 
@@ -116,11 +118,11 @@ def test_the_draw_is_balanced_and_what_is_missing_counts_as_done() -> None:
     plays = [(seed, episode(0, "go+ look- look- look- look-", policy)) for seed in (3, 5)]
     given = []
     config = settings(judge_steps=10, seeds=[3, 5])
-    counts, steps = Examiner(policy, policy, "me", config, given.append).examine("L0", plays)
+    counts, steps = Examiner(policy, policy, "me", *config, given.append).examine("L0", plays)
     assert counts == LabelCounts(10, 2, 8)
     assert [step.label for step in steps].count(1) == len(steps) / 2 == 2
     assert [step.seed for step in steps] == [3, 3, 5, 5]
-    assert sum(given) == 10 == num_answers(settings(judge_steps=10, levels=["L0"]).eval)
+    assert sum(given) == 10 == num_answers(settings(judge_steps=10, levels=["L0"])[0])
 
 
 def test_the_rule_can_give_the_labels() -> None:
@@ -129,7 +131,7 @@ def test_the_rule_can_give_the_labels() -> None:
         {"eval": {"judge": True, "temperature": 0.25}, "gcd": {"labels": "rule"}}, "test"
     )
     plays = [(0, episode(0, "look? go?", policy, won=True))]
-    _, steps = Examiner(policy, policy, "me", config).examine("L0", plays)
+    _, steps = Examiner(policy, policy, "me", config.eval, config.gcd).examine("L0", plays)
     # Both are taken from the same observation; the last one wins.
     assert [(s.label, s.good, s.bad) for s in steps] == [(0, 0, 1), (1, 1, 0)]
 
@@ -137,8 +139,8 @@ def test_the_rule_can_give_the_labels() -> None:
 def test_two_judges_are_asked_about_the_same_steps() -> None:
     policy, other = scripted(), scripted(dict.fromkeys(VERDICTS, "mug"))
     plays = [(0, episode(game, "go+ look- take+ look- go- take-", policy)) for game in range(4)]
-    _, own = Examiner(policy, policy, "me", settings()).examine("L0", plays)
-    _, others = Examiner(policy, other, "you", settings()).examine("L0", plays)
+    _, own = Examiner(policy, policy, "me", *settings()).examine("L0", plays)
+    _, others = Examiner(policy, other, "you", *settings()).examine("L0", plays)
     assert [(s.name, s.position) for s in own] == [(s.name, s.position) for s in others]
     assert policy.engine.asked == other.engine.asked
     assert all(step.unreadable == 1 for step in others)
@@ -146,7 +148,7 @@ def test_two_judges_are_asked_about_the_same_steps() -> None:
 
 def test_a_level_without_labels_is_empty() -> None:
     policy = scripted()
-    counts, steps = Examiner(policy, policy, "me", settings()).examine(
+    counts, steps = Examiner(policy, policy, "me", *settings()).examine(
         "L0", [(0, episode(0, "go? look?", policy))]
     )
     assert (counts, steps) == (LabelCounts(2, 0, 0), [])

@@ -25,6 +25,7 @@ from declutch.errors import Status, UserError
 from declutch.evaluation.expert import expert_table
 from declutch.evaluation.players import model_player, scripted_player
 from declutch.records import Outcome
+from declutch.rollout.collect import CollectParams
 from declutch.rollout.policy import load_policy
 from examples.treasure import Searcher, Treasure
 
@@ -92,7 +93,9 @@ def test_without_an_expert_chance_gives_the_words_of_every_level(tmp_path: Path)
     # A crown is in L2 alone; a word the tokenizer lacks would make its commands inadmissible.
     policy = load_policy(tmp_path / "tiny", config)
     assert policy.codec.token_id("crown") != policy.tokenizer.unk_token_id
-    episodes = model_player(policy, suite, 6, 1.0)(suite.tasks("L2")[:4], 0)
+    episodes = model_player("toy", policy, suite, CollectParams(6, 1.0)).play(
+        suite.tasks("L2")[:4], 0
+    )
     actions = [step.action for episode in episodes for step in episode.steps]
     assert all(action.is_admissible for action in actions if action.text)
     assert any(action.is_admissible for action in actions)
@@ -145,7 +148,7 @@ def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.Monke
     config = parse_config(data, "test")
     suite = make_suite(config.env)
     tasks = suite.tasks("train")[:2]
-    episodes = scripted_player("expert", suite, 6)(tasks, 0)
+    episodes = scripted_player("expert", suite, 6).play(tasks, 0)
     assert [(len(e.steps), e.outcome) for e in episodes] == [(1, Outcome.FAILED)] * 2
     total = expert_table(suite, "train")[-1]
     assert (total.num_games, total.num_won_50) == (60, 0)
