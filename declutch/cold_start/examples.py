@@ -22,7 +22,8 @@ from declutch.envs.wording import Wording
 T = TypeVar("T")
 
 
-MAX_RULES = 5
+MAX_SUGGESTIONS = 5
+"""How many suggestions a demonstration's prompts show at most."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,24 @@ def agent_examples(
     demonstrations: Sequence[Demonstration],
     codec: Codec,
     history_length: int,
-    guided_share: float = 0.0,
+    suggestion_share: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> list[Example]:
     """One example per step: what the expert would do there, whatever was played.
 
     Args:
-        guided_share: of the demonstrations show one to `MAX_RULES` rules at every step, drawn from
-            the templates' advice by `generator`.
+        suggestion_share: this share of the demonstrations show one to `MAX_SUGGESTIONS`
+            suggestions at every step, drawn from the templates' advice by `generator`.
     """
     examples = []
     for demo in demonstrations:
-        rules = _draw_rules(guided_share, generator, codec.wording) if generator else ()
+        suggestions = (
+            _draw_suggestions(suggestion_share, generator, codec.wording) if generator else ()
+        )
         views = demonstration_views(demo, codec.form, codec.reasoning)
         tags = reasoning_tags(demo, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
-            prompt = _agent_prompt(replace(view, suggestions=rules), codec, history_length)
+            prompt = _agent_prompt(replace(view, suggestions=suggestions), codec, history_length)
             response = agent_text(codec.form, step, step.expert_action, tag)
             examples.append(_example(codec, prompt, response))
     return examples
@@ -197,10 +200,12 @@ def _draw(pool: list[T], count: int, generator: torch.Generator) -> list[T]:
     return [pool[i] for i in torch.randperm(len(pool), generator=generator)[:count].tolist()]
 
 
-def _draw_rules(share: float, generator: torch.Generator, wording: Wording) -> tuple[str, ...]:
+def _draw_suggestions(
+    share: float, generator: torch.Generator, wording: Wording
+) -> tuple[str, ...]:
     if float(torch.rand((), generator=generator)) >= share:
         return ()
-    count = 1 + int(torch.randint(MAX_RULES, (), generator=generator))
+    count = 1 + int(torch.randint(MAX_SUGGESTIONS, (), generator=generator))
     return tuple(_draw(list(critique_vocabulary(wording)), count, generator))
 
 

@@ -175,7 +175,7 @@ def run_sft(
         CritiqueWriter(_needed(chat), sft, asked) if sft.critiques == "endpoint" else None
     )
     examples = agent_examples(
-        demonstrations, codec, history, sft.guided_share, stream(config.seed, "guided-examples")
+        demonstrations, codec, history, sft.suggestion_share, stream(config.seed, "guided-examples")
     )
     judged = judge_examples(
         demonstrations,

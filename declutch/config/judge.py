@@ -12,10 +12,10 @@ from declutch.config.section import JudgePrompt, Section
 
 class SuggestionsConfig(Section):
     enabled: bool = False
-    """Sum up the judge's advice in rules, and show them in training prompts; never in those of an
-    evaluation. With GCD this is GCD_sugg."""
+    """Sum up the judge's advice in suggestions, and show them in the prompts of training, never in
+    those of an evaluation. With GCD this is GCD_sugg."""
     every: int = Field(default=10, ge=1)
-    """Iterations between versions of the rules."""
+    """Iterations between versions of the suggestions."""
     window: int = Field(default=10, ge=1)
     """Last iterations whose advice a version is made of."""
     advice_from: Literal["right", "all"] = "right"
@@ -27,18 +27,20 @@ class SuggestionsConfig(Section):
     max_themes: int = Field(default=12, ge=2)
     """Themes at most; of the numbers up to this, the one with the best silhouette is taken."""
     distill: Literal["medoid", "endpoint"] = "medoid"
-    """What a theme's rule is: its most central sentence, or what a language model makes of all."""
+    """What a theme's suggestion is: its most central sentence, or what a language model makes of
+    all of them."""
     on_endpoint_failure: Literal["skip", "stop", "fallback"] = "skip"
-    """Where the endpoint gives a theme no rule: leave the theme out (and keep the former rules if
-    all are), stop the run, or take the central sentence."""
+    """What to do where the endpoint gives a theme no suggestion: leave the theme out (and keep the
+    former suggestions if all themes are), stop the run, or take the theme's central sentence.
+    gcd.on_endpoint_failure is about labels instead, which fail by iteration and not by theme."""
     min_share: float = Field(default=0.02, ge=0, lt=1)
-    """A theme with a smaller share of the advice gives no rule."""
-    max_rules: int = Field(default=5, ge=1)
-    """Rules in a prompt at most, those of the themes with the most advice."""
+    """A theme with a smaller share of the advice gives no suggestion."""
+    max_suggestions: int = Field(default=5, ge=1)
+    """Suggestions in a prompt at most, those of the themes with the most advice."""
     max_similarity: float = Field(default=0.9, gt=0, le=1)
-    """A rule whose cosine with one of a larger theme is higher is left out as the same again."""
+    """A suggestion whose cosine with one of a larger theme is higher is left out as repetition."""
     max_words: int = Field(default=40, ge=1)
-    """Longer advice is not collected, and a longer rule not accepted."""
+    """Words of a sentence at most: longer advice is not collected, a longer suggestion refused."""
     max_response_tokens: int = Field(default=1024, ge=32)
     """Tokens of the endpoint's reply, its reasoning included."""
 
@@ -78,7 +80,8 @@ class GCDConfig(Section):
     """Of one verdict with its reasoning."""
     on_endpoint_failure: Literal["skip", "stop", "fallback"] = "skip"
     """What to do in an iteration in which most asks got no answer, whatever the reason: go on
-    without LLM labels, stop with a checkpoint, or take `fallback_labels`."""
+    without LLM labels, stop with a checkpoint, or take `fallback_labels`. What to do
+    where the endpoint fails at a suggestion is gcd.suggestions.on_endpoint_failure."""
     fallback_labels: Literal["oracle", "rule"] = "rule"
     """The labels of such an iteration under on_endpoint_failure=fallback."""
     num_questions: int = Field(default=30, ge=1)
@@ -102,7 +105,7 @@ class GCDConfig(Section):
 
     @property
     def suggests_by_endpoint(self) -> bool:
-        """Whether rules come from a language model."""
+        """Whether suggestions come from a language model."""
         return self.suggestions.enabled and self.suggestions.distill == "endpoint"
 
 

@@ -59,9 +59,9 @@ class SFTConfig(Section):
     labelled steps. ScienceWorld's oracle takes a second for an answer."""
     judge_samples: int = Field(default=100, ge=0)
     """Labelled steps added as judge examples, balanced between good and bad."""
-    guided_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the demonstrations whose prompts show rules, drawn from the templates' advice: a
-    model that has never read one is thrown off by those of gcd.suggestions."""
+    suggestion_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the demonstrations whose prompts show suggestions, drawn from the templates' advice:
+    a model that has never read one is thrown off by those of gcd.suggestions."""
     future_samples: int = Field(default=0, ge=0)
     """Steps added with the observation that followed, to be predicted."""
     value_samples: int = Field(default=0, ge=0)

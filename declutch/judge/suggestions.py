@@ -1,7 +1,9 @@
-"""Golden rules from the judge's advice, a way out of the danger zone (METHOD, section 4).
+"""Make suggestions for training prompts from the advice that the judge gave on single steps.
 
-Advice is collected, sorted into themes, and each theme summed up in one rule: its most central
-sentence, or what a language model makes of it. The rules go into training prompts alone.
+The advice is collected and sorted into themes, and each theme is summed up in one suggestion: its
+most central sentence, or what a language model makes of all of them. Suggestions stand in training
+prompts and never in those of an evaluation. They are meant to lead the agent away from bad actions
+that have become likely because they resemble good ones (GC, the "danger zone").
 """
 
 from __future__ import annotations
@@ -22,23 +24,25 @@ from declutch.judge.themes import Embed, cluster, cosine_distances, drop_similar
 from declutch.records import Episode, Role
 
 MAX_SENTENCES = 3000
-"""Different sentences that are clustered, the most frequent ones: their distances are a square."""
+"""How many different sentences are clustered, the most frequent ones: the memory for the distances
+between them grows with the square of their number."""
 MAX_SHOWN = 40
-"""Sentences of a theme that an endpoint is shown, the most frequent ones."""
+"""How many sentences of a theme an endpoint is shown, the most frequent ones."""
 
-_RULE = re.compile(r"<rule>(.*?)</rule>", re.DOTALL)
+# The papers' word for a suggestion in the question that an endpoint is asked.
+_SUGGESTION = re.compile(r"<rule>(.*?)</rule>", re.DOTALL)
 _MARKUP = re.compile(r"[<>\\]")
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What one judgment advised.
+    """What the judge advised in one judgment of a step.
 
     Attributes:
-        text: one line.
-        iteration: counted from 1, as in metrics.jsonl.
-        task: name of the task played.
-        episode, step: what was judged, by index within the iteration and the episode.
+        text: the advice, on one line.
+        iteration: of the training run, counted from 1 as in metrics.jsonl.
+        task: name of the task that was played.
+        episode, step: which step was judged, by index within the iteration and the episode.
         verdict: 1 good, 0 bad.
         label: what the verdict should have been.
     """
@@ -54,39 +58,39 @@ class Advice:
 
 @dataclass(frozen=True)
 class Theme:
-    """Sentences that say much the same.
+    """Pieces of the judge's advice that say much the same, and the suggestion that sums them up.
 
     Attributes:
         medoid: the most central sentence, each counted as often as it was given.
-        advice: every piece; the sentence given most often first.
-        rule: what sums it up; "" where an endpoint failed to say.
-        source: where the rule comes from, "medoid" or "endpoint".
-        left_out: why the rule is in no prompt; "" where it is.
+        advice: every piece; those of the sentence that was given most often come first.
+        suggestion: what sums the theme up; "" where an endpoint failed to say.
+        source: where the suggestion comes from, "medoid" or "endpoint".
+        left_out: why the suggestion is in no prompt; "" where it is in one.
     """
 
     medoid: str
     advice: tuple[Advice, ...]
-    rule: str = ""
+    suggestion: str = ""
     source: str = ""
     left_out: str = ""
 
 
 @dataclass(frozen=True)
-class Suggestions:
-    """One version of the rules.
+class SuggestionsVersion:
+    """One version of a run's suggestions, with the themes of advice that it was made of.
 
     Attributes:
-        iteration: the one it was made after; its rules are shown from the next one on.
-        rules: most advised first.
-        themes: largest first.
-        num_advice: pieces it was made of.
-        silhouette: of the themes; None where it is not defined.
+        iteration: after which it was made; prompts show it from the next iteration on.
+        suggestions: the most advised first.
+        themes: the largest first.
+        num_advice: how many pieces of advice it was made of.
+        silhouette: of the themes, in [-1, 1]; None where it is not defined.
         note: what went wrong; "" for nothing.
-        num_failures: themes the endpoint gave no rule for.
+        num_failures: how many themes the endpoint gave no suggestion for.
     """
 
     iteration: int
-    rules: tuple[str, ...]
+    suggestions: tuple[str, ...]
     themes: tuple[Theme, ...] = ()
     num_advice: int = 0
     silhouette: float | None = None
@@ -97,7 +101,7 @@ class Suggestions:
 def collect_advice(
     judged: JudgeRound, episodes: Sequence[Episode], codec: Codec, iteration: int
 ) -> list[Advice]:
-    """The advice of all judgments that had a readable verdict and one readable line of advice."""
+    """Collect the advice of all judgments that have a readable verdict and one line of advice."""
     found = []
     for judgment in judged.episodes:
         question = judged.questions[judgment.group]
@@ -111,7 +115,7 @@ def collect_advice(
 
 
 def select_advice(advice: Sequence[Advice], config: SuggestionsConfig) -> list[Advice]:
-    """Those pieces that rules are made of."""
+    """Select the pieces of advice that suggestions are made of: short, of the wanted judgments."""
     return [
         piece
         for piece in advice
@@ -123,13 +127,14 @@ def select_advice(advice: Sequence[Advice], config: SuggestionsConfig) -> list[A
 def find_themes(
     advice: Sequence[Advice], embed: Embed, max_themes: int
 ) -> tuple[list[Theme], float | None]:
-    """Cluster the different sentences of `advice`.
+    """Cluster the different sentences of the judge's advice into themes.
 
     How often a sentence was given weighs in the number of themes, in their medoids and in their
-    order. Copies are not items of their own: each sentence alone would look like the best theme.
+    order. Copies of a sentence are not clustered as items of their own, since the best clustering
+    would then be one theme for each sentence.
 
     Returns:
-        Themes without a rule, those with the most advice first; the silhouette or None.
+        Themes without a suggestion, those with the most advice first; the silhouette or None.
     """
     by_text: dict[str, list[Advice]] = {}
     for piece in advice:
@@ -157,20 +162,22 @@ def make_suggestions(
     config: SuggestionsConfig,
     embed: Embed,
     chat: Chat | None,
-) -> Suggestions:
-    """The next version of the rules.
+) -> SuggestionsVersion:
+    """Make the next version of a run's suggestions out of the judge's advice.
 
     Args:
         advice: of the last iterations, as `select_advice` leaves it.
         iteration: the last of them.
-        former: the rules so far, which stay where no new ones can be made.
-        chat: asked for rules where `config.distill` says so.
+        former: the suggestions so far, which stay where no new ones can be made.
+        embed: makes the vectors that sentences are compared by.
+        chat: asked for suggestions where `config.distill` says so.
     Raises:
         UserError: the endpoint failed and `config.on_endpoint_failure` is "stop".
     """
     themes, silhouette = find_themes(advice, embed, config.max_themes)
     if not themes:
-        return Suggestions(iteration, former, note="no advice could be used: the rules stay")
+        note = "no advice could be used: the suggestions stay"
+        return SuggestionsVersion(iteration, former, note=note)
     least = config.min_share * len(advice)
     stray = [replace(t, left_out="too little advice") for t in themes if len(t.advice) < least]
     themes = themes[: len(themes) - len(stray)]
@@ -182,22 +189,23 @@ def make_suggestions(
     else:
         themes, errors = _distill(themes, config, chat)
     themes = _choose(themes, config, embed)
-    rules = tuple(theme.rule for theme in themes if not theme.left_out)
+    suggestions = tuple(theme.suggestion for theme in themes if not theme.left_out)
     note = _explain(errors, len(themes), config)
     if errors and config.on_endpoint_failure == "stop":
         raise UserError(
             f"iteration {iteration}: {note}; gcd.suggestions.on_endpoint_failure=stop ends the run "
             "here: resume it when the endpoint answers"
         )
-    if not rules:
-        rules, note = former, f"{note or 'no theme has enough advice'}, and the rules stay"
-    return Suggestions(
-        iteration, rules, (*themes, *stray), len(advice), silhouette, note, len(errors)
+    if not suggestions:
+        suggestions = former
+        note = f"{note or 'no theme has enough advice'}, and the suggestions stay"
+    return SuggestionsVersion(
+        iteration, suggestions, (*themes, *stray), len(advice), silhouette, note, len(errors)
     )
 
 
-def render_golden_rule(theme: Theme, max_words: int) -> str:
-    """What an endpoint is asked about a theme."""
+def render_theme(theme: Theme, max_words: int) -> str:
+    """Render the question that asks an endpoint to sum a theme of advice up in one suggestion."""
     texts = list(dict.fromkeys(piece.text for piece in theme.advice))[:MAX_SHOWN]
     return _template().format(
         theme=theme.medoid,
@@ -206,22 +214,26 @@ def render_golden_rule(theme: Theme, max_words: int) -> str:
     )
 
 
-def parse_golden_rule(text: str, max_words: int) -> str:
-    """The rule in a reply; "" where there is not exactly one, readable and short enough."""
-    rules = [" ".join(rule.split()) for rule in _RULE.findall(text)]
-    if len(rules) != 1 or not _is_readable(rules[0]) or len(rules[0].split()) > max_words:
+def parse_suggestion(text: str, max_words: int) -> str:
+    """Read the suggestion in an endpoint's reply.
+
+    Returns:
+        "" where there is not exactly one, readable and of at most `max_words` words.
+    """
+    found = [" ".join(words.split()) for words in _SUGGESTION.findall(text)]
+    if len(found) != 1 or not _is_readable(found[0]) or len(found[0].split()) > max_words:
         return ""
-    return rules[0]
+    return found[0]
 
 
 def _distill(
     themes: Sequence[Theme], config: SuggestionsConfig, chat: Chat
 ) -> tuple[list[Theme], list[str]]:
-    """Themes with the endpoint's rules, and why it gave none for some."""
+    """Themes with the endpoint's suggestions, and for some the error that left them without."""
     replies = chat.ask(
         [
             ChatRequest(
-                messages=(("user", render_golden_rule(theme, config.max_words)),),
+                messages=(("user", render_theme(theme, config.max_words)),),
                 max_tokens=config.max_response_tokens,
             )
             for theme in themes
@@ -229,36 +241,37 @@ def _distill(
     )
     found, errors = [], []
     for theme, reply in zip(themes, replies, strict=True):
-        rule, error = _read(reply, config.max_words)
+        suggestion, error = _read(reply, config.max_words)
         if not error:
-            theme = replace(theme, rule=rule, source="endpoint")
+            theme = replace(theme, suggestion=suggestion, source="endpoint")
         else:
             errors.append(error)
             if config.on_endpoint_failure == "fallback":
                 theme = _with_medoid(theme)
             else:
-                theme = replace(theme, left_out=f"no rule: {error}")
+                theme = replace(theme, left_out=f"no suggestion: {error}")
         found.append(theme)
     return found, errors
 
 
 def _read(reply: ChatReply, max_words: int) -> tuple[str, str]:
-    """A rule or an error."""
+    """The suggestion in a reply and "", or "" and why there is none."""
     if reply.text is None:
         return "", reply.error or "no reply"
-    rule = parse_golden_rule(reply.text, max_words)
-    return rule, "" if rule else "unreadable reply"
+    suggestion = parse_suggestion(reply.text, max_words)
+    return suggestion, "" if suggestion else "unreadable reply"
 
 
 def _choose(themes: Sequence[Theme], config: SuggestionsConfig, embed: Embed) -> list[Theme]:
-    """Leave out rules that repeat one of a larger theme, and those beyond the limit."""
-    ruled = [index for index, theme in enumerate(themes) if not theme.left_out]
-    if not ruled:
+    """Leave out suggestions that repeat one of a larger theme, and those beyond the limit."""
+    given = [index for index, theme in enumerate(themes) if not theme.left_out]
+    if not given:
         return list(themes)
-    vectors = embed([themes[index].rule for index in ruled])
-    kept = [ruled[place] for place in drop_similar(vectors, config.max_similarity)]
-    reasons = {index: "says the same as a rule above" for index in ruled if index not in kept}
-    reasons |= dict.fromkeys(kept[config.max_rules :], "beyond max_rules")
+    vectors = embed([themes[index].suggestion for index in given])
+    kept = [given[place] for place in drop_similar(vectors, config.max_similarity)]
+    repeats = [index for index in given if index not in kept]
+    reasons = dict.fromkeys(repeats, "says the same as a suggestion above")
+    reasons |= dict.fromkeys(kept[config.max_suggestions :], "beyond max_suggestions")
     return [
         replace(theme, left_out=reasons[index]) if index in reasons else theme
         for index, theme in enumerate(themes)
@@ -266,10 +279,10 @@ def _choose(themes: Sequence[Theme], config: SuggestionsConfig, embed: Embed) ->
 
 
 def _explain(errors: Sequence[str], num_themes: int, config: SuggestionsConfig) -> str:
-    """What the endpoint failed at; "" for nothing."""
+    """Say how many themes the endpoint failed at, and what is done about it; "" for none."""
     if not errors:
         return ""
-    note = f"the endpoint gave no rule for {len(errors)} of {num_themes} themes ({errors[0]})"
+    note = f"the endpoint gave no suggestion for {len(errors)} of {num_themes} themes ({errors[0]})"
     match config.on_endpoint_failure:
         case "skip":
             return f"{note}: they are left out"
@@ -280,7 +293,7 @@ def _explain(errors: Sequence[str], num_themes: int, config: SuggestionsConfig) 
 
 
 def _with_medoid(theme: Theme) -> Theme:
-    return replace(theme, rule=theme.medoid, source="medoid")
+    return replace(theme, suggestion=theme.medoid, source="medoid")
 
 
 def _is_readable(text: str) -> bool:
@@ -291,4 +304,4 @@ def _is_readable(text: str) -> bool:
 @cache
 def _template() -> str:
     folder = resources.files("declutch.judge") / "templates"
-    return (folder / "golden_rule.txt").read_text("utf-8")
+    return (folder / "sum_up_theme.txt").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The page's section on suggestions: the rules of training prompts, and where they came from."""
+"""The page's section on suggestions: what training prompts showed, and where it came from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SENTENCES = 30
 
 
 def suggestions_section(versions: Sequence[Version]) -> str:
-    """The last version of the rules in full and the earlier ones folded; "" without any."""
+    """The last version of the suggestions in full and the earlier ones folded; "" without any."""
     if not versions:
         return ""
     *earlier, last = versions
@@ -23,15 +23,15 @@ def suggestions_section(versions: Sequence[Version]) -> str:
     )
     return (
         '<section id="suggestions"><h2>Suggestions</h2>'
-        '<p class="lead">Rules made of the judge\'s own advice, shown to the agent in training '
-        "prompts and never in evaluations. Under each rule: the theme's sentences, how many "
+        '<p class="lead">Made of the judge\'s own advice, and shown to the agent in training '
+        "prompts and never in evaluations. Under each suggestion: the theme's sentences, how many "
         "judgments gave them, and about which steps.</p>"
         f"<h3>{escape(_title(last))}</h3>{_version_html(last)}{folded}</section>"
     )
 
 
 def _title(version: Version) -> str:
-    return f"From iteration {version.iteration + 1} on: {len(version.rules)} rules"
+    return f"From iteration {version.iteration + 1} on: {len(version.suggestions)} suggestions"
 
 
 def _version_html(version: Version) -> str:
@@ -42,13 +42,13 @@ def _version_html(version: Version) -> str:
     if version.silhouette is not None:
         facts += f", silhouette {version.silhouette:.2f}"
     note = f'<p class="caption warn">{escape(version.note)}</p>' if version.note else ""
-    rules = "".join(f"<li>{escape(rule)}</li>" for rule in version.rules)
+    items = "".join(f"<li>{escape(each)}</li>" for each in version.suggestions)
     themes = "".join(_theme_html(theme) for theme in version.themes)
-    return f'<p class="caption">{facts}</p>{note}<ol class="rules">{rules}</ol>{themes}'
+    return f'<p class="caption">{facts}</p>{note}<ol class="suggestions">{items}</ol>{themes}'
 
 
 def _theme_html(theme: Theme) -> str:
-    title = f"{theme.rule or theme.medoid} · {theme.size} judgments"
+    title = f"{theme.suggestion or theme.medoid} · {theme.size} judgments"
     title += f" · {theme.left_out}" if theme.left_out else ""
     body = [_sentence_row(sentence) for sentence in theme.sentences[:MAX_SENTENCES]]
     hidden = len(theme.sentences) - len(body)

@@ -1,11 +1,17 @@
-"""The versions of a run's rules, as their files in `suggestions/` have them."""
+"""Read the versions of a run's suggestions from their files in `suggestions/`.
+
+Version 0.1.0 wrote "rules" for suggestions and "rule" for the suggestion of a theme.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
+
+from declutch.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,16 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Theme:
-    """Sentences that say much the same, and the rule that sums them up.
+    """Sentences of advice that say much the same, and the suggestion that sums them up.
 
     Attributes:
-        rule: "" where there is none.
+        suggestion: "" where there is none.
         source: "medoid" or "endpoint".
-        left_out: why the rule is in no prompt, "" where it is.
-        size: judgments.
+        left_out: why the suggestion is in no prompt, "" where it is in one.
+        size: how many judgments gave the advice.
     """
 
-    rule: str
+    suggestion: Annotated[str, Field(validation_alias=AliasChoices("suggestion", "rule"))]
     source: str
     left_out: str
     medoid: str
@@ -48,11 +54,13 @@ class Theme:
 
 @dataclass(frozen=True)
 class Version:
-    """The rules of training prompts after `iteration`, and what they were made of."""
+    """The suggestions in training prompts after `iteration`, and what they were made of."""
 
     iteration: int
     first_iteration: int
-    rules: tuple[str, ...]
+    suggestions: Annotated[
+        tuple[str, ...], Field(validation_alias=AliasChoices("suggestions", "rules"))
+    ]
     note: str
     num_advice: int
     silhouette: float | None
@@ -62,12 +70,26 @@ class Version:
 _VERSION = TypeAdapter(Version)
 
 
+def read_version(file: Path) -> Version:
+    """Read one version of a run's suggestions.
+
+    Raises:
+        UserError: the file is damaged or cannot be read.
+    """
+    try:
+        return _VERSION.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        raise UserError(
+            f"{file} could not be read; delete it to go on with the version before it"
+        ) from None
+
+
 def read_versions(folder: Path, notes: list[str]) -> tuple[Version, ...]:
-    """All versions in order; damaged ones go to `notes`."""
+    """Read all versions of a run's suggestions in order; damaged ones go to `notes`."""
     versions = []
     for file in sorted(folder.glob("iteration_*.json")):
         try:
-            versions.append(_VERSION.validate_json(file.read_bytes()))
-        except (OSError, ValidationError):
+            versions.append(read_version(file))
+        except UserError:
             notes.append(f"suggestions/{file.name} could not be read.")
     return tuple(versions)

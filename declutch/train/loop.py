@@ -121,7 +121,7 @@ class _Loop:
         self.clock = {}
         asked = self.chat.usage if self.chat else None
         with self.phase("play"):
-            played = play_groups(config, self.suite, policy, number, self.suggestions.rules)
+            played = play_groups(config, self.suite, policy, number, self.suggestions.shown)
         if all(episode.outcome is Outcome.ENV_ERROR for episode in played.episodes):
             raise UserError(self.explain_no_steps(played.episodes))
         judged = JudgeRound.empty()

@@ -1,8 +1,8 @@
-"""The rules in a run's training prompts: made of its judgments, kept in its folder.
+"""Make a training run's suggestions out of its judgments, and keep them in its folder.
 
 `advice/iteration_0007.jsonl` holds what the judgments of an iteration advised, and
-`suggestions/iteration_0010.json` a version of the rules with all they were made of. Both are
-written before the iteration's checkpoint, so that a resumed run makes and shows the same rules.
+`suggestions/iteration_0010.json` a version of the suggestions with all that they were made of. Both
+are written before the iteration's checkpoint, so that a resumed run makes and shows the same ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from declutch.files import write_atomically
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import (
     Advice,
-    Suggestions,
+    SuggestionsVersion,
     Theme,
     collect_advice,
     make_suggestions,
@@ -28,17 +28,22 @@ from declutch.judge.suggestions import (
 )
 from declutch.judge.themes import load_embedder
 from declutch.records import Episode
+from declutch.runs.versions import read_version
 
 
 class Suggester:
-    """The current rules of a run, and how they come about.
+    """Keeps the suggestions that a run's training prompts show, and renews them at times.
 
+    Attributes:
+        shown: the suggestions that prompts show now, the most advised first; () before the first
+            version and where suggestions are not enabled.
     Args:
-        path: the run folder, already rewound to the iteration the run goes on from.
+        path: the run folder, already rewound to the iteration that the run goes on from.
         chat: a language model to sum up advice, where `config.distill` says so.
-        say: told what went wrong and was put up with, once until it changes.
+        say: told what went wrong and was put up with; the same trouble is told once.
     Raises:
-        UserError: the embedder is not installed, or `chat` is missing.
+        UserError: the embedder is not installed, `chat` is missing, or the last version in the run
+            folder is damaged.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Suggester:
         chat: Chat | None,
         say: Callable[[str], None],
     ) -> None:
-        self.rules: tuple[str, ...] = ()
+        self.shown: tuple[str, ...] = ()
         self._config, self._path, self._chat, self._say = config, path, chat, say
         self._note = ""
         if not config.enabled:
@@ -61,19 +66,19 @@ class Suggester:
         self._embed = load_embedder(config.embedder)
         versions = sorted(path.glob("suggestions/iteration_*.json"))
         if versions:
-            last = json.loads(versions[-1].read_text(encoding="utf-8"))
-            self.rules, self._note = tuple(last["rules"]), str(last["note"])
+            last = read_version(versions[-1])
+            self.shown, self._note = last.suggestions, last.note
 
     def update(
         self, judged: JudgeRound, episodes: Sequence[Episode], codec: Codec, iteration: int
     ) -> dict[str, float]:
-        """Keep an iteration's advice; every `config.every` iterations make new rules.
+        """Keep an iteration's advice, and make new suggestions every `config.every` iterations.
 
         Args:
             iteration: the one just played, from 1.
         Returns:
-            Metrics: the rules that this iteration's prompts had, the pieces of advice that it adds
-            to what rules are made of, and where rules were made, what came out.
+            Metrics: the number of suggestions that this iteration's prompts showed and of pieces of
+            advice that it adds; where new suggestions were made, also what they were made of.
         """
         advice = collect_advice(judged, episodes, codec, iteration)
         write_atomically(
@@ -81,7 +86,7 @@ class Suggester:
             "".join(json.dumps(vars(piece)) + "\n" for piece in advice),
         )
         metrics = {
-            "suggestions/num_rules": float(len(self.rules)),
+            "suggestions/num_rules": float(len(self.shown)),
             "suggestions/num_advice": float(len(select_advice(advice, self._config))),
         }
         if iteration % self._config.every:
@@ -94,16 +99,16 @@ class Suggester:
         made = make_suggestions(
             select_advice(read_advice(self._path, first, iteration), config),
             iteration,
-            self.rules,
+            self.shown,
             config,
             self._embed,
             self._chat,
         )
         file = self._path / "suggestions" / f"iteration_{iteration:04d}.json"
-        write_atomically(file, json.dumps(describe_suggestions(made, first), indent=1) + "\n")
+        write_atomically(file, json.dumps(describe_version(made, first), indent=1) + "\n")
         if made.note and made.note != self._note:
             self._say(f"suggestions of iteration {iteration}: {made.note}")
-        self.rules, self._note = made.rules, made.note
+        self.shown, self._note = made.suggestions, made.note
         metrics = {"suggestions/num_themes": float(len(made.themes))}
         if made.silhouette is not None:
             metrics["suggestions/silhouette"] = made.silhouette
@@ -113,7 +118,7 @@ class Suggester:
 
 
 def read_advice(path: Path, first: int, last: int) -> list[Advice]:
-    """The advice of a run's iterations `first` to `last`; an iteration may have none."""
+    """Read the judge's advice of a run's iterations `first` to `last`; some may have none."""
     found = []
     for iteration in range(first, last + 1):
         file = _advice_file(path, iteration)
@@ -123,8 +128,8 @@ def read_advice(path: Path, first: int, last: int) -> list[Advice]:
     return found
 
 
-def describe_suggestions(made: Suggestions, first: int) -> dict[str, Any]:
-    """A version of the rules as plain data.
+def describe_version(made: SuggestionsVersion, first: int) -> dict[str, Any]:
+    """Describe a version of a run's suggestions as plain data, for its JSON file.
 
     Args:
         first: the first iteration whose advice it was made of.
@@ -132,7 +137,7 @@ def describe_suggestions(made: Suggestions, first: int) -> dict[str, Any]:
     return {
         "iteration": made.iteration,
         "first_iteration": first,
-        "rules": list(made.rules),
+        "suggestions": list(made.suggestions),
         "note": made.note,
         "num_advice": made.num_advice,
         "silhouette": made.silhouette,
@@ -145,7 +150,7 @@ def _describe_theme(theme: Theme) -> dict[str, Any]:
     for piece in theme.advice:
         by_text.setdefault(piece.text, []).append(piece)
     return {
-        "rule": theme.rule,
+        "suggestion": theme.suggestion,
         "source": theme.source,
         "left_out": theme.left_out,
         "medoid": theme.medoid,
@@ -158,7 +163,7 @@ def _describe_theme(theme: Theme) -> dict[str, Any]:
 
 
 def _places(pieces: Sequence[Advice]) -> list[dict[str, Any]]:
-    """The judged steps, each once: several judgments of a step may say the same."""
+    """The steps that pieces of advice are about, each once, as judgments may say the same."""
     places = dict.fromkeys((p.iteration, p.task, p.episode, p.step) for p in pieces)
     return [
         dict(zip(("iteration", "task", "episode", "step"), place, strict=True)) for place in places

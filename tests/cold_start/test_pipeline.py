@@ -11,7 +11,7 @@ from declutch.agent.codec import Codec
 from declutch.agent.prompt import observation_text
 from declutch.cold_start.demonstrations import Demonstration, read_demonstrations
 from declutch.cold_start.examples import (
-    MAX_RULES,
+    MAX_SUGGESTIONS,
     agent_examples,
     future_examples,
     judge_examples,
@@ -65,7 +65,7 @@ def codec(material: tuple[Path, list[Demonstration]]) -> Codec:
     return load_policy(material[0], config).codec
 
 
-def test_some_demonstrations_show_rules_and_nothing_else_changes(
+def test_some_demonstrations_show_suggestions_and_nothing_else_changes(
     material: tuple[Path, list[Demonstration]], codec: Codec
 ) -> None:
     demonstrations = material[1]
@@ -81,11 +81,11 @@ def test_some_demonstrations_show_rules_and_nothing_else_changes(
                 assert torch.equal(example.response_ids, other.response_ids)
                 text = codec.tokenizer.decode(example.prompt_ids.tolist())
                 head, _, tail = text.partition(" did ")
-                start, *rules = head.split(" rule ")
+                start, *suggestions = head.split(" rule ")
                 assert f"{start} did {tail}" == codec.tokenizer.decode(other.prompt_ids.tolist())
-                assert set(rules) <= set(critique_vocabulary())
-                assert len(set(rules)) == len(rules) <= MAX_RULES
-                shown.add(tuple(rules))
+                assert set(suggestions) <= set(critique_vocabulary())
+                assert len(set(suggestions)) == len(suggestions) <= MAX_SUGGESTIONS
+                shown.add(tuple(suggestions))
             assert len(shown) == 1
             num_guided += shown != {()}
         assert least <= num_guided <= most

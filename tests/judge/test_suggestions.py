@@ -1,4 +1,4 @@
-"""Advice to rules: what is collected, what an endpoint is asked, what is taken of its replies."""
+"""Advice to suggestions: what is collected, what is asked, what is taken of replies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,13 +19,13 @@ from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import (
     Advice,
-    Suggestions,
+    SuggestionsVersion,
     Theme,
     collect_advice,
     find_themes,
     make_suggestions,
-    parse_golden_rule,
-    render_golden_rule,
+    parse_suggestion,
+    render_theme,
     select_advice,
 )
 from declutch.judge.themes import load_embedder
@@ -48,7 +48,7 @@ def suggest(
     chat: Callable[[ChatRequest], ChatReply] | None = None,
     texts: Sequence[str] = GIVEN,
     former: tuple[str, ...] = ("former",),
-) -> Suggestions:
+) -> SuggestionsVersion:
     asked = None if chat is None else Script(chat)
     return make_suggestions(advise(texts), 10, former, config, EMBED, asked)
 
@@ -107,13 +107,17 @@ def test_readable_advice_is_collected_with_where_it_came_from() -> None:
     assert select_advice(found, SuggestionsConfig(advice_from="all", max_words=4)) == []
 
 
-# Themes and rules
+# Themes and suggestions
 
 
 def test_each_theme_is_summed_up_by_its_most_given_sentence() -> None:
     made = suggest(SuggestionsConfig())
-    assert [(len(t.advice), t.rule) for t in made.themes] == [(7, SEARCH), (5, PLACE), (3, OPEN)]
-    assert made.rules == (SEARCH, PLACE, OPEN)
+    assert [(len(t.advice), t.suggestion) for t in made.themes] == [
+        (7, SEARCH),
+        (5, PLACE),
+        (3, OPEN),
+    ]
+    assert made.suggestions == (SEARCH, PLACE, OPEN)
     assert [t.source for t in made.themes] == ["medoid"] * 3
     assert made.num_advice == 15
     assert made.silhouette is not None
@@ -122,18 +126,18 @@ def test_each_theme_is_summed_up_by_its_most_given_sentence() -> None:
 
 
 def test_order_of_themes_does_not_depend_on_the_order_of_advice() -> None:
-    assert suggest(SuggestionsConfig(), texts=GIVEN[::-1]).rules == (SEARCH, PLACE, OPEN)
+    assert suggest(SuggestionsConfig(), texts=GIVEN[::-1]).suggestions == (SEARCH, PLACE, OPEN)
 
 
-def test_rules_are_capped_and_the_rest_says_so() -> None:
-    made = suggest(SuggestionsConfig(max_rules=2))
-    assert made.rules == (SEARCH, PLACE)
-    assert [t.left_out for t in made.themes] == ["", "", "beyond max_rules"]
+def test_suggestions_are_capped_and_the_rest_says_so() -> None:
+    made = suggest(SuggestionsConfig(max_suggestions=2))
+    assert made.suggestions == (SEARCH, PLACE)
+    assert [t.left_out for t in made.themes] == ["", "", "beyond max_suggestions"]
 
 
-def test_a_theme_with_next_to_no_advice_gives_no_rule() -> None:
+def test_a_theme_with_next_to_no_advice_gives_no_suggestion() -> None:
     made = suggest(SuggestionsConfig(min_share=0.3))
-    assert made.rules == (SEARCH, PLACE)
+    assert made.suggestions == (SEARCH, PLACE)
     assert [t.left_out for t in made.themes] == ["", "", "too little advice"]
     script = Script(by_theme)
     ask = ASK.model_copy(update={"min_share": 0.3})
@@ -141,34 +145,34 @@ def test_a_theme_with_next_to_no_advice_gives_no_rule() -> None:
     assert len(script.requests) == 2
 
 
-def test_the_rules_stay_where_every_theme_is_too_small() -> None:
+def test_the_suggestions_stay_where_every_theme_is_too_small() -> None:
     made = suggest(SuggestionsConfig(min_share=0.9))
-    assert made.rules == ("former",)
-    assert made.note == "no theme has enough advice, and the rules stay"
+    assert made.suggestions == ("former",)
+    assert made.note == "no theme has enough advice, and the suggestions stay"
 
 
-def test_a_rule_that_repeats_a_larger_theme_is_left_out() -> None:
+def test_a_suggestion_that_repeats_a_larger_theme_is_left_out() -> None:
     # Two sentences are two themes; they differ by one word of many.
     texts = ["open what is closed at once"] * 2 + ["open what is closed at once now"]
-    assert len(suggest(SuggestionsConfig(), texts=texts).rules) == 2
+    assert len(suggest(SuggestionsConfig(), texts=texts).suggestions) == 2
     made = suggest(SuggestionsConfig(max_similarity=0.6), texts=texts)
-    assert made.rules == (texts[0],)
-    assert made.themes[1].left_out == "says the same as a rule above"
+    assert made.suggestions == (texts[0],)
+    assert made.themes[1].left_out == "says the same as a suggestion above"
 
 
-def test_without_advice_the_rules_stay() -> None:
+def test_without_advice_the_suggestions_stay() -> None:
     made = suggest(SuggestionsConfig(), texts=[])
-    assert made.rules == ("former",)
-    assert "the rules stay" in made.note
+    assert made.suggestions == ("former",)
+    assert "the suggestions stay" in made.note
 
 
 @given(st.lists(st.sampled_from(critique_vocabulary()), max_size=40), st.integers(1, 4))
-def test_rules_are_sentences_that_were_given(texts: list[str], max_rules: int) -> None:
-    made = suggest(SuggestionsConfig(max_rules=max_rules), texts=texts, former=())
-    assert len(made.rules) <= max_rules
-    assert set(made.rules) <= set(texts)
+def test_suggestions_are_sentences_that_were_given(texts: list[str], max_suggestions: int) -> None:
+    made = suggest(SuggestionsConfig(max_suggestions=max_suggestions), texts=texts, former=())
+    assert len(made.suggestions) <= max_suggestions
+    assert set(made.suggestions) <= set(texts)
     assert sorted(a.text for t in made.themes for a in t.advice) == sorted(texts)
-    assert bool(made.rules) == bool(texts)
+    assert bool(made.suggestions) == bool(texts)
 
 
 def test_the_most_frequent_sentences_are_kept_where_there_are_too_many(
@@ -182,12 +186,12 @@ def test_the_most_frequent_sentences_are_kept_where_there_are_too_many(
 # The endpoint
 
 
-def said(rule: str) -> ChatReply:
-    return ChatReply(f"<think>Much alike.</think><rule>{rule}</rule>")
+def said(suggestion: str) -> ChatReply:
+    return ChatReply(f"<think>Much alike.</think><rule>{suggestion}</rule>")
 
 
 def by_theme(request: ChatRequest) -> ChatReply:
-    """Rules that differ, and name the theme asked about."""
+    """Suggestions that differ, and name the theme asked about."""
     text = request.messages[0][1]
     theme = next(name for name in (SEARCH, PLACE, OPEN) if f"theme: {name}\n" in text)
     return said(f"Golden: {theme}")
@@ -198,14 +202,14 @@ ASK = SuggestionsConfig(enabled=True, distill="endpoint")
 
 def test_the_question_is_golden() -> None:
     theme = Theme(SEARCH, tuple(advise([SEARCH, SEARCH, KEEP, "Look in {new} places."])))
-    text = render_golden_rule(theme, 40)
-    assert text == (GOLDEN / "golden_rule.txt").read_text(encoding="utf-8")
+    text = render_theme(theme, 40)
+    assert text == (GOLDEN / "sum_up_theme.txt").read_text(encoding="utf-8")
 
 
-def test_each_theme_is_asked_about_once_and_its_rule_taken() -> None:
+def test_each_theme_is_asked_about_once_and_its_suggestion_taken() -> None:
     script = Script(by_theme)
     made = make_suggestions(advise(GIVEN), 10, (), ASK, EMBED, script)
-    assert made.rules == tuple(f"Golden: {name}" for name in (SEARCH, PLACE, OPEN))
+    assert made.suggestions == tuple(f"Golden: {name}" for name in (SEARCH, PLACE, OPEN))
     assert {t.source for t in made.themes} == {"endpoint"}
     assert made.num_failures == 0
     first = script.requests[0]
@@ -226,22 +230,25 @@ def nonsense(request: ChatRequest) -> ChatReply:
 
 def test_skip_leaves_out_the_themes_that_failed() -> None:
     made = suggest(ASK, fails_on_search)
-    assert made.rules == (f"Golden: {PLACE}", f"Golden: {OPEN}")
-    assert made.themes[0].left_out == "no rule: timed out"
-    assert made.note == "the endpoint gave no rule for 1 of 3 themes (timed out): they are left out"
+    assert made.suggestions == (f"Golden: {PLACE}", f"Golden: {OPEN}")
+    assert made.themes[0].left_out == "no suggestion: timed out"
+    assert (
+        made.note
+        == "the endpoint gave no suggestion for 1 of 3 themes (timed out): they are left out"
+    )
     assert made.num_failures == 1
 
 
-def test_skip_keeps_the_former_rules_where_all_failed() -> None:
+def test_skip_keeps_the_former_suggestions_where_all_failed() -> None:
     made = suggest(ASK, nonsense)
-    assert made.rules == ("former",)
-    assert made.note.endswith("(unreadable reply): they are left out, and the rules stay")
+    assert made.suggestions == ("former",)
+    assert made.note.endswith("(unreadable reply): they are left out, and the suggestions stay")
     assert made.num_failures == 3
 
 
 def test_fallback_takes_the_medoid_of_what_failed() -> None:
     made = suggest(ASK.model_copy(update={"on_endpoint_failure": "fallback"}), fails_on_search)
-    assert made.rules == (SEARCH, f"Golden: {PLACE}", f"Golden: {OPEN}")
+    assert made.suggestions == (SEARCH, f"Golden: {PLACE}", f"Golden: {OPEN}")
     assert [t.source for t in made.themes] == ["medoid", "endpoint", "endpoint"]
     assert made.note.endswith("their central sentences are taken")
 
@@ -252,7 +259,7 @@ def test_stop_stops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "rule"),
+    ("reply", "suggestion"),
     [
         ("<think>a</think><rule>Look\n twice.</rule>", "Look twice."),
         ("<think>a <rule>one</rule></think><rule>two</rule>", ""),
@@ -264,29 +271,29 @@ def test_stop_stops() -> None:
         ("", ""),
     ],
 )
-def test_rules_are_read_or_not_taken(reply: str, rule: str) -> None:
-    assert parse_golden_rule(reply, 4) == rule
+def test_suggestions_are_read_or_not_taken(reply: str, suggestion: str) -> None:
+    assert parse_suggestion(reply, 4) == suggestion
 
 
 @given(st.text(alphabet=st.sampled_from("<>/rule athink\n\\{}"), max_size=60))
 def test_nothing_an_endpoint_says_crashes_or_carries_markup(text: str) -> None:
-    rule = parse_golden_rule(text, 5)
-    assert not set("<>\\") & set(rule)
+    suggestion = parse_suggestion(text, 5)
+    assert not set("<>\\") & set(suggestion)
     made = suggest(ASK, lambda _: ChatReply(text))
-    assert made.rules
+    assert made.suggestions
 
 
 # In a tiny model's prompt
 
 
-def test_rules_of_template_advice_are_words_a_tiny_model_knows() -> None:
+def test_suggestions_of_template_advice_are_words_a_tiny_model_knows() -> None:
     tokenizer = train_tokenizer(vocabulary_texts([]))
-    rules = critique_vocabulary()
+    suggestions = critique_vocabulary()
     intro = "You are in a room. Your task is to: put a clean mug in desk."
     view = build_view([intro], [], "", ())
-    text = render_agent(replace(view, suggestions=rules), "compact", 6)
+    text = render_agent(replace(view, suggestions=suggestions), "compact", 6)
     added = text[text.index(" rule ") : text.index(" did ")]
-    assert added == "".join(f" rule {rule}" for rule in rules)
+    assert added == "".join(f" rule {each}" for each in suggestions)
     ids = tokenizer.encode(added, add_special_tokens=False)
     assert len(ids) == len(added.split())
     assert tokenizer.unk_token_id not in ids

@@ -1,4 +1,4 @@
-"""The page's section on suggestions: rules, themes and their origin; damage; hostile text."""
+"""The page's section on suggestions: their texts, themes and their origin; damage; hostile text."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ def write_version(path: Path, iteration: int, **changes: object) -> None:
     version = {
         "iteration": iteration,
         "first_iteration": iteration - 9,
-        "rules": [f"Rule <script> {iteration}"],
+        "suggestions": [f"Hint <script> {iteration}"],
         "note": "the endpoint <slept>",
         "num_advice": 371,
         "silhouette": 0.625,
         "themes": [
-            {**theme, "rule": f"Rule <script> {iteration}", "left_out": ""},
-            {**theme, "rule": "Twin", "left_out": "says the same as a rule above"},
+            {**theme, "suggestion": f"Hint <script> {iteration}", "left_out": ""},
+            {**theme, "suggestion": "Twin", "left_out": "says the same as a suggestion above"},
         ],
         **changes,
     }
@@ -32,21 +32,21 @@ def write_version(path: Path, iteration: int, **changes: object) -> None:
     (path / "suggestions" / f"iteration_{iteration:04d}.json").write_text(text)
 
 
-def test_rules_are_shown_with_where_they_came_from(run_dir: Path) -> None:
+def test_suggestions_are_shown_with_where_they_came_from(run_dir: Path) -> None:
     write_version(run_dir, 10)
     write_version(run_dir, 20, silhouette=None, note="")
     page = build_report(run_dir).read_text()
     assert '<a href="#suggestions">Suggestions</a>' in page
-    assert page.index("From iteration 21 on: 1 rules") < page.index("From iteration 11 on")
+    assert page.index("From iteration 21 on: 1 suggestions") < page.index("From iteration 11 on")
     assert "2 themes in 371 pieces of advice from iterations 1 to 10, silhouette 0.62" in page
     assert "the endpoint &lt;slept&gt;" in page
-    assert "<li>Rule &lt;script&gt; 20</li>" in page
-    assert "Twin · 360 judgments · says the same as a rule above" in page
+    assert "<li>Hint &lt;script&gt; 20</li>" in page
+    assert "Twin · 360 judgments · says the same as a suggestion above" in page
     assert "iteration 3, game &lt;b&gt;, episode 5, step 1<br>" in page
     assert f"step {MAX_PLACES}<br>and {9 - MAX_PLACES} more steps" in page
     assert f"and {40 - MAX_SENTENCES} more sentences" in page
     assert "<i>0" not in page
-    assert "Rule <script>" not in page
+    assert "Hint <script>" not in page
 
 
 def test_without_versions_there_is_no_section(run_dir: Path) -> None:
@@ -55,7 +55,7 @@ def test_without_versions_there_is_no_section(run_dir: Path) -> None:
 
 def test_a_damaged_version_is_a_note(run_dir: Path) -> None:
     write_version(run_dir, 10)
-    write_version(run_dir, 20, themes=[{"rule": "half"}])
+    write_version(run_dir, 20, themes=[{"suggestion": "half"}])
     (run_dir / "suggestions" / "iteration_0030.json").write_text('{"iteration": ')
     data = read_run(run_dir)
     assert [version.iteration for version in data.suggestions] == [10]

@@ -1,4 +1,4 @@
-"""Rules in a run: in training prompts from the next iteration on, nowhere else, and resumable."""
+"""Suggestions in a run: in later training prompts, nowhere else, and resumable."""
 
 import json
 from collections import defaultdict
@@ -114,10 +114,10 @@ def prompts_by_phase(
     return seen
 
 
-def test_rules_are_in_training_prompts_alone(
+def test_suggestions_are_in_training_prompts_alone(
     base: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The policy hardly moves, so that runs with and without rules evaluate the same model.
+    # The policy hardly moves, so that runs with and without suggestions evaluate the same model.
     still = lay_over(base, {"optimizer": {"lr": 1e-12}})
     off = lay_over(still, {"gcd": {"suggestions": {"enabled": False}}})
     guided = prompts_by_phase(parse_config(still, "test"), tmp_path / "on", monkeypatch)
@@ -127,13 +127,13 @@ def test_rules_are_in_training_prompts_alone(
     assert guided["play"] != plain["play"]
 
     codec = load_policy(base["model"]["path"], parse_config(base, "test")).codec
-    rules = versions(tmp_path / "on")["iteration_0001.json"]["rules"]
-    assert rules
+    suggestions = versions(tmp_path / "on")["iteration_0001.json"]["suggestions"]
+    assert suggestions
     wanted = codec.tokenizer.decode(
-        codec.encode_prompt("".join(f" rule {rule}" for rule in rules)).tolist()
+        codec.encode_prompt("".join(f" rule {each}" for each in suggestions)).tolist()
     )
     shown = [wanted in codec.tokenizer.decode(list(ids)) for ids in guided["play"]]
-    # The first iteration has no rules yet, the second shows them at every step.
+    # The first iteration has no suggestions yet, the second shows them at every step.
     first = shown.index(True)
     assert first >= 9
     assert shown == [False] * first + [True] * (len(shown) - first)
@@ -143,7 +143,9 @@ def test_rules_are_in_training_prompts_alone(
     assert not (tmp_path / "off" / "advice").exists()
 
 
-def test_an_interrupted_run_makes_and_shows_the_same_rules(base: dict, tmp_path: Path) -> None:
+def test_an_interrupted_run_makes_and_shows_the_same_suggestions(
+    base: dict, tmp_path: Path
+) -> None:
     changes = {
         "train": {"iterations": 5, "save_every": 3},
         "gcd": {"suggestions": {"every": 2, "window": 3}},
@@ -151,7 +153,8 @@ def test_an_interrupted_run_makes_and_shows_the_same_rules(base: dict, tmp_path:
     }
     config = parse_config(lay_over(base, changes), "test")
     last = run_training(config, tmp_path / "whole", Watcher())
-    # Stopped after the rules of iteration 4, which the checkpoint of iteration 3 knows nothing of.
+    # Stopped after the suggestions of iteration 4, of which the checkpoint of iteration 3 knows
+    # nothing.
     with pytest.raises(KeyboardInterrupt):
         run_training(config, tmp_path / "parts", Watcher(stop_after=4))
     assert list(versions(tmp_path / "parts")) == ["iteration_0002.json", "iteration_0004.json"]
@@ -166,8 +169,8 @@ def test_an_interrupted_run_makes_and_shows_the_same_rules(base: dict, tmp_path:
 
     made = versions(tmp_path / "whole")
     assert made["iteration_0004.json"]["first_iteration"] == 2
-    num_rules = [len(version["rules"]) for version in made.values()]
-    expected = [0, 0, num_rules[0], num_rules[0], num_rules[1]]
+    num_shown = [len(version["suggestions"]) for version in made.values()]
+    expected = [0, 0, num_shown[0], num_shown[0], num_shown[1]]
     assert [row["suggestions/num_rules"] for row in rows] == expected
     assert ["suggestions/num_themes" in row for row in rows] == [False, True, False, True, False]
     counts = [row["suggestions/num_advice"] for row in rows]
@@ -180,10 +183,12 @@ def test_a_version_says_where_each_sentence_came_from(base: dict, tmp_path: Path
     (version,) = versions(tmp_path / "run").values()
     advice = read_advice(tmp_path / "run", 1, 1)
     assert version["num_advice"] == len(advice) == sum(t["size"] for t in version["themes"])
-    assert version["rules"] == [t["rule"] for t in version["themes"] if not t["left_out"]]
+    assert version["suggestions"] == [
+        t["suggestion"] for t in version["themes"] if not t["left_out"]
+    ]
     names = {task.name for task in make_suite(config.env).tasks("rl-train")}
     for theme in version["themes"]:
-        assert theme["rule"] in [sentence["text"] for sentence in theme["sentences"]]
+        assert theme["suggestion"] in [sentence["text"] for sentence in theme["sentences"]]
         for sentence in theme["sentences"]:
             mine = [piece for piece in advice if piece.text == sentence["text"]]
             assert sentence["count"] == len(mine)
@@ -206,45 +211,61 @@ class Moody:
         return [reply for _ in requests]
 
 
-def update(suggestions: Suggester, path: Path, iteration: int) -> dict[str, float]:
+def update(suggester: Suggester, path: Path, iteration: int) -> dict[str, float]:
     """An iteration without judgments, in a folder where one left some advice before."""
     form: PromptForm = "compact"
     codec = Codec(train_tokenizer([]), form, "think")
     (path / "advice").mkdir(exist_ok=True)
     piece = Advice("open what is closed", 1, "game", 0, 0, 1, 1)
     (path / "advice" / "iteration_0001.jsonl").write_text(json.dumps(vars(piece)) + "\n")
-    return suggestions.update(JudgeRound.empty(), [], codec, iteration)
+    return suggester.update(JudgeRound.empty(), [], codec, iteration)
 
 
 def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=1, distill="endpoint")
     lines: list[str] = []
     chat = Moody([True, False, False, True, False])
-    suggestions = Suggester(config, tmp_path, chat, lines.append)
+    suggester = Suggester(config, tmp_path, chat, lines.append)
     for iteration in range(2, 7):
-        metrics = update(suggestions, tmp_path, iteration)
-        assert suggestions.rules == ("Look.",)
+        metrics = update(suggester, tmp_path, iteration)
+        assert suggester.shown == ("Look.",)
     assert metrics["suggestions/num_failures"] == 1
     assert [line.split(":")[0] for line in lines] == [
         "suggestions of iteration 3",
         "suggestions of iteration 6",
     ]
     assert "down" in lines[0]
-    # Continued after the last failure: the rules are still there, and nothing is told again.
+    # Continued after the last failure: the suggestions are still there, and nothing is told again.
     again = Suggester(config, tmp_path, Moody([False]), lines.append)
     update(again, tmp_path, 7)
-    assert again.rules == ("Look.",)
+    assert again.shown == ("Look.",)
     assert len(lines) == 2
 
 
-def test_rules_are_made_of_the_window_alone(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_the_suggestions_that_version_0_1_wrote(tmp_path: Path) -> None:
+    (tmp_path / "suggestions").mkdir()
+    file = tmp_path / "suggestions" / "iteration_0010.json"
+    theme = {"source": "medoid", "left_out": "", "medoid": "look", "size": 1, "sentences": []}
+    version = {
+        **{"iteration": 10, "first_iteration": 1, "rules": ["look"], "note": "", "num_advice": 1},
+        **{"silhouette": None, "themes": [{"rule": "look", **theme}]},
+    }
+    file.write_text(json.dumps(version))
+    config = SuggestionsConfig(enabled=True)
+    assert Suggester(config, tmp_path, None, lambda line: None).shown == ("look",)
+    file.write_text(json.dumps(version)[:-1])
+    with pytest.raises(UserError, match=r"iteration_0010\.json could not be read"):
+        Suggester(config, tmp_path, None, lambda line: None)
+
+
+def test_suggestions_are_made_of_the_window_alone(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=2, window=3)
-    suggestions = Suggester(config, tmp_path, None, lambda line: None)
-    assert "suggestions/num_themes" not in update(suggestions, tmp_path, 3)
-    assert update(suggestions, tmp_path, 4)["suggestions/num_themes"] == 0
-    assert suggestions.rules == ()
-    assert update(suggestions, tmp_path, 2)["suggestions/num_themes"] == 1
-    assert suggestions.rules == ("open what is closed",)
+    suggester = Suggester(config, tmp_path, None, lambda line: None)
+    assert "suggestions/num_themes" not in update(suggester, tmp_path, 3)
+    assert update(suggester, tmp_path, 4)["suggestions/num_themes"] == 0
+    assert suggester.shown == ()
+    assert update(suggester, tmp_path, 2)["suggestions/num_themes"] == 1
+    assert suggester.shown == ("open what is closed",)
 
 
 def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
