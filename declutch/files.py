@@ -1,10 +1,16 @@
-"""Files that appear whole."""
+"""Writing of files and folders that a crash or a full disk never leaves half done.
+
+A file or folder is first written under a hidden name beside its place, flushed to the disk, and
+only then renamed. Whoever looks at the place sees the old content or the new one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from declutch.errors import UserError
@@ -13,12 +19,14 @@ from declutch.errors import UserError
 def write_atomically(
     path: Path, text: str, what: str = "", remedy: str = "free some space"
 ) -> None:
-    """Replace a file's content; it is the old or the new one, never a part, whoever else writes it.
+    """Replace a text file so that a reader sees its old content or the new one, never a part.
+
+    Several processes may write the same file at once; the last one wins.
 
     Args:
         path: its folder is made where there is none.
-        what: what is written, for the message; "" for the path.
-        remedy: what to do where it cannot be.
+        what: how the error message calls the file; "" for its path.
+        remedy: what the error message advises.
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
@@ -34,3 +42,81 @@ def write_atomically(
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise UserError(f"cannot write {what or path}: {error.strerror}; {remedy}") from None
+
+
+@contextlib.contextmanager
+def write_folder(directory: Path) -> Iterator[Path]:
+    """Replace a folder with what the block writes into the yielded one, or leave it as it was.
+
+    Where the block fails, what it wrote is deleted and its error goes on. A process that dies in
+    the block leaves a hidden folder behind, which the next write to the same place removes.
+
+    Args:
+        directory: its parent is made where there is none.
+    Raises:
+        OSError: the folder cannot be made, flushed or put in its place.
+    """
+    partial = _hidden(directory, "partial")
+    try:
+        _clear(partial)
+        partial.mkdir(parents=True)
+        yield partial
+        flush_folder(partial)
+        replace_folder(partial, directory)
+    except Exception:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def delete_folder(directory: Path) -> None:
+    """Delete a folder so that nobody mistakes what is left of it for a whole one meanwhile."""
+    doomed = _hidden(directory, "deleted")
+    directory.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def flush_folder(directory: Path) -> None:
+    """Force a folder's files and their names to the disk, so that a power cut loses none."""
+    for path in [*directory.rglob("*"), directory]:
+        _flush(path)
+
+
+def replace_folder(new: Path, directory: Path) -> None:
+    """Rename the folder `new` to `directory`; the folder that stood there is deleted afterwards."""
+    replaced = _hidden(directory, "replaced")
+    _clear(replaced)
+    if directory.exists():
+        directory.rename(replaced)
+    try:
+        new.rename(directory)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(directory)
+        raise
+    _flush(directory.parent)
+    _clear(replaced)
+
+
+def error_reason(error: Exception) -> str:
+    """The cause of a file error in a few words: the system's own, else its text's first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clear(path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def _hidden(directory: Path, suffix: str) -> Path:
+    return directory.with_name(f".{directory.name}.{suffix}")

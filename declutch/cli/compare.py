@@ -67,7 +67,7 @@ def show_plan(grid: Grid, console: Console) -> None:
     table.add_column("state")
     table.add_column("starts from")
     for run in grid.runs:
-        state = describe_state(run, grid.out / str(run.id))
+        state = describe_state(run, grid.folder(run))
         table.add_row(str(run.id), state, run.config.model.path)
     console.print(table)
     if grid.cold_start is not None:

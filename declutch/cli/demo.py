@@ -33,7 +33,6 @@ from declutch.evaluation.intervals import Estimate
 from declutch.evaluation.players import evaluation_params, model_player
 from declutch.evaluation.results import EvalResult, has_partial_scores, load_result
 from declutch.evaluation.summary import paired
-from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.build import build_report
 from declutch.report.live import TrainWatcher
 from declutch.report.progress import Counter, reported_stage
@@ -45,10 +44,8 @@ from declutch.report.tables import (
     result_table,
 )
 from declutch.rollout.policy import load_policy
-from declutch.runs.folder import RunFolder, claim
+from declutch.runs.folder import CONTROL, RunFolder, claim, iteration_name
 from declutch.train.loop import train
-
-CONTROL = "control"
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:
@@ -68,7 +65,7 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     cold, demonstrations = make_cold_start(config, suite, out, stage)
     trained = change_config(config, threads=1, model={"path": str(cold)})
     run = RunFolder(out / "run")
-    if latest_checkpoint(run.path) is None or not (out / CONTROL).exists():
+    if run.last_checkpoint() is None or not (out / CONTROL).exists():
         with _more_sft(trained, demonstrations, out / CONTROL):
             _reinforce(trained, run, suite, console)
     result = _evaluate_control(trained, out / CONTROL, suite, console)
@@ -81,7 +78,7 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
 def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:
     facts = read_cold_start(config.model.path)
     run.write_config(config)
-    run.write_facts("cold_start.json", vars(facts))
+    run.write_cold_start(vars(facts))
     console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
     with TrainWatcher(config.train.iterations, "demo", console=console) as watcher:
         train(config, run, suite, watcher, facts.protocol)
@@ -127,10 +124,11 @@ def _evaluate_control(config: Config, model: Path, suite: Suite, console: Consol
 
 
 def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
-    evaluations = run.path / "evals"
-    last = f"iteration_{config.train.iterations:04d}.json"
-    before = replace(load_result(evaluations / "iteration_0000.json"), policy="cold start")
-    after = replace(load_result(evaluations / last), policy="GRPO + GCD")
+    first, last = (
+        load_result(run.evaluation_path(iteration_name(iteration)))
+        for iteration in (0, config.train.iterations)
+    )
+    before, after = replace(first, policy="cold start"), replace(last, policy="GRPO + GCD")
     console.print(Rule("success by task type, before and after", align="left"))
     console.print(paired_table(before, after))
     console.print(summary_table(before, after, control))

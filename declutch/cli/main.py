@@ -149,18 +149,18 @@ def train_command(
     from declutch.runs.folder import RunFolder
     from declutch.train.loop import train
 
-    run = RunFolder(run_dir)
+    run = RunFolder(run_dir).create()
     settings = _training_config(run, config, overrides, resume)
     suite = _suite(settings)
     facts = read_cold_start(settings.model.path)
     run.write_config(settings)
-    run.write_facts("cold_start.json", vars(facts))
+    run.write_cold_start(vars(facts))
     gcd = settings.gcd
     form = "gcd" if gcd.form == "generative" else gcd.form
     suggests = "_sugg" if gcd.suggestions.enabled else ""
     title = f"{run_dir.name}: {settings.algorithm.type}"
     title += f"+{form}{suggests}" if gcd.enabled else ""
-    with TrainWatcher(settings.train.iterations, title, start=_done(run_dir)) as watcher:
+    with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
         try:
             last = train(settings, run, suite, watcher, facts.protocol)
         except UserError:
@@ -255,12 +255,12 @@ def labels_command(
     A run folder stands for its last checkpoint and brings its own configuration.
     """
     from declutch.cli.labels import LabelJob, run_labels
-    from declutch.learner.checkpoint import latest_checkpoint
     from declutch.rollout.policy import load_policy
+    from declutch.runs.folder import RunFolder
 
-    last = latest_checkpoint(Path(model))
-    own = Path(model) / "config.yaml"
-    files = config or ([own] if last is not None and own.exists() else None)
+    run = RunFolder(Path(model))
+    last = run.last_checkpoint()
+    files = config or ([run.config_path] if last is not None and run.has_started() else None)
     settings = _load(files, overrides)
     policy = load_policy(last or model, settings)
     suite = _suite(settings)
@@ -576,13 +576,6 @@ def _training_config(
     if not settings.model.path:
         raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
     return settings
-
-
-def _done(run_dir: Path) -> int:
-    from declutch.learner.checkpoint import latest_checkpoint, load_checkpoint
-
-    last = latest_checkpoint(run_dir)
-    return 0 if last is None else int(load_checkpoint(last).state["iteration"])
 
 
 def _chat(settings: Config) -> Any:

@@ -11,8 +11,7 @@ from typing import Any
 from declutch.config.files import apply_overrides, change_config, lay_over, parse_config, read_yaml
 from declutch.config.run import Config
 from declutch.errors import UserError
-from declutch.learner.checkpoint import latest_checkpoint
-from declutch.runs.folder import check_claim, has_begun
+from declutch.runs.folder import RunFolder, check_claim, iteration_name
 from declutch.runs.read import read_metrics
 
 FREE_KEYS = ("threads", "train.keep_checkpoints")
@@ -149,44 +148,41 @@ def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
     return tuple(known[word] for word in words)
 
 
-def check_run(run: PlannedRun, folder: Path) -> None:
+def check_run(run: PlannedRun, folder: RunFolder) -> None:
     """Make sure that a run that was started in `folder` is the one that is planned.
 
     Raises:
         UserError: its configuration differs; the message names the first key and both values.
     """
-    if not has_begun(folder):
+    if not folder.has_begun():
         return
-    path = folder / "config.yaml"
-    model = parse_config(read_yaml(path), str(path)).model.path
+    model = folder.read_config().model.path
     is_same = Path(model).resolve() == Path(run.config.model.path).resolve()
     # The same folder may be named from elsewhere.
-    check_claim(path, run.config, (*FREE_KEYS, "model.path") if is_same else FREE_KEYS)
+    ignored = (*FREE_KEYS, "model.path") if is_same else FREE_KEYS
+    check_claim(folder.config_path, run.config, ignored)
 
 
-def iterations_done(folder: Path) -> int:
+def iterations_done(folder: RunFolder) -> int:
     """Iterations that a run has on record, 0 where it was never started."""
-    path = folder / "metrics.jsonl"
-    rows = read_metrics(path, []) if path.exists() else ()
+    rows = read_metrics(folder, [])
     return int(rows[-1]["iteration"] or 0) if rows else 0
 
 
-def is_complete(run: PlannedRun, folder: Path) -> bool:
+def is_complete(run: PlannedRun, folder: RunFolder) -> bool:
     """Whether all iterations are on record, with the last one's evaluation."""
     iterations = run.config.train.iterations
-    last = folder / "evals" / f"iteration_{iterations:04d}.json"
+    last = folder.evaluation_path(iteration_name(iterations))
     return last.exists() and iterations_done(folder) == iterations
 
 
-def describe_state(run: PlannedRun, folder: Path) -> str:
+def describe_state(run: PlannedRun, folder: RunFolder) -> str:
     """What is there of a run, in words."""
     if is_complete(run, folder):
         return "complete"
-    if not has_begun(folder):
+    if not folder.has_begun():
         return "new"
-    last = latest_checkpoint(folder)
-    start = int(last.name.rpartition("-")[2]) if last else 0
-    return f"goes on from iteration {start} of {run.config.train.iterations}"
+    return f"goes on from iteration {folder.iterations_saved()} of {run.config.train.iterations}"
 
 
 def _check_overrides(overrides: Sequence[str], gcd: Sequence[bool]) -> None:
@@ -231,9 +227,13 @@ class Grid:
     runs: tuple[PlannedRun, ...]
     cold_start: Config | None
 
+    def folder(self, run: PlannedRun) -> RunFolder:
+        """Where a run of the grid lies."""
+        return RunFolder(self.out / str(run.id))
+
     @property
     def waiting(self) -> tuple[PlannedRun, ...]:
-        return tuple(run for run in self.runs if not is_complete(run, self.out / str(run.id)))
+        return tuple(run for run in self.runs if not is_complete(run, self.folder(run)))
 
 
 def make_grid(
@@ -252,7 +252,7 @@ def make_grid(
     model = str(out / "cold_start")
     runs = plan_grid(base, methods, gcd, seeds, overrides, model)
     for run in runs:
-        check_run(run, out / str(run.id))
+        check_run(run, RunFolder(out / str(run.id)))
     cold = None
     if any(run.config.model.path == model for run in runs):
         cold = _cold_start_config(base, overrides)

@@ -17,7 +17,7 @@ from typing import Protocol
 from declutch.compare.grid import PlannedRun
 from declutch.config.run import Config
 from declutch.errors import UserError
-from declutch.runs.folder import RunFolder, has_begun
+from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, read_metrics
 
 POLL_SECONDS = 0.5
@@ -50,7 +50,7 @@ class Failure:
 @dataclass
 class _Child:
     run: PlannedRun
-    folder: Path
+    folder: RunFolder
     log: Path
     process: subprocess.Popen[bytes]
 
@@ -81,7 +81,7 @@ def train_runs(
                 # Asked before the metrics are read, so that the last ones are seen.
                 ended = [child for child in children if child.process.poll() is not None]
                 for child in children:
-                    watcher.update(str(child.run.id), _rows(child.folder))
+                    watcher.update(str(child.run.id), read_metrics(child.folder, []))
                 for child in ended:
                     children.remove(child)
                     name, problem = str(child.run.id), _problem(child)
@@ -93,8 +93,8 @@ def train_runs(
 
 
 def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
-    folder = RunFolder(out / str(run.id))
-    if not has_begun(folder.path):
+    folder = RunFolder(out / str(run.id)).create()
+    if not folder.has_begun():
         folder.write_config(run.config)
     log = out / "logs" / f"{run.id}.log"
     log.parent.mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
             # A child that outlives its parent goes on holding the lock.
             pass_fds=(lock,),
         )
-    return _Child(run, folder.path, log, process)
+    return _Child(run, folder, log, process)
 
 
 def training_command(config: Config, folder: Path) -> list[str]:
@@ -138,11 +138,6 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _rows(folder: Path) -> Sequence[Metrics]:
-    path = folder / "metrics.jsonl"
-    return read_metrics(path, []) if path.exists() else ()
 
 
 def _problem(child: _Child) -> str:

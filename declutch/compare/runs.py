@@ -15,6 +15,7 @@ from declutch.errors import UserError
 from declutch.evaluation.intervals import NOTHING, Estimate
 from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import Row, check_poolable, summarise
+from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_metrics
 
 
@@ -95,9 +96,9 @@ def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
     notes: list[str] = []
     runs = []
     for run_id in sorted(ids, key=lambda run: run.seed):
-        folder = out / str(run_id)
+        folder = RunFolder(out / str(run_id))
         damaged: list[str] = []
-        named = by_iteration(read_evaluations(folder / "evals", damaged))
+        named = by_iteration(read_evaluations(folder, damaged))
         notes += [f"{run_id}: {note}" for note in damaged]
         if not named:
             notes.append(f"{run_id} has no evaluation yet.")
@@ -106,7 +107,7 @@ def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
             iteration: replace(result, policy=f"{run_id} at iteration {iteration}")
             for iteration, result in named.items()
         }
-        runs.append(TrainedRun(run_id, results, read_metrics(folder / "metrics.jsonl", [])))
+        runs.append(TrainedRun(run_id, results, read_metrics(folder, [])))
     if runs:
         check_poolable([result for run in runs for result in run.evaluations.values()])
     return Comparison(tuple(dict.fromkeys(run.arm for run in ids)), tuple(runs), tuple(notes))

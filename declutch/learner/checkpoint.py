@@ -1,10 +1,12 @@
-"""Checkpoints: a Hugging Face model folder plus `trainer.pt`, complete or not there at all."""
+"""Checkpoints of a training run: a Hugging Face model folder with the state of training beside it.
+
+A checkpoint folder is loaded like any model's. Its `trainer.pt` holds what training needs besides
+the weights to go on bit for bit. Where the checkpoints of a run lie is told by `runs/folder.py`.
+"""
 
 from __future__ import annotations
 
 import io
-import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +18,22 @@ import torch
 from torch import Tensor
 
 from declutch.errors import UserError
-from declutch.models.save import _hidden, _reason, save_model
+from declutch.files import error_reason
+from declutch.models.save import save_model
 
 TRAINER_FILE = "trainer.pt"
 FORMAT = 1
-_NAME = re.compile(r"iteration-(\d+)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a training run continues from; the weights are loaded from `path` like any model's.
+    """What a training run continues from, besides the weights in the same folder.
 
     Attributes:
-        path: the folder, in Hugging Face format.
+        path: the folder, which any model can be loaded from.
         state: the run's own state, as it was given to `save_checkpoint`.
         optimizer: the optimizer's state dict.
         parts: state dicts of what is trained beside the model, by name.
-        generators: states of the random streams by name.
         torch_rng: state of PyTorch's global generator on the CPU.
     """
 
@@ -40,11 +41,10 @@ class Checkpoint:
     state: dict[str, Any]
     optimizer: dict[str, Any]
     parts: dict[str, dict[str, Any]]
-    generators: dict[str, Tensor]
     torch_rng: Tensor
 
     def part(self, name: str) -> dict[str, Any]:
-        """State of something trained beside the model.
+        """The saved state of something that is trained beside the model, such as the critic.
 
         Raises:
             UserError: the checkpoint was written without it.
@@ -53,46 +53,17 @@ class Checkpoint:
             raise UserError(f"{self.path} holds no {name}: it is of a run that has none")
         return self.parts[name]
 
-    def restore(
-        self, optimizer: torch.optim.Optimizer, generators: Mapping[str, torch.Generator]
-    ) -> None:
-        """Put optimizer and random streams back where they were.
+    def restore(self, optimizer: torch.optim.Optimizer) -> None:
+        """Put the optimizer and PyTorch's global generator back where they were when it was saved.
 
         Raises:
-            UserError: the checkpoint was written with other streams or another optimizer.
+            UserError: the checkpoint was written with another optimizer.
         """
-        if set(generators) != set(self.generators):
-            raise UserError(
-                f"{self.path} holds the random streams {sorted(self.generators)}, this run uses "
-                f"{sorted(generators)}: resume with the version that wrote it"
-            )
         try:
             optimizer.load_state_dict(self.optimizer)
         except ValueError as error:
             raise UserError(f"{self.path} does not fit the model: {error}") from None
-        for name, generator in generators.items():
-            generator.set_state(self.generators[name])
         torch.set_rng_state(self.torch_rng)
-
-
-def checkpoint_path(run_dir: Path, iteration: int) -> Path:
-    """Where the checkpoint after `iteration` iterations lies."""
-    return run_dir / "checkpoints" / f"iteration-{iteration:05d}"
-
-
-def latest_checkpoint(run_dir: Path) -> Path | None:
-    """The complete checkpoint of most iterations, or None."""
-    complete = _complete_checkpoints(run_dir)
-    return complete[-1] if complete else None
-
-
-def prune_checkpoints(run_dir: Path, keep: int) -> None:
-    """Delete all but the `keep` newest checkpoints; keep >= 1."""
-    for path in _complete_checkpoints(run_dir)[:-keep]:
-        # The name goes first: a half-deleted folder must not pass for a checkpoint.
-        doomed = _hidden(path, "deleted")
-        path.rename(doomed)
-        shutil.rmtree(doomed)
 
 
 def save_checkpoint(
@@ -101,16 +72,14 @@ def save_checkpoint(
     tokenizer: Any,
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
-    generators: Mapping[str, torch.Generator],
     parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Path:
-    """Write a checkpoint; `directory` exists afterwards with everything in it, or is untouched.
+    """Write a checkpoint of training; the folder is complete afterwards, or as it was before.
 
     Args:
-        directory: must have a parent that can be created; a checkpoint there is replaced.
+        directory: its parent is made where there is none; a checkpoint there is replaced.
         model, tokenizer: anything with `save_pretrained`.
         state: what JSON can hold.
-        generators: the run's random streams by name.
         parts: state dicts of what is trained beside the model, by name.
     Returns:
         `directory`.
@@ -118,41 +87,50 @@ def save_checkpoint(
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
     return save_model(
-        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, state, generators, parts)}
+        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, state, parts)}
     )
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote beside the weights.
+    """Read the training state of a checkpoint folder, whose weights are loaded like any model's.
 
     Raises:
         UserError: no checkpoint there, or a damaged one.
     """
     path = directory / TRAINER_FILE
-    if not path.is_file():
+    if not is_checkpoint(directory):
         raise UserError(f"{directory} is not a checkpoint: it has no {TRAINER_FILE}")
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
         if payload["format"] != FORMAT:
             raise UserError(f"{path} has format {payload['format']}, this version reads {FORMAT}")
+        # Versions before wrote states of random streams, if any; streams have no state any more.
+        if payload.get("generators"):
+            raise UserError(
+                f"{path} holds states of the random streams {sorted(payload['generators'])}, which "
+                "this version does not use: resume with the version that wrote it"
+            )
         return Checkpoint(
             path=directory,
             state=payload["state"],
             optimizer=payload["optimizer"],
             parts=payload.get("parts", {}),
-            generators=payload["generators"],
             torch_rng=payload["torch_rng"],
         )
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
         raise UserError(
-            f"cannot read {path}: {_reason(error)}; resume from an earlier checkpoint"
+            f"cannot read {path}: {error_reason(error)}; resume from an earlier checkpoint"
         ) from error
+
+
+def is_checkpoint(directory: Path) -> bool:
+    """Whether a folder is a checkpoint that training can continue from, not a model's alone."""
+    return (directory / TRAINER_FILE).is_file()
 
 
 def _serialise(
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
-    generators: Mapping[str, torch.Generator],
     parts: Mapping[str, Mapping[str, Any]],
 ) -> bytes:
     buffer = io.BytesIO()
@@ -160,19 +138,8 @@ def _serialise(
         "format": FORMAT,
         "state": dict(state),
         "optimizer": optimizer.state_dict(),
-        "generators": {name: generator.get_state() for name, generator in generators.items()},
         "torch_rng": torch.get_rng_state(),
         "parts": {name: dict(part) for name, part in parts.items()},
     }
     torch.save(payload, buffer)
     return buffer.getvalue()
-
-
-def _complete_checkpoints(run_dir: Path) -> list[Path]:
-    """Oldest first."""
-    found = [
-        (int(match.group(1)), path)
-        for path in (run_dir / "checkpoints").glob("iteration-*")
-        if (match := _NAME.fullmatch(path.name)) and (path / TRAINER_FILE).is_file()
-    ]
-    return [path for _, path in sorted(found)]

@@ -25,9 +25,9 @@ from declutch.report.sections import (
 )
 from declutch.report.shell import asset, render_shell
 from declutch.report.suggestions import suggestions_section
+from declutch.runs.folder import RunFolder
 from declutch.runs.read import RunData, read_run
 
-PAGE_NAME = "report.html"
 SCRIPTS = ("charts.js", "browser.js", "page.js")
 LINKS = {
     "results": "Results",
@@ -42,7 +42,7 @@ LINKS = {
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write `report.html` into the run folder: one file that loads nothing from anywhere.
+    """Write the report of a run into its folder: one HTML file that loads nothing from anywhere.
 
     Parts of the folder that are missing or damaged are named on the page.
 
@@ -51,15 +51,15 @@ def build_report(run_dir: Path) -> Path:
     Raises:
         UserError: no run folder, or something in it cannot be read or written.
     """
+    run = RunFolder(run_dir)
     try:
-        data = read_run(run_dir)
+        data = read_run(run)
         episodes = pack_episodes(data.episode_files, BUDGET_CHARACTERS)
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     page = render_page(data, episodes)
-    path = run_dir / PAGE_NAME
-    write_atomically(path, page, f"the report {path}")
-    return path
+    write_atomically(run.report_path, page, f"the report {run.report_path}")
+    return run.report_path
 
 
 def render_page(data: RunData, episodes: Episodes) -> str:

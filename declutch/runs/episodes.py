@@ -2,71 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from declutch.agent.codec import Codec
 from declutch.judge.round import JudgeRound
-from declutch.records import Episode, Role, StepTable
+from declutch.records import Episode, Role, Step, StepTable
+
+_Place = tuple[int, int]
+"""A step: index of its episode, position in it."""
 
 
-def describe_episodes(
-    iteration: int,
-    episodes: Sequence[Episode],
-    table: StepTable,
-    advantage: Tensor,
-    judged: JudgeRound,
-    codec: Codec,
-) -> list[dict[str, Any]]:
-    """Episodes as plain data, each step with its labels, advantage and judgments."""
-    values = {
-        (int(e), int(p)): float(a)
-        for e, p, a in zip(table.episode, table.position, advantage, strict=True)
+@dataclass(frozen=True)
+class PlayedIteration:
+    """An iteration's episodes with what they were judged and credited, for the run's folder.
+
+    Attributes:
+        iteration: its number, from 1.
+        episodes: all that the agent played.
+        table: the S steps that were trained on.
+        advantage: f32[S], each step's mean over its tokens.
+        judged: the questions about the episodes, their answers and all labels.
+        codec: turns token ids back into text.
+    """
+
+    iteration: int
+    episodes: Sequence[Episode]
+    table: StepTable
+    advantage: Tensor
+    judged: JudgeRound
+    codec: Codec
+
+
+def describe_episodes(played: PlayedIteration) -> list[dict[str, Any]]:
+    """Episodes as plain data for the report's browser, one mapping an episode in their order."""
+    marks = _Marks.of(played)
+    return [
+        {
+            "iteration": played.iteration,
+            "task": vars(episode.task),
+            "group": episode.group,
+            "role": episode.role.name.lower(),
+            "outcome": episode.outcome.value,
+            "score": episode.score,
+            "final_observation": episode.final_observation,
+            "steps": [
+                {**_describe_step(step, played.codec), **marks.at((index, position))}
+                for position, step in enumerate(episode.steps)
+            ],
+        }
+        for index, episode in enumerate(played.episodes)
+    ]
+
+
+def _describe_step(step: Step, codec: Codec) -> dict[str, Any]:
+    return {
+        "prompt": codec.tokenizer.decode(step.prompt_ids.tolist()),
+        "response": codec.decode(step.response_ids),
+        "action": step.action.text,
+        "observation": step.observation,
+        "is_valid": step.action.is_valid,
+        "is_admissible": step.action.is_admissible,
+        "reward": step.reward,
     }
-    judgments = _judgments_by_step(judged, codec)
-    origins = {(q.episode, q.position): q.source for q in judged.questions}
-    rows = []
-    for index, episode in enumerate(episodes):
-        steps = []
-        for position, step in enumerate(episode.steps):
-            steps.append(
-                {
-                    "prompt": codec.tokenizer.decode(step.prompt_ids.tolist()),
-                    "response": codec.decode(step.response_ids),
-                    "action": step.action.text,
-                    "observation": step.observation,
-                    "is_valid": step.action.is_valid,
-                    "is_admissible": step.action.is_admissible,
-                    "reward": step.reward,
-                    "advantage": values.get((index, position)),
-                    "label_rule": _label(judged.rule, index, position),
-                    "label_oracle": _label(judged.oracle, index, position),
-                    "label_llm": _label(judged.llm.labels, index, position) if judged.llm else None,
-                    "label_source": origins.get((index, position), ""),
-                    "judgments": judgments.get((index, position), []),
-                }
-            )
-        rows.append(
-            {
-                "iteration": iteration,
-                "task": vars(episode.task),
-                "group": episode.group,
-                "role": episode.role.name.lower(),
-                "outcome": episode.outcome.value,
-                "score": episode.score,
-                "final_observation": episode.final_observation,
-                "steps": steps,
-            }
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """What credit and judging said of single steps."""
+
+    judged: JudgeRound
+    advantages: Mapping[_Place, float]
+    sources: Mapping[_Place, str]
+    judgments: Mapping[_Place, list[dict[str, Any]]]
+
+    @classmethod
+    def of(cls, played: PlayedIteration) -> _Marks:
+        table = played.table
+        rows = zip(table.episode, table.position, played.advantage, strict=True)
+        judged = played.judged
+        return cls(
+            judged=judged,
+            advantages={(int(e), int(p)): float(a) for e, p, a in rows},
+            sources={(q.episode, q.position): q.source for q in judged.questions},
+            judgments=_judgments_by_step(judged, played.codec),
         )
-    return rows
+
+    def at(self, place: _Place) -> dict[str, Any]:
+        judged = self.judged
+        return {
+            "advantage": self.advantages.get(place),
+            "label_rule": _label(judged.rule, place),
+            "label_oracle": _label(judged.oracle, place),
+            "label_llm": _label(judged.llm.labels, place) if judged.llm else None,
+            "label_source": self.sources.get(place, ""),
+            "judgments": self.judgments.get(place, []),
+        }
 
 
-def _judgments_by_step(
-    judged: JudgeRound, codec: Codec
-) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+def _judgments_by_step(judged: JudgeRound, codec: Codec) -> dict[_Place, list[dict[str, Any]]]:
+    found: dict[_Place, list[dict[str, Any]]] = {}
     for judgment in judged.episodes:
         question = judged.questions[judgment.group]
         step = judgment.steps[0]
@@ -92,5 +130,6 @@ def _judgments_by_step(
     return found
 
 
-def _label(labels: Sequence[Sequence[int | None]], episode: int, position: int) -> int | None:
+def _label(labels: Sequence[Sequence[int | None]], place: _Place) -> int | None:
+    episode, position = place
     return labels[episode][position] if labels else None

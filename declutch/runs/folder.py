@@ -1,7 +1,17 @@
-"""The folder of a run: its configuration, metrics, evaluations and episodes.
+"""The folder of a run: the one place that knows where its settings, metrics and checkpoints lie.
 
-Everything is written so that a crash at any moment leaves a folder that can be continued: lines
-are appended whole, files appear whole, and `rewind` cuts what came after the last checkpoint.
+    config.yaml                      the settings the run was started with
+    cold_start.json                  what the model's cold start was made from
+    metrics.jsonl                    one line an iteration
+    evals/iteration_0010.json        an evaluation of the run's own policy; others by name
+    episodes/iteration_0010.jsonl    some episodes of an iteration in full
+    advice/iteration_0010.jsonl      what the judgments of an iteration advised
+    suggestions/iteration_0010.json  what was made of the advice so far
+    checkpoints/iteration-00010/     what training continues from
+    report.html                      the page of `declutch report`
+
+A crash at any moment leaves a folder that can be continued: lines are appended whole, files appear
+whole, and `RunFolder.rewind` cuts what came after the last checkpoint.
 """
 
 from __future__ import annotations
@@ -9,75 +19,153 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from declutch.agent.codec import Codec
 from declutch.config.files import dump_config, first_difference, parse_config, read_yaml
 from declutch.config.run import Config
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, save_result
-from declutch.files import write_atomically
-from declutch.judge.round import JudgeRound
-from declutch.records import Episode, StepTable
-from declutch.runs.episodes import describe_episodes
+from declutch.files import delete_folder, write_atomically
+from declutch.learner.checkpoint import is_checkpoint
+from declutch.runs.episodes import PlayedIteration, describe_episodes
 
-_NUMBER = re.compile(r"iteration_(\d+)\.jsonl?")
-NUMBERED_FILES = ("evals/*.json", "episodes/*.jsonl", "advice/*.jsonl", "suggestions/*.json")
+CONTROL = "control"
+"""Name of the evaluation of the control: more supervised training for the time RL took."""
+FACT_FILES = ("demonstrations.json", "cold_start.json")
+"""What a run says of its cold start; versions before wrote the first one, too."""
+
+_ITERATION = re.compile(r"iteration_(\d+)")
+_CHECKPOINT = re.compile(r"iteration-(\d+)")
+_NUMBERED = ("evals/*.json", "episodes/*.jsonl", "advice/*.jsonl", "suggestions/*.json")
 
 
+def iteration_name(iteration: int) -> str:
+    """How the files of an iteration are named, without their ending: "iteration_0010"."""
+    return f"iteration_{iteration:04d}"
+
+
+def iteration_of(name: str) -> int | None:
+    """The iteration that a file or evaluation is named after; None where it has another name."""
+    match = _ITERATION.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+@dataclass(frozen=True)
 class RunFolder:
-    """A run folder; created where it does not exist.
+    """A run's folder, there already or not: paths of everything in it, and how it is written.
 
-    Raises:
-        UserError: the folder cannot be created.
+    Attributes:
+        path: the folder; it is made with the first thing that is written, or by `create`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot create the run folder {path}: {error.strerror}") from None
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
 
     @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
 
     @property
-    def config_path(self) -> Path:
-        return self.path / "config.yaml"
+    def cold_start_path(self) -> Path:
+        return self.path / "cold_start.json"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    def evaluation_path(self, name: str) -> Path:
+        """The evaluation called `name`: `iteration_name` for the run's policy, or `CONTROL`."""
+        return self.path / "evals" / f"{name}.json"
+
+    def episodes_path(self, iteration: int) -> Path:
+        return self.path / "episodes" / f"{iteration_name(iteration)}.jsonl"
+
+    def advice_path(self, iteration: int) -> Path:
+        return self.path / "advice" / f"{iteration_name(iteration)}.jsonl"
+
+    def suggestions_path(self, iteration: int) -> Path:
+        return self.path / "suggestions" / f"{iteration_name(iteration)}.json"
+
+    def checkpoint_path(self, iteration: int) -> Path:
+        """Where the checkpoint after `iteration` iterations lies."""
+        return self.path / "checkpoints" / f"iteration-{iteration:05d}"
+
+    def fact_paths(self) -> tuple[Path, ...]:
+        """The files there are that say what the run started from."""
+        return tuple(file for name in FACT_FILES if (file := self.path / name).exists())
+
+    def evaluation_paths(self) -> tuple[Path, ...]:
+        """All evaluations in order of their names; the stem of a file is the name."""
+        return tuple(sorted(self.path.glob("evals/*.json")))
+
+    def episode_paths(self) -> tuple[tuple[int, Path], ...]:
+        """The files of saved episodes with their iterations, in order."""
+        return self._numbered("episodes/*.jsonl")
+
+    def suggestion_paths(self) -> tuple[tuple[int, Path], ...]:
+        """The versions of the suggestions with their iterations, in order."""
+        return self._numbered("suggestions/*.json")
+
+    def relative(self, path: Path) -> str:
+        """The path of something in the folder as messages say it, e.g. "evals/control.json"."""
+        return path.relative_to(self.path).as_posix()
+
+    def create(self) -> RunFolder:
+        """Make the folder where it does not exist, before anything takes time.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot create the run folder {self.path}: {error.strerror}") from None
+        return self
 
     def has_started(self) -> bool:
-        """Whether a training run has ever written here."""
+        """Whether a training run has ever written its settings here."""
         return self.config_path.exists()
+
+    def has_begun(self) -> bool:
+        """Whether a run has anything on record; one that failed before that is started anew."""
+        return self.metrics_path.exists() or bool(self.evaluation_paths())
 
     def withdraw_start(self) -> None:
         """Make room for another start where nothing is on record yet."""
-        if self.has_started() and not has_begun(self.path):
+        if self.has_started() and not self.has_begun():
             self.config_path.unlink()
 
-    def write_config(self, config: Config) -> None:
-        write_atomically(self.config_path, dump_config(config))
-
     def read_config(self) -> Config:
-        """The configuration the run was started with."""
+        """The settings the run was started with.
+
+        Raises:
+            UserError: the folder has none, or they cannot be read.
+        """
         if not self.has_started():
-            raise UserError(f"{self.path} is no run folder: it has no config.yaml")
+            raise UserError(f"{self.path} is no run folder: it has no {self.config_path.name}")
         return parse_config(read_yaml(self.config_path), str(self.config_path))
 
-    def write_facts(self, name: str, facts: Mapping[str, Any]) -> None:
-        """A small JSON file beside the metrics, e.g. what the cold start was."""
-        write_atomically(self.path / name, json.dumps(facts, indent=1, default=str) + "\n")
+    def write_config(self, config: Config) -> None:
+        """Record the settings of the run that is about to start or to go on."""
+        write_atomically(self.config_path, dump_config(config))
+
+    def write_cold_start(self, facts: Mapping[str, Any]) -> None:
+        """Record what the model that is trained was made from, as JSON."""
+        write_atomically(self.cold_start_path, json.dumps(facts, indent=1, default=str) + "\n")
 
     def write_evaluation(self, name: str, result: EvalResult) -> None:
-        save_result(result, self.path / "evals" / f"{name}.json")
+        """Record an evaluation under the name that `evaluation_path` finds it by."""
+        save_result(result, self.evaluation_path(name))
 
     def append_metrics(self, metrics: Mapping[str, float]) -> None:
-        """One more line; on the disk before this returns."""
+        """Record an iteration's metrics as one more line, on the disk before this returns."""
+        self.create()
         line = json.dumps(metrics, sort_keys=False) + "\n"
         try:
             with self.metrics_path.open("a", encoding="utf-8") as file:
@@ -90,52 +178,57 @@ class RunFolder:
                 "resume from the last checkpoint"
             ) from None
 
+    def write_episodes(self, played: PlayedIteration, limit: int) -> None:
+        """Record `limit` episodes of an iteration in full: those that were judged come first."""
+        rows = describe_episodes(played)
+        judged = {question.episode for question in played.judged.questions}
+        order = sorted(range(len(rows)), key=lambda index: (index not in judged, index))
+        text = "".join(json.dumps(rows[index]) + "\n" for index in sorted(order[:limit]))
+        write_atomically(self.episodes_path(played.iteration), text)
+
     def rewind(self, iteration: int) -> None:
         """Forget what came after `iteration`, so that it can be done again."""
         if self.metrics_path.exists():
-            kept = []
-            for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
-                try:
-                    number = json.loads(line)["iteration"]
-                except (ValueError, KeyError, TypeError):
-                    # A line that was being written when the process died.
-                    break
-                if number > iteration:
-                    break
-                kept.append(line + "\n")
+            lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
+            kept = [line + "\n" for line in _lines_until(lines, iteration)]
             write_atomically(self.metrics_path, "".join(kept))
-        for pattern in NUMBERED_FILES:
-            for file in self.path.glob(pattern):
-                match = _NUMBER.fullmatch(file.name)
-                if match and int(match[1]) > iteration:
+        for pattern in _NUMBERED:
+            for number, file in self._numbered(pattern):
+                if number > iteration:
                     file.unlink()
 
-    def write_episodes(
-        self,
-        iteration: int,
-        episodes: Sequence[Episode],
-        table: StepTable,
-        advantage: Tensor,
-        judged: JudgeRound,
-        codec: Codec,
-        config: Config,
-    ) -> None:
-        """Some episodes in full, for the report's browser: judged ones first, then in order."""
-        rows = describe_episodes(iteration, episodes, table, advantage, judged, codec)
-        judged_ids = {question.episode for question in judged.questions}
-        order = sorted(range(len(rows)), key=lambda i: (i not in judged_ids, i))
-        chosen = sorted(order[: config.train.save_episodes])
-        text = "".join(json.dumps(rows[i]) + "\n" for i in chosen)
-        write_atomically(self.path / "episodes" / f"iteration_{iteration:04d}.jsonl", text)
+    def checkpoints(self) -> tuple[tuple[int, Path], ...]:
+        """The complete checkpoints with their iterations, oldest first."""
+        found = [
+            (int(match[1]), path)
+            for path in self.path.glob("checkpoints/*")
+            if (match := _CHECKPOINT.fullmatch(path.name)) and is_checkpoint(path)
+        ]
+        return tuple(sorted(found))
 
+    def last_checkpoint(self) -> Path | None:
+        """The complete checkpoint of most iterations, None where there is none."""
+        found = self.checkpoints()
+        return found[-1][1] if found else None
 
-def has_begun(folder: Path) -> bool:
-    """Whether a run has anything on record; one that failed before that is started anew."""
-    return (folder / "evals").exists() or (folder / "metrics.jsonl").exists()
+    def iterations_saved(self) -> int:
+        """Iterations that the last checkpoint holds: where training goes on; 0 without one."""
+        found = self.checkpoints()
+        return found[-1][0] if found else 0
+
+    def prune_checkpoints(self, keep: int) -> None:
+        """Delete all but the `keep` newest checkpoints; keep >= 1."""
+        for _, path in self.checkpoints()[:-keep]:
+            delete_folder(path)
+
+    def _numbered(self, pattern: str) -> tuple[tuple[int, Path], ...]:
+        """(iteration, file) of the files of a pattern that are named after one, in order."""
+        files = ((iteration_of(file.stem), file) for file in self.path.glob(pattern))
+        return tuple(sorted((number, file) for number, file in files if number is not None))
 
 
 def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Write `config` to `path`, or make sure that what is there says the same.
+    """Write settings to a file, or make sure that a file that is there says the same.
 
     Args:
         ignored: dotted keys that may differ.
@@ -149,7 +242,13 @@ def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
 
 
 def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Make sure that the configuration in `path` says what `config` does, as `claim`."""
+    """Make sure that the settings in a file are those that are asked for now.
+
+    Args:
+        ignored: dotted keys that may differ.
+    Raises:
+        UserError: they are not; the message names the first key and both values.
+    """
     found = parse_config(read_yaml(path), str(path))
     difference = first_difference(found, config, ignored)
     if difference is not None:
@@ -158,3 +257,17 @@ def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> No
             f"{path} says {key}={json.dumps(there)}, but {key}={json.dumps(here)} is asked for: "
             "give another folder, or delete this one"
         )
+
+
+def _lines_until(lines: Collection[str], iteration: int) -> list[str]:
+    """The lines of metrics up to an iteration, less what was being written when a process died."""
+    kept = []
+    for line in lines:
+        try:
+            number = json.loads(line)["iteration"]
+        except (ValueError, KeyError, TypeError):
+            break
+        if number > iteration:
+            break
+        kept.append(line)
+    return kept

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
 
 from declutch.errors import UserError
+from declutch.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ def read_version(file: Path) -> Version:
         ) from None
 
 
-def read_versions(folder: Path, notes: list[str]) -> tuple[Version, ...]:
+def read_versions(run: RunFolder, notes: list[str]) -> tuple[Version, ...]:
     """Read all versions of a run's suggestions in order; damaged ones go to `notes`."""
     versions = []
-    for file in sorted(folder.glob("iteration_*.json")):
+    for _, file in run.suggestion_paths():
         try:
             versions.append(read_version(file))
         except UserError:
-            notes.append(f"suggestions/{file.name} could not be read.")
+            notes.append(f"{run.relative(file)} could not be read.")
     return tuple(versions)

@@ -83,7 +83,7 @@ class Learner:
         if config.gcd.enabled and config.gcd.form == "value_head":
             classifier = Classifier(config, policy)
         if checkpoint is not None:
-            checkpoint.restore(optimizer, {})
+            checkpoint.restore(optimizer)
             if critic is not None:
                 critic.restore(checkpoint.part("critic"))
             if classifier is not None:
@@ -237,6 +237,5 @@ class Learner:
             self.policy.tokenizer,
             self.optimizer,
             {"iteration": iteration, "seed": self.config.seed, "protocol": protocol},
-            {},
             parts,
         )

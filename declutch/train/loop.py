@@ -21,16 +21,12 @@ from declutch.evaluation.results import EvalResult
 from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
-from declutch.learner.checkpoint import (
-    checkpoint_path,
-    latest_checkpoint,
-    load_checkpoint,
-    prune_checkpoints,
-)
+from declutch.learner.checkpoint import load_checkpoint
 from declutch.learner.update_stats import UpdateStats
 from declutch.records import Episode, Outcome
 from declutch.rollout.groups import play_groups
-from declutch.runs.folder import RunFolder
+from declutch.runs.episodes import PlayedIteration
+from declutch.runs.folder import RunFolder, iteration_name
 from declutch.train.learn import Learner
 from declutch.train.metrics import (
     Score,
@@ -80,7 +76,7 @@ def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher, protoc
         loop.evaluate(protocol)
     while loop.iteration < config.train.iterations:
         loop.run_iteration(protocol)
-    return checkpoint_path(run.path, loop.iteration)
+    return run.checkpoint_path(loop.iteration)
 
 
 @dataclass
@@ -107,12 +103,12 @@ class _Loop:
         if chat is not None and config.gcd.asks_endpoint:
             asking = AskSettings(config.gcd, config.agent, wording_of(config.env.suite))
             labeler = Labeler(asking, chat, config.seed, watcher.note)
-        last = latest_checkpoint(run.path)
+        last = run.last_checkpoint()
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
         iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
         run.rewind(iteration)
-        suggestions = Suggester(config.gcd.suggestions, run.path, chat, watcher.note)
+        suggestions = Suggester(config.gcd.suggestions, run, chat, watcher.note)
         return cls(config, run, suite, watcher, learner, suggestions, iteration, chat, labeler)
 
     def run_iteration(self, protocol: str) -> None:
@@ -147,15 +143,15 @@ class _Loop:
         }
         self.iteration += 1
         if self.is_due(config.train.save_every):
-            self.run.write_episodes(
+            shown = PlayedIteration(
                 self.iteration,
                 played.episodes,
                 learned.table,
                 learned.advantage,
                 judged,
                 policy.codec,
-                config,
             )
+            self.run.write_episodes(shown, config.train.save_episodes)
         if (config.eval.every and self.iteration % config.eval.every == 0) or self.is_last:
             metrics |= self.evaluate(protocol)
         if self.is_due(config.train.save_every):
@@ -177,14 +173,14 @@ class _Loop:
                 self.labeler,
             )
         except EndpointFailedError:
-            if self.iteration and not checkpoint_path(self.run.path, self.iteration).exists():
+            if self.iteration and not self.run.checkpoint_path(self.iteration).exists():
                 self.save(protocol)
             raise
 
     def evaluate(self, protocol: str) -> dict[str, float]:
         config = self.config
         with self.phase("eval"):
-            name = f"iteration_{self.iteration:04d}"
+            name = iteration_name(self.iteration)
             params = evaluation_params(config.env, config.eval, config.gcd)
             player = model_player(name, self.learner.policy, self.suite, params, protocol)
             examiner = self.make_examiner(name) if config.eval.judge else None
@@ -198,10 +194,10 @@ class _Loop:
         return Examiner(policy, policy, name, self.config.eval, self.config.gcd)
 
     def save(self, protocol: str) -> None:
-        path = checkpoint_path(self.run.path, self.iteration)
+        path = self.run.checkpoint_path(self.iteration)
         self.learner.save(path, self.iteration, protocol)
         if self.config.train.keep_checkpoints is not None:
-            prune_checkpoints(self.run.path, self.config.train.keep_checkpoints)
+            self.run.prune_checkpoints(self.config.train.keep_checkpoints)
 
     def finish(self, metrics: dict[str, float], seconds: float, stats: UpdateStats | None) -> None:
         times = {f"time/{name}": value for name, value in self.clock.items()}

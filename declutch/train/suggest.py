@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from declutch.agent.codec import Codec
@@ -28,6 +27,7 @@ from declutch.judge.suggestions import (
 )
 from declutch.judge.themes import load_embedder
 from declutch.records import Episode
+from declutch.runs.folder import RunFolder
 from declutch.runs.versions import read_version
 
 
@@ -38,7 +38,7 @@ class Suggester:
         shown: the suggestions that prompts show now, the most advised first; () before the first
             version and where suggestions are not enabled.
     Args:
-        path: the run folder, already rewound to the iteration that the run goes on from.
+        run: the run folder, already rewound to the iteration that the run goes on from.
         chat: a language model to sum up advice, where `config.distill` says so.
         say: told what went wrong and was put up with; the same trouble is told once.
     Raises:
@@ -49,12 +49,12 @@ class Suggester:
     def __init__(
         self,
         config: SuggestionsConfig,
-        path: Path,
+        run: RunFolder,
         chat: Chat | None,
         say: Callable[[str], None],
     ) -> None:
         self.shown: tuple[str, ...] = ()
-        self._config, self._path, self._chat, self._say = config, path, chat, say
+        self._config, self._run, self._chat, self._say = config, run, chat, say
         self._note = ""
         if not config.enabled:
             return
@@ -64,9 +64,9 @@ class Suggester:
                 "gcd.suggestions.distill=medoid needs none"
             )
         self._embed = load_embedder(config.embedder)
-        versions = sorted(path.glob("suggestions/iteration_*.json"))
+        versions = run.suggestion_paths()
         if versions:
-            last = read_version(versions[-1])
+            last = read_version(versions[-1][1])
             self.shown, self._note = last.suggestions, last.note
 
     def update(
@@ -82,7 +82,7 @@ class Suggester:
         """
         advice = collect_advice(judged, episodes, codec, iteration)
         write_atomically(
-            _advice_file(self._path, iteration),
+            self._run.advice_path(iteration),
             "".join(json.dumps(vars(piece)) + "\n" for piece in advice),
         )
         metrics = {
@@ -97,14 +97,14 @@ class Suggester:
         config = self._config
         first = max(1, iteration - config.window + 1)
         made = make_suggestions(
-            select_advice(read_advice(self._path, first, iteration), config),
+            select_advice(read_advice(self._run, first, iteration), config),
             iteration,
             self.shown,
             config,
             self._embed,
             self._chat,
         )
-        file = self._path / "suggestions" / f"iteration_{iteration:04d}.json"
+        file = self._run.suggestions_path(iteration)
         write_atomically(file, json.dumps(describe_version(made, first), indent=1) + "\n")
         if made.note and made.note != self._note:
             self._say(f"suggestions of iteration {iteration}: {made.note}")
@@ -117,11 +117,11 @@ class Suggester:
         return metrics
 
 
-def read_advice(path: Path, first: int, last: int) -> list[Advice]:
+def read_advice(run: RunFolder, first: int, last: int) -> list[Advice]:
     """Read the judge's advice of a run's iterations `first` to `last`; some may have none."""
     found = []
     for iteration in range(first, last + 1):
-        file = _advice_file(path, iteration)
+        file = run.advice_path(iteration)
         if file.exists():
             lines = file.read_text(encoding="utf-8").splitlines()
             found += [Advice(**json.loads(line)) for line in lines]
@@ -168,7 +168,3 @@ def _places(pieces: Sequence[Advice]) -> list[dict[str, Any]]:
     return [
         dict(zip(("iteration", "task", "episode", "step"), place, strict=True)) for place in places
     ]
-
-
-def _advice_file(path: Path, iteration: int) -> Path:
-    return path / "advice" / f"iteration_{iteration:04d}.jsonl"

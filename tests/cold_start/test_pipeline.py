@@ -17,7 +17,7 @@ from declutch.cold_start.examples import (
     judge_examples,
     value_examples,
 )
-from declutch.cold_start.facts import COLD_START_FILE, ColdStart, read_cold_start
+from declutch.cold_start.facts import ColdStart, read_cold_start
 from declutch.cold_start.pipeline import make_demonstrations, make_tiny
 from declutch.cold_start.sft import (
     OPEN_ENDED_SHARE,
@@ -260,5 +260,5 @@ def test_a_checkpoint_has_the_cold_start_of_its_run(tmp_path: Path) -> None:
     checkpoint = tmp_path / "run" / "checkpoints" / "iteration-00001"
     checkpoint.mkdir(parents=True)
     assert read_cold_start(checkpoint).protocol == ""
-    RunFolder(tmp_path / "run").write_facts(COLD_START_FILE, vars(ColdStart("strict", 7)))
+    RunFolder(tmp_path / "run").write_cold_start(vars(ColdStart("strict", 7)))
     assert read_cold_start(checkpoint) == ColdStart("strict", 7)

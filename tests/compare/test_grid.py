@@ -21,6 +21,7 @@ from declutch.compare.grid import (
 from declutch.config.files import change_config, dump_config
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult
+from declutch.runs.folder import RunFolder
 
 BASE = {"algorithm": {"group_stats": "steps", "std_norm": False}, "train": {"iterations": 2}}
 
@@ -130,7 +131,7 @@ def test_a_run_of_other_settings_is_refused_by_its_first_key(
     # A run that failed before anything was on record may be another one.
     (tmp_path / "grpo_s0" / "metrics.jsonl").unlink()
     (run,) = make_grid(tmp_path, base, ["grpo"], (), [0], []).waiting
-    assert describe_state(run, tmp_path / "grpo_s0") == "new"
+    assert describe_state(run, RunFolder(tmp_path / "grpo_s0")) == "new"
 
 
 def test_threads_kept_checkpoints_and_another_name_of_the_model_are_no_conflict(
@@ -156,12 +157,12 @@ def test_complete_runs_are_not_trained_again(
     model = {"model": {"path": "out/cold_start"}}
     run_writer(tmp_path / "grpo_s0", {0: result, 2: result}, (1, 1), runs[0].config)
     run_writer(tmp_path / "grpo_s1", {0: result, 2: result}, (1,), runs[1].config)
-    assert is_complete(runs[0], tmp_path / "grpo_s0")
+    assert is_complete(runs[0], RunFolder(tmp_path / "grpo_s0"))
     # Its last iteration was never put on record.
-    assert not is_complete(runs[1], tmp_path / "grpo_s1")
+    assert not is_complete(runs[1], RunFolder(tmp_path / "grpo_s1"))
     grid = make_grid(tmp_path, {**BASE, **model}, ["grpo"], (), [0, 1, 2], [])
     assert [str(run.id) for run in grid.waiting] == ["grpo_s1", "grpo_s2"]
-    states = [describe_state(run, tmp_path / str(run.id)) for run in runs]
+    states = [describe_state(run, RunFolder(tmp_path / str(run.id))) for run in runs]
     assert states == ["complete", "goes on from iteration 0 of 2", "new"]
     assert not (tmp_path / "grpo_s2").exists()
 

@@ -18,11 +18,12 @@ from declutch.config.files import parse_config
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.judge.round import play_judge
-from declutch.learner.checkpoint import checkpoint_path, load_checkpoint
+from declutch.learner.checkpoint import load_checkpoint
 from declutch.learner.value_head import HEAD_FILE
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.hf.engine import HFEngine
 from declutch.rollout.policy import load_policy
+from declutch.runs.folder import RunFolder
 from declutch.streams import stream
 
 VALUE_HEAD = {"enabled": True, "form": "value_head", "num_questions": 6}
@@ -126,7 +127,7 @@ def test_a_resumed_value_head_is_the_uninterrupted_one(base: dict, tmp_path: Pat
     rows, last = trained(data, tmp_path / "straight")
     shutil.copytree(tmp_path / "straight", tmp_path / "broken")
     for iteration in (2, 3):
-        shutil.rmtree(checkpoint_path(tmp_path / "broken", iteration))
+        shutil.rmtree(RunFolder(tmp_path / "broken").checkpoint_path(iteration))
     again, resumed = trained(data, tmp_path / "broken")
     assert again == rows
     assert same_weights(last, resumed)

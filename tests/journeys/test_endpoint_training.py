@@ -15,7 +15,6 @@ from declutch.config.files import change_config, parse_config
 from declutch.config.run import Config
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
-from declutch.learner.checkpoint import latest_checkpoint
 from declutch.report.build import build_report
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
@@ -139,7 +138,7 @@ def test_the_same_run_again_makes_no_calls(base: Config, whole: Path, tmp_path: 
     with chat_server("500") as server:
         last = run(config, tmp_path, server.url)
         assert server.calls == []
-    assert same_weights(last, latest_checkpoint(whole / "run"))
+    assert same_weights(last, RunFolder(whole / "run").last_checkpoint())
     for cold, warm in zip(rows(whole / "run"), rows(tmp_path), strict=True):
         assert without(cold, "time/", "endpoint/") == without(warm, "time/", "endpoint/")
         assert warm["endpoint/calls"] == warm["endpoint/cost"] == 0
@@ -192,11 +191,11 @@ def test_a_stopped_run_continues_as_if_nothing_had_happened(
     with chat_server(decided) as server, pytest.raises(UserError, match="--resume"):
         run(config, tmp_path / "run", server.url, Watcher(lambda iteration: server.stop()))
     # Long before train.save_every, what was learned is on the disk.
-    assert latest_checkpoint(tmp_path / "run").name == "iteration-00001"
+    assert RunFolder(tmp_path / "run").last_checkpoint().name == "iteration-00001"
     assert len(rows(tmp_path / "run")) == 1
     with chat_server(decided) as server:
         last = run(config, tmp_path / "run", server.url)
-    assert same_weights(last, latest_checkpoint(whole / "run"))
+    assert same_weights(last, RunFolder(whole / "run").last_checkpoint())
     for one, other in zip(rows(whole / "run"), rows(tmp_path / "run"), strict=True):
         assert without(one, "time/", "endpoint/seconds") == without(
             other, "time/", "endpoint/seconds"

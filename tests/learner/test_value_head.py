@@ -274,13 +274,13 @@ def test_a_resumed_head_continues_bit_for_bit(tmp_path):
     optimizer, head = build_optimizer(model, OPT), new_head(model)
     iterate(model, optimizer, head, 0)
     parts = {"value head": head.state()}
-    path = save_checkpoint(tmp_path / "one", model, tokenizer, optimizer, {}, {}, parts)
+    path = save_checkpoint(tmp_path / "one", model, tokenizer, optimizer, {}, parts)
     iterate(model, optimizer, head, 1)
 
     resumed = AutoModelForCausalLM.from_pretrained(path)
     other, other_head = build_optimizer(resumed, OPT), new_head(resumed, seed=99)
     checkpoint = load_checkpoint(path)
-    checkpoint.restore(other, {})
+    checkpoint.restore(other)
     other_head.restore(checkpoint.part("value head"))
     iterate(resumed, other, other_head, 1)
     assert torch.equal(head.layer.weight, other_head.layer.weight)

@@ -7,6 +7,7 @@ from declutch.config.files import parse_config
 from declutch.report.build import build_report
 from declutch.report.sections import describe_method
 from declutch.report.suggestions import MAX_PLACES, MAX_SENTENCES
+from declutch.runs.folder import RunFolder
 from declutch.runs.read import read_run
 
 
@@ -57,7 +58,7 @@ def test_a_damaged_version_is_a_note(run_dir: Path) -> None:
     write_version(run_dir, 10)
     write_version(run_dir, 20, themes=[{"suggestion": "half"}])
     (run_dir / "suggestions" / "iteration_0030.json").write_text('{"iteration": ')
-    data = read_run(run_dir)
+    data = read_run(RunFolder(run_dir))
     assert [version.iteration for version in data.suggestions] == [10]
     for number in (20, 30):
         assert f"suggestions/iteration_00{number}.json could not be read." in data.notes

@@ -18,7 +18,6 @@ from declutch.cold_start.pipeline import make_tiny
 from declutch.config.files import change_config, lay_over, parse_config, read_yaml
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
-from declutch.learner.checkpoint import latest_checkpoint
 from declutch.runs.folder import RunFolder
 
 ITERATIONS = 3
@@ -189,7 +188,7 @@ def test_a_wrong_model_path_names_it(base: dict, tmp_path: Path) -> None:
 
 
 def test_the_last_checkpoint_is_the_last_iteration(finished: Path) -> None:
-    last = latest_checkpoint(finished)
+    last = RunFolder(finished).last_checkpoint()
     assert last is not None
     assert last.name == f"iteration-{ITERATIONS:05d}"
 

@@ -181,7 +181,7 @@ def test_a_version_says_where_each_sentence_came_from(base: dict, tmp_path: Path
     config = parse_config(lay_over(base, {"train": {"iterations": 1}}), "test")
     run_training(config, tmp_path / "run", Watcher())
     (version,) = versions(tmp_path / "run").values()
-    advice = read_advice(tmp_path / "run", 1, 1)
+    advice = read_advice(RunFolder(tmp_path / "run"), 1, 1)
     assert version["num_advice"] == len(advice) == sum(t["size"] for t in version["themes"])
     assert version["suggestions"] == [
         t["suggestion"] for t in version["themes"] if not t["left_out"]
@@ -225,7 +225,7 @@ def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=1, distill="endpoint")
     lines: list[str] = []
     chat = Moody([True, False, False, True, False])
-    suggester = Suggester(config, tmp_path, chat, lines.append)
+    suggester = Suggester(config, RunFolder(tmp_path), chat, lines.append)
     for iteration in range(2, 7):
         metrics = update(suggester, tmp_path, iteration)
         assert suggester.shown == ("Look.",)
@@ -236,7 +236,7 @@ def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     ]
     assert "down" in lines[0]
     # Continued after the last failure: the suggestions are still there, and nothing is told again.
-    again = Suggester(config, tmp_path, Moody([False]), lines.append)
+    again = Suggester(config, RunFolder(tmp_path), Moody([False]), lines.append)
     update(again, tmp_path, 7)
     assert again.shown == ("Look.",)
     assert len(lines) == 2
@@ -252,15 +252,15 @@ def test_a_run_goes_on_with_the_suggestions_that_version_0_1_wrote(tmp_path: Pat
     }
     file.write_text(json.dumps(version))
     config = SuggestionsConfig(enabled=True)
-    assert Suggester(config, tmp_path, None, lambda line: None).shown == ("look",)
+    assert Suggester(config, RunFolder(tmp_path), None, lambda line: None).shown == ("look",)
     file.write_text(json.dumps(version)[:-1])
     with pytest.raises(UserError, match=r"iteration_0010\.json could not be read"):
-        Suggester(config, tmp_path, None, lambda line: None)
+        Suggester(config, RunFolder(tmp_path), None, lambda line: None)
 
 
 def test_suggestions_are_made_of_the_window_alone(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=2, window=3)
-    suggester = Suggester(config, tmp_path, None, lambda line: None)
+    suggester = Suggester(config, RunFolder(tmp_path), None, lambda line: None)
     assert "suggestions/num_themes" not in update(suggester, tmp_path, 3)
     assert update(suggester, tmp_path, 4)["suggestions/num_themes"] == 0
     assert suggester.shown == ()
@@ -271,7 +271,7 @@ def test_suggestions_are_made_of_the_window_alone(tmp_path: Path) -> None:
 def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, distill="endpoint")
     with pytest.raises(UserError, match="distill=medoid"):
-        Suggester(config, tmp_path, None, lambda line: None)
+        Suggester(config, RunFolder(tmp_path), None, lambda line: None)
 
 
 @pytest.mark.parametrize(
