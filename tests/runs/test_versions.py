@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from declutch.files import write_atomically
+from declutch.runs.folder import RunFolder
 from declutch.runs.versions import read_versions
 
 THEME = {"source": "medoid", "left_out": "", "medoid": "look", "size": 1, "sentences": []}
@@ -13,10 +15,10 @@ def test_the_words_of_version_0_1_are_read_as_todays(tmp_path: Path) -> None:
     then = {"rules": ["look"], "themes": [{**THEME, "rule": "look"}]}
     now = {"suggestions": ["look"], "themes": [{**THEME, "suggestion": "look"}]}
     for iteration, words in ((1, then), (2, now)):
-        file = tmp_path / f"iteration_{iteration:04d}.json"
-        file.write_text(json.dumps({"iteration": iteration, **VERSION, **words}))
+        file = RunFolder(tmp_path).suggestions_path(iteration)
+        write_atomically(file, json.dumps({"iteration": iteration, **VERSION, **words}))
     notes: list[str] = []
-    old, new = read_versions(tmp_path, notes)
+    old, new = read_versions(RunFolder(tmp_path), notes)
     assert (old.suggestions, old.themes) == (new.suggestions, new.themes)
     assert (new.suggestions, new.themes[0].suggestion) == (("look",), "look")
     assert notes == []
