@@ -3,32 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from declutch.cold_start.pipeline import make_cold_start
-from declutch.compare.csv import csv_text
-from declutch.compare.grid import (
-    COLD_START_FILE,
-    FREE_KEYS,
-    Grid,
-    RunId,
-    describe_state,
-)
-from declutch.compare.launch import Failure, hold_folder, train_runs
-from declutch.compare.page import render_comparison
-from declutch.compare.progress import GridWatcher
-from declutch.compare.runs import read_comparison
-from declutch.compare.sheets import all_sheets
-from declutch.envs.registry import make_suite
+from declutch.cli.options import GivenSettings, grouped, split_numbers, split_words
+from declutch.cli.terminal import console as terminal
 from declutch.errors import UserError
-from declutch.files import write_atomically
-from declutch.report.progress import reported_stage
-from declutch.report.sheet import markdown, terminal_table
-from declutch.report.tables import make_table
-from declutch.runs.folder import claim
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from declutch.compare.grid import Grid, RunId
+    from declutch.compare.launch import Failure
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Which runs are compared."""
+
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--methods",
+            help="Algorithm types such as grpo,gigpo, or YAML files laid over those of --config. "
+            "The others are compared with the first.",
+        ),
+    ] = None
+    gcd: Annotated[
+        list[str] | None,
+        typer.Option("--gcd", help="off, on or off,on; by default what the settings say."),
+    ] = None
+    seeds: Annotated[
+        list[str] | None, typer.Option("--seeds", help="Training seeds; by default 0,1,2.")
+    ] = None
+
+
+@grouped
+def compare_command(
+    out: Annotated[
+        Path,
+        typer.Argument(help="The folder of the runs, METHOD[+gcd]_sSEED, and of the tables."),
+    ],
+    given: GivenSettings,
+    chosen: GridOptions,
+    workers: Annotated[int, typer.Option(min=1, help="How many runs are trained at once.")] = 1,
+    iteration: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="The iteration to compare; by default the last one that all runs have."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Train nothing; draw tables of what lies in OUT so far.")
+    ] = False,
+) -> None:
+    """Train methods with and without GCD over seeds from one cold start, and compare them.
+
+    The same command given again goes on where it stopped; complete runs are not repeated.
+    """
+    from declutch.compare.grid import find_runs, make_grid, parse_gcd
+    from declutch.config.files import read_layers
+
+    methods, seeds = split_words(chosen.methods), split_numbers("--seeds", chosen.seeds)
+    gcd = parse_gcd(split_words(chosen.gcd))
+    if show:
+        stems = [Path(name).stem for name in methods]
+        show_tables(out, find_runs(out, stems, gcd, seeds), iteration, terminal)
+        return
+    base = GivenSettings(config=given.config).load()
+    data = read_layers(given.config or [])
+    names = methods or [base.algorithm.type]
+    grid = make_grid(out, data, names, gcd, seeds or [0, 1, 2], given.items)
+    if dry_run:
+        show_plan(grid, terminal)
+        return
+    failures = train_grid(grid, workers, terminal)
+    show_tables(out, [run.id for run in grid.runs], iteration, terminal)
+    show_failures(failures, out, terminal)
+    if failures:
+        raise typer.Exit(1)
 
 
 def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...]:
@@ -37,6 +97,14 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
     Returns:
         The runs that failed.
     """
+    from declutch.cold_start.pipeline import make_cold_start
+    from declutch.compare.grid import COLD_START_FILE, FREE_KEYS
+    from declutch.compare.launch import hold_folder, train_runs
+    from declutch.compare.progress import GridWatcher
+    from declutch.envs.registry import make_suite
+    from declutch.report.progress import reported_stage
+    from declutch.runs.folder import claim
+
     waiting = grid.waiting
     if not waiting:
         return ()
@@ -63,6 +131,9 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
 
 def show_plan(grid: Grid, console: Console) -> None:
     """What training would do."""
+    from declutch.compare.grid import describe_state
+    from declutch.report.tables import make_table
+
     table = make_table(f"{len(grid.waiting)} of {len(grid.runs)} runs to train", "run")
     table.add_column("state")
     table.add_column("starts from")
@@ -81,6 +152,13 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     Args:
         iteration: which is compared; None takes the last that all evaluated runs have.
     """
+    from declutch.compare.csv import csv_text
+    from declutch.compare.page import render_comparison
+    from declutch.compare.runs import read_comparison
+    from declutch.compare.sheets import all_sheets
+    from declutch.files import write_atomically
+    from declutch.report.sheet import markdown, terminal_table
+
     comparison = read_comparison(out, ids)
     for note in comparison.notes:
         console.print(note, style="yellow", markup=False)

@@ -1,4 +1,4 @@
-"""The demo: every stage of the main job, one after another.
+"""`declutch demo`: every stage of the main job, one after another.
 
 The cold start has an honest control: the same supervised training goes on, on another core, for
 as long as the reinforcement learning takes (after an interruption, as long as the rest of it).
@@ -12,40 +12,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich import box
-from rich.console import Console
+import typer
 from rich.markup import escape
 from rich.rule import Rule
-from rich.table import Table
 
-from declutch.cold_start.facts import read_cold_start
-from declutch.cold_start.pipeline import make_cold_start, run_sft
-from declutch.config.files import change_config
-from declutch.config.run import Config
-from declutch.envs.protocol import Suite
-from declutch.envs.registry import make_suite
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console as terminal
 from declutch.errors import UserError
-from declutch.evaluation.evaluate import evaluate, num_games
-from declutch.evaluation.intervals import Estimate
-from declutch.evaluation.players import evaluation_params, model_player
-from declutch.evaluation.results import EvalResult, has_partial_scores, load_result
-from declutch.evaluation.summary import paired
-from declutch.report.build import build_report
-from declutch.report.live import TrainWatcher
-from declutch.report.progress import Counter, reported_stage
-from declutch.report.tables import (
-    describe_level,
-    format_interval,
-    format_percent,
-    paired_table,
-    result_table,
-)
-from declutch.rollout.policy import load_policy
-from declutch.runs.folder import CONTROL, RunFolder, claim, iteration_name
-from declutch.train.loop import train
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from declutch.config.run import Config
+    from declutch.envs.protocol import Suite
+    from declutch.evaluation.intervals import Estimate
+    from declutch.evaluation.results import EvalResult
+    from declutch.runs.folder import RunFolder
+
+
+@grouped
+def demo_command(
+    given: GivenSettings,
+    out: Annotated[
+        Path, typer.Argument(help="The folder of the demo's models, demonstrations and run.")
+    ] = Path("runs/demo"),
+) -> None:
+    """Go the whole path on the configured suite: cold start, GRPO + GCD, evaluation, report."""
+    run_demo(given.load(), out, terminal)
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:
@@ -57,6 +56,13 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     Raises:
         UserError: `out` holds a demo of another configuration.
     """
+    from declutch.cold_start.pipeline import make_cold_start
+    from declutch.config.files import change_config
+    from declutch.envs.registry import make_suite
+    from declutch.report.build import build_report
+    from declutch.report.progress import reported_stage
+    from declutch.runs.folder import CONTROL, RunFolder, claim
+
     began = time.perf_counter()
     claim(out / "demo.yaml", config)
     stage = partial(reported_stage, console)
@@ -76,6 +82,10 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
 
 
 def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:
+    from declutch.cold_start.facts import read_cold_start
+    from declutch.report.live import TrainWatcher
+    from declutch.train.loop import train
+
     facts = read_cold_start(config.model.path)
     run.write_config(config)
     run.write_cold_start(vars(facts))
@@ -104,10 +114,18 @@ def _more_sft(config: Config, demonstrations: Path, out: Path) -> Iterator[None]
 
 
 def _run_control(config: Config, demonstrations: Path, out: Path, stop: Event) -> None:
+    from declutch.cold_start.pipeline import run_sft
+
     run_sft(config, demonstrations, out, should_stop=stop.is_set)
 
 
 def _evaluate_control(config: Config, model: Path, suite: Suite, console: Console) -> EvalResult:
+    from declutch.cold_start.facts import read_cold_start
+    from declutch.evaluation.evaluate import evaluate, num_games
+    from declutch.evaluation.players import evaluation_params, model_player
+    from declutch.report.progress import Counter
+    from declutch.rollout.policy import load_policy
+
     console.print(Rule("control: more supervised training of the same time", align="left"))
     settings = config.eval
     total = num_games(settings, suite)
@@ -124,6 +142,10 @@ def _evaluate_control(config: Config, model: Path, suite: Suite, console: Consol
 
 
 def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
+    from declutch.evaluation.results import has_partial_scores, load_result
+    from declutch.report.tables import describe_level, paired_table, result_table
+    from declutch.runs.folder import iteration_name
+
     first, last = (
         load_result(run.evaluation_path(iteration_name(iteration)))
         for iteration in (0, config.train.iterations)
@@ -145,6 +167,12 @@ def _show(run: RunFolder, config: Config, control: EvalResult, console: Console)
 
 def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) -> Table:
     """Success of the three models per level, and what the two continuations changed."""
+    from rich import box
+    from rich.table import Table
+
+    from declutch.evaluation.summary import paired
+    from declutch.report.tables import format_percent
+
     title = f"success, % (cold start: protocol {before.protocol})"
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("level")
@@ -169,6 +197,8 @@ def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) ->
 
 
 def _points(estimate: Estimate) -> str:
+    from declutch.report.tables import format_interval
+
     # A bracket opens markup in a table cell.
     interval = format_interval(estimate, is_signed=True).replace(" ", "")
     return escape(f"{100 * estimate.mean:+.1f} {interval}")

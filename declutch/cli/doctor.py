@@ -1,4 +1,7 @@
-"""What a run needs and what is there: every problem with its remedy. Nothing is changed or made."""
+"""`declutch doctor`: what a run needs and what is there, every problem with its remedy.
+
+Nothing is changed or made.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,23 @@ import shutil
 import sys
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
-import torch
-from packaging.requirements import Requirement
-from rich import box
-from rich.table import Table
+import typer
 
-from declutch.config.env import EnvConfig, is_custom
-from declutch.config.run import Config
-from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.households.generate import GENERATOR_VERSION
-from declutch.envs.protocol import CountsGames, Suite
-from declutch.envs.registry import alfworld_data_dir, make_suite
-from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.splits import ALFWORLD_LEVELS
-from declutch.errors import Finding, Status, UserError
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console as terminal
+from declutch.errors import Finding, Status, UserError, has_problem
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+    from rich.table import Table
+
+    from declutch.config.env import EnvConfig
+    from declutch.config.run import Config
+    from declutch.envs.alfworld.suite import AlfworldSuite
+    from declutch.envs.protocol import Suite
 
 GIB = 1024**3
 MIN_PYTHON = (3, 11)
@@ -37,8 +39,22 @@ Counts = Mapping[str, Mapping[str, int]]
 """Games by raw split and task type."""
 
 
+@grouped
+def doctor_command(given: GivenSettings) -> None:
+    """Say what is installed and found, and the remedy of every problem."""
+    from declutch.report.tables import findings_table
+
+    findings = diagnose(given.load())
+    terminal.print(findings_table(findings))
+    if has_problem(findings):
+        raise typer.Exit(1)
+
+
 def diagnose(config: Config) -> list[Finding]:
     """Look at everything a run with `config` needs."""
+    import psutil
+    import torch
+
     return [
         check_python(sys.version_info[:3]),
         *check_packages(_declared_requirements(), _installed_version),
@@ -109,6 +125,8 @@ def check_textworld(version_of: Callable[[str], str | None]) -> Finding:
 
 def check_games(config: Config) -> list[Finding]:
     """The games of the configured suite, and the official ones where they are to be found."""
+    from declutch.config.env import is_custom
+
     if config.env.suite == "households":
         return [check_households(config), _check_official(config, is_needed=False)]
     if config.env.suite == "math":
@@ -122,6 +140,8 @@ def check_games(config: Config) -> list[Finding]:
 
 def check_households(config: Config) -> Finding:
     """The generated games: in the cache, or to be made at first use."""
+    from declutch.envs.alfworld.suite import AlfworldSuite
+
     name = "generated games"
     folder = households_folder(config.env)
     if not folder.exists():
@@ -135,6 +155,8 @@ def check_households(config: Config) -> Finding:
 
 def check_math(config: Config, version_of: Callable[[str], str | None]) -> Finding:
     """The verifier, and a file of problems or what generates them."""
+    from declutch.envs.registry import make_suite
+
     name, path = "math problems", config.env.math.file
     needed = ("math-verify",) if path is not None else ("math-verify", "reasoning-gym")
     absent = [package for package in needed if version_of(package) is None]
@@ -152,6 +174,10 @@ def check_math(config: Config, version_of: Callable[[str], str | None]) -> Findi
 
 def check_scienceworld(config: Config) -> Finding:
     """The simulator, a Java for it, and the JVMs that a run may start."""
+    from importlib import metadata
+
+    from declutch.envs.scienceworld.suite import ScienceWorldSuite
+
     name, own = "ScienceWorld", config.env.scienceworld
     try:
         suite = ScienceWorldSuite(own)
@@ -168,6 +194,8 @@ def check_scienceworld(config: Config) -> Finding:
 
 def check_custom(config: Config) -> Finding:
     """An environment of the user's own: it can be made, and has the tasks that are asked for."""
+    from declutch.envs.registry import make_suite
+
     name, spec = "environment", config.env.suite
     remedy = f"declutch envs check {spec} looks at it closely"
     try:
@@ -183,6 +211,8 @@ def check_custom(config: Config) -> Finding:
 
 def households_folder(env: EnvConfig) -> Path:
     """Where the configured households are or will be, without making them."""
+    from declutch.envs.households.generate import GENERATOR_VERSION
+
     wanted = env.households
     sizes = f"{wanted.train}-{wanted.valid_seen}-{wanted.valid_unseen}"
     name = f"households-v{GENERATOR_VERSION}-seed{wanted.seed}-{sizes}"
@@ -263,7 +293,9 @@ def check_gpu(config: Config, gpus: Sequence[str], *, has_driver: bool) -> Findi
         remedy = "set model.device=auto, or install a CUDA build of PyTorch and the driver"
         return Finding(name, Status.PROBLEM, detail, remedy)
     if has_driver:
-        detail = f"a driver is installed, but torch {torch.__version__} cannot use it"
+        from importlib import metadata
+
+        detail = f"a driver is installed, but torch {metadata.version('torch')} cannot use it"
         remedy = "install a CUDA build of PyTorch: https://pytorch.org/get-started/locally"
         return Finding(name, Status.WARN, detail, remedy)
     if config.model.dtype == "bfloat16":
@@ -278,6 +310,8 @@ def count_games(suite: Suite) -> Counts:
     Raises:
         UserError: a suite that cannot count, and has no task in a split it should have.
     """
+    from declutch.envs.protocol import CountsGames
+
     if isinstance(suite, CountsGames):
         return suite.count_games()
     splits = ("train", "L0", "L1", "L2")
@@ -286,6 +320,11 @@ def count_games(suite: Suite) -> Counts:
 
 def games_table(suite: Suite) -> Table:
     """Games of a suite by split and task type."""
+    from rich import box
+    from rich.table import Table
+
+    from declutch.envs.alfworld.suite import AlfworldSuite
+
     counts = count_games(suite)
     where = f": {suite.root}" if isinstance(suite, AlfworldSuite) else ""
     table = Table(
@@ -307,6 +346,9 @@ def games_table(suite: Suite) -> Table:
 
 
 def _check_official(config: Config, *, is_needed: bool) -> Finding:
+    from declutch.envs.alfworld.suite import AlfworldSuite
+    from declutch.envs.registry import alfworld_data_dir
+
     name = "official games"
     try:
         folder = alfworld_data_dir(config.env)
@@ -342,6 +384,8 @@ def empty_levels(counts: Counts, names: Sequence[str]) -> list[str]:
 
 
 def _count_level(counts: Counts, name: str) -> int:
+    from declutch.envs.splits import ALFWORLD_LEVELS
+
     level = ALFWORLD_LEVELS.get(name)
     if level is None:
         return 0
@@ -365,6 +409,10 @@ def _format_counts(counts: Counts) -> str:
 
 
 def _declared_requirements() -> list[Requirement] | None:
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
     try:
         lines = metadata.requires("declutch") or []
     except metadata.PackageNotFoundError:
@@ -374,6 +422,8 @@ def _declared_requirements() -> list[Requirement] | None:
 
 
 def _installed_version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -386,6 +436,8 @@ def _num_cores() -> int:
 
 
 def _gpu_names() -> list[str]:
+    import torch
+
     if not torch.cuda.is_available():
         return []
     devices = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))

@@ -2,25 +2,98 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from declutch.cold_start.facts import read_cold_start
-from declutch.config.run import Config
-from declutch.envs.protocol import Suite
+import typer
+
+from declutch.cli.options import GivenSettings, grouped, removed_option
+from declutch.cli.terminal import console, open_suite
 from declutch.errors import UserError
-from declutch.evaluation.evaluate import evaluate, num_games
-from declutch.evaluation.exam import Examiner, num_answers
-from declutch.evaluation.players import (
-    SCRIPTED,
-    evaluation_params,
-    model_player,
-    scripted_player,
-)
-from declutch.evaluation.results import EvalResult
-from declutch.judge.labels import check_labels
-from declutch.report.progress import Counter
-from declutch.report.tables import behaviour_table, judge_table, paired_table, result_table
-from declutch.rollout.policy import load_policy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from declutch.config.run import Config
+    from declutch.envs.protocol import Suite
+    from declutch.evaluation.results import EvalResult
+    from declutch.report.progress import Counter
+
+
+@dataclass(frozen=True)
+class EvalSettings(GivenSettings):
+    """Settings, with short forms for those that every evaluation is likely to change."""
+
+    levels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--levels", help="Levels to play, such as L0,L1,L2; short for eval.levels=[L0,L1,L2]."
+        ),
+    ] = None
+    seeds: Annotated[
+        list[str] | None,
+        typer.Option("--seeds", help="Evaluation seeds, such as 0,1; short for eval.seeds=[0,1]."),
+    ] = None
+    max_games: Annotated[
+        int | None,
+        typer.Option(
+            help="Play the first N games of a level's fixed shuffled order; short for "
+            "eval.max_games=N.",
+            metavar="N",
+        ),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Sampling temperature T; short for eval.temperature=T.", metavar="T"),
+    ] = None
+    judge: Annotated[bool, removed_option("--judge", "the setting eval.judge=true")] = False
+    judge_steps: Annotated[
+        str | None,
+        removed_option("--judge-steps", "the settings eval.judge=true eval.judge_steps=N"),
+    ] = None
+
+    SHORT_FORMS: ClassVar[Mapping[str, str]] = {
+        "levels": "eval.levels",
+        "seeds": "eval.seeds",
+        "max_games": "eval.max_games",
+        "temperature": "eval.temperature",
+    }
+
+
+@grouped
+def eval_command(
+    policy: Annotated[
+        str, typer.Argument(help="A model folder, a hub name, or one of expert and random.")
+    ],
+    given: EvalSettings,
+    out: Annotated[Path | None, typer.Option(help="A JSON file to write the result to.")] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="An earlier result; the paired difference from it is printed, too."),
+    ] = None,
+    judge_model: Annotated[
+        str | None,
+        typer.Option(
+            help="A model folder or hub name that judges the steps of POLICY in its place; this "
+            "sets eval.judge=true."
+        ),
+    ] = None,
+) -> None:
+    """Play every game of a level exactly once per seed and print success with 95% intervals.
+
+    With eval.judge=true, POLICY also judges steps it has just played, and its accuracy is printed.
+    """
+    from declutch.evaluation.results import load_result, save_result
+
+    settings = given.load(*(["eval.judge=true"] if judge_model is not None else []))
+    before = load_result(compare) if compare else None
+    result = run_eval(settings, open_suite(settings), policy, judge_model, console)
+    show_eval(result, before, console)
+    if out is not None:
+        save_result(result, out)
+        console.print(f"written to {out}")
 
 
 def run_eval(
@@ -34,6 +107,12 @@ def run_eval(
     Raises:
         UserError: no games, no such model, steps that nobody can label or judge.
     """
+    from declutch.evaluation.evaluate import evaluate, num_games
+    from declutch.evaluation.exam import num_answers
+    from declutch.evaluation.players import SCRIPTED, scripted_player
+    from declutch.judge.labels import check_labels
+    from declutch.report.progress import Counter
+
     total = num_games(config.eval, suite)
     if config.eval.judge:
         check_labels(config.gcd, suite)
@@ -55,6 +134,12 @@ def run_eval(
 def _evaluate_model(
     config: Config, suite: Suite, name: str, judge_model: str | None, counter: Counter
 ) -> EvalResult:
+    from declutch.cold_start.facts import read_cold_start
+    from declutch.evaluation.evaluate import evaluate
+    from declutch.evaluation.exam import Examiner
+    from declutch.evaluation.players import evaluation_params, model_player
+    from declutch.rollout.policy import load_policy
+
     policy = load_policy(name, config)
     player = model_player(
         f"{name} + reflection" if config.eval.reflection else name,
@@ -75,6 +160,8 @@ def _evaluate_model(
 
 def show_eval(result: EvalResult, before: EvalResult | None, console: Console) -> None:
     """Print the tables, and the paired difference from an earlier result."""
+    from declutch.report.tables import behaviour_table, judge_table, paired_table, result_table
+
     console.print(result_table(result))
     console.print(behaviour_table(result))
     if result.judge is not None:

@@ -7,19 +7,46 @@ from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from declutch.config.run import Config
-from declutch.envs.protocol import Suite
-from declutch.envs.scienceworld.gold import GoldPath
-from declutch.envs.scienceworld.suite import ScienceWorldSuite
+from declutch.cli.options import GivenSettings, grouped, split_words
+from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import open_suite
 from declutch.errors import UserError, nearest
-from declutch.files import write_atomically
-from declutch.records import TaskId
-from declutch.report.progress import print_plain, progress
-from declutch.report.tables import format_percent, make_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from declutch.config.run import Config
+    from declutch.envs.protocol import Suite
+    from declutch.envs.scienceworld.gold import GoldPath
+    from declutch.records import TaskId
+
+
+@grouped
+def games_gold_command(
+    given: GivenSettings,
+    levels: Annotated[
+        list[str] | None,
+        typer.Option("--levels", help="Levels or splits, such as L0,L1; by default L0."),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--tasks", help="Tasks, such as boil,melt; by default all of the levels."),
+    ] = None,
+    num_variations: Annotated[
+        int, typer.Option(min=1, help="How many variations of each task and level, from the first.")
+    ] = 3,
+    out: Annotated[Path | None, typer.Option(help="A JSON file to write every path to.")] = None,
+) -> None:
+    """Check ScienceWorld's gold paths: which solve their task, how long they are, which fail."""
+    settings = given.load()
+    suite = open_suite(settings)
+    chosen = split_words(levels) or ["L0"]
+    run_gold(settings, suite, chosen, split_words(tasks), num_variations, out, terminal)
 
 
 def run_gold(
@@ -41,6 +68,10 @@ def run_gold(
     Raises:
         UserError: another suite, no such level or task, no memory, or a disk that refuses.
     """
+    from declutch.envs.scienceworld.suite import ScienceWorldSuite
+    from declutch.files import write_atomically
+    from declutch.report.progress import print_plain, progress
+
     if not isinstance(suite, ScienceWorldSuite):
         raise UserError(
             f"env.suite={config.env.suite!r} has no gold paths; set env.suite=scienceworld"
@@ -91,6 +122,8 @@ def choose_tasks(
 
 def gold_table(found: Mapping[TaskId, GoldPath], title: str, max_steps: int) -> Table:
     """A row a task and one for all: how many are solved, and how many within `max_steps`."""
+    from declutch.report.tables import make_table
+
     table = make_table(f"gold paths of {title}, lengths in steps", "task", padding=0)
     for heading in ("n", "solved", f"% in {max_steps}", "median", "max"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -105,6 +138,8 @@ def gold_table(found: Mapping[TaskId, GoldPath], title: str, max_steps: int) -> 
 
 
 def _cells(paths: Sequence[GoldPath], max_steps: int) -> tuple[str, ...]:
+    from declutch.report.tables import format_percent
+
     lengths = sorted(len(path.actions) for path in paths if path.is_solved)
     within = sum(length <= max_steps for length in lengths)
     return (

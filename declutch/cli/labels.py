@@ -6,59 +6,73 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 from rich.markup import escape
-from rich.rule import Rule
-from rich.table import Table
 
-from declutch.config.run import Config
-from declutch.endpoint.chat import ChatRequest
-from declutch.endpoint.client import open_endpoint
-from declutch.endpoint.usage import Usage, largest_usage
-from declutch.envs.protocol import Suite
-from declutch.envs.registry import wording_of
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import open_suite
 from declutch.errors import UserError
-from declutch.evaluation.label_sources import (
-    LabelReport,
-    compare_sources,
-    first_steps,
-    play_steps,
-    report_data,
-)
-from declutch.files import write_atomically
-from declutch.judge.llm_labels import (
-    AskSettings,
-    BallotStats,
-    build_requests,
-    label_by_llm,
-)
-from declutch.judge.questions import spread_steps
-from declutch.report.tables import format_percent
-from declutch.rollout.collect import CollectParams
-from declutch.rollout.policy import Policy
-from declutch.streams import stream
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from declutch.config.run import Config
+    from declutch.endpoint.chat import ChatRequest
+    from declutch.endpoint.usage import Usage
+    from declutch.envs.protocol import Suite
+    from declutch.evaluation.label_sources import LabelReport
+    from declutch.judge.llm_labels import BallotStats
+    from declutch.rollout.policy import Policy
 
 _NUM_EXAMPLES = 2
 
 
 @dataclass(frozen=True)
 class LabelJob:
-    """Which steps `declutch labels` labels, and what it does with the numbers.
+    """Which steps `declutch labels` labels, and what it does with the numbers."""
 
-    Attributes:
-        split: split or level whose tasks are played.
-        num_steps: steps labelled by the rule and the oracle.
-        llm_steps: of these, steps that the endpoint is asked about; 0 asks none.
-        is_dry_run: ask nothing; print example prompts and an estimate.
-        out: JSON file of the numbers.
+    split: Annotated[str, typer.Option(help="The split or level to play.")] = "rl-train"
+    num_steps: Annotated[
+        int,
+        typer.Option("--steps", min=1, help="How many steps the rule and the oracle label."),
+    ] = 2000
+    llm_steps: Annotated[
+        int,
+        typer.Option(
+            "--llm-steps", min=0, help="About how many of these steps the endpoint is asked."
+        ),
+    ] = 0
+    is_dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Ask nothing; print example prompts and an estimate."),
+    ] = False
+    out: Annotated[Path | None, typer.Option(help="A JSON file to write the numbers to.")] = None
+
+
+@grouped
+def labels_command(
+    model: Annotated[str, typer.Argument(help="A run folder, a model folder or a hub name.")],
+    given: GivenSettings,
+    job: LabelJob,
+) -> None:
+    """Label steps that a policy played, by every source, and say how the sources agree.
+
+    A run folder stands for its last checkpoint and brings its own settings.
     """
+    from declutch.config.files import load_config
+    from declutch.rollout.policy import load_policy
+    from declutch.runs.folder import RunFolder
 
-    split: str = "rl-train"
-    num_steps: int = 2000
-    llm_steps: int = 0
-    is_dry_run: bool = False
-    out: Path | None = None
+    run = RunFolder(Path(model))
+    last = run.last_checkpoint()
+    files = given.config or ([run.config_path] if last is not None and run.has_started() else None)
+    settings = load_config(files, given.items)
+    policy = load_policy(last or model, settings)
+    run_labels(policy, settings, open_suite(settings), job, terminal)
 
 
 def run_labels(
@@ -69,6 +83,20 @@ def run_labels(
     Raises:
         UserError: no such split, an endpoint that is not named or is away.
     """
+    from declutch.endpoint.client import open_endpoint
+    from declutch.envs.registry import wording_of
+    from declutch.evaluation.label_sources import (
+        compare_sources,
+        first_steps,
+        play_steps,
+        report_data,
+    )
+    from declutch.files import write_atomically
+    from declutch.judge.llm_labels import AskSettings, build_requests, label_by_llm
+    from declutch.judge.questions import spread_steps
+    from declutch.rollout.collect import CollectParams
+    from declutch.streams import stream
+
     params = CollectParams(
         max_steps=config.env.max_steps, temperature=config.rollout.temperature, oracle_every=1
     )
@@ -100,6 +128,8 @@ def run_labels(
 
 def report_table(report: LabelReport, title: str) -> Table:
     """A column per source; agreement and precision are against the oracle."""
+    from rich.table import Table
+
     table = Table(title=f"{report.num_steps} steps of {report.num_episodes} episodes, {title}")
     table.add_column("")
     for name in report.sources:
@@ -126,10 +156,16 @@ def report_table(report: LabelReport, title: str) -> Table:
 
 def estimate_usage(requests: Sequence[ChatRequest], config: Config) -> Usage:
     """What asking all of `requests` may come to; prompts are counted roughly."""
+    from declutch.endpoint.usage import Usage, largest_usage
+
     return sum((largest_usage(request, config.endpoint) for request in requests), Usage())
 
 
 def _show_dry_run(requests: Sequence[ChatRequest], config: Config, console: Console) -> None:
+    from rich.rule import Rule
+
+    from declutch.endpoint.client import open_endpoint
+
     asks = config.gcd.llm_asks
     for number, request in enumerate(requests[::asks][:_NUM_EXAMPLES], start=1):
         console.print(Rule(f"example prompt {number}, asked {asks} times"))
@@ -176,4 +212,6 @@ def _describe_asks(stats: BallotStats, usage: Usage) -> str:
 
 
 def _percent(share: float) -> str:
+    from declutch.report.tables import format_percent
+
     return "–" if share != share else f"{format_percent(share)}%"

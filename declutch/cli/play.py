@@ -1,24 +1,44 @@
-"""One game in the terminal: a person plays, or watches the expert, chance or a model."""
+"""`declutch play`: one game in the terminal, by a person, the expert, chance or a model."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 from rich.markup import escape
 from rich.rule import Rule
 
-from declutch.config.run import Config
-from declutch.envs.protocol import Expert, HasExpert, Suite, TextEnv
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import open_suite
 from declutch.errors import UserError
-from declutch.evaluation.players import SCRIPTED, model_player, scripted_player
-from declutch.records import Episode, TaskId
-from declutch.rollout.collect import CollectParams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from declutch.config.run import Config
+    from declutch.envs.protocol import Expert, Suite, TextEnv
+    from declutch.records import Episode, TaskId
 
 HELP = (
     "Type an action or its number. Empty line or 'actions': what is possible; 'hint': what the "
     "expert would do; 'quit': leave."
 )
+
+
+@grouped
+def play_command(
+    given: GivenSettings,
+    player: Annotated[
+        str, typer.Argument(help="me, expert, random, or a model folder or hub name.")
+    ] = "me",
+    split: Annotated[str, typer.Option(help="The split or level to take the game from.")] = "L0",
+    game: Annotated[int, typer.Option(help="The number of the game within the split.")] = 0,
+) -> None:
+    """Play one game in the terminal, or watch the expert or a model play it."""
+    settings = given.load()
+    play_game(player, settings, open_suite(settings), split, game, terminal)
 
 
 def play_game(
@@ -31,6 +51,8 @@ def play_game(
     Raises:
         UserError: no such game or model.
     """
+    from declutch.envs.protocol import HasExpert
+
     tasks = suite.tasks(split)
     if not 0 <= game < len(tasks):
         raise UserError(f"--game {game}: {split} has games 0 to {len(tasks) - 1}")
@@ -48,6 +70,9 @@ def play_game(
 
 
 def _watch(player: str, config: Config, suite: Suite, task: TaskId) -> Episode:
+    from declutch.evaluation.players import SCRIPTED, model_player, scripted_player
+    from declutch.rollout.collect import CollectParams
+
     steps = config.env.max_steps
     if player in SCRIPTED:
         return scripted_player(player, suite, steps).play([task], config.seed)[0]

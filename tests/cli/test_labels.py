@@ -10,7 +10,6 @@ from builders import make_action, make_episode, make_step
 from chat_server import BAD, GOOD, chat_server
 from rich.console import Console
 
-from declutch.cli import labels as label_command
 from declutch.cli.labels import LabelJob, report_table, run_labels
 from declutch.config.files import parse_config
 from declutch.config.run import Config
@@ -75,7 +74,8 @@ def test_the_endpoint_is_compared_on_the_steps_it_was_asked_about() -> None:
 
 @pytest.fixture
 def console(monkeypatch: pytest.MonkeyPatch) -> Console:
-    monkeypatch.setattr(label_command, "play_steps", lambda *arguments: EPISODES)
+    played = "declutch.evaluation.label_sources.play_steps"
+    monkeypatch.setattr(played, lambda *arguments: EPISODES)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return Console(file=io.StringIO(), width=200)
 

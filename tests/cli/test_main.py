@@ -7,24 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from declutch.cli.main import app, main, spread_lists
-
-COMMANDS = (
-    "init-tiny",
-    "demonstrations",
-    "sft",
-    "train",
-    "eval",
-    "compare",
-    "report",
-    "doctor",
-    "play",
-    "serve",
-    "convert-gguf",
-    "demo",
-    "games",
-    "envs",
-)
+import declutch
+from declutch.cli.main import COMMANDS, app, main
 
 
 def run(
@@ -39,19 +23,46 @@ def run(
 
 def test_help_lists_every_command() -> None:
     text = CliRunner().invoke(app, ["--help"]).output
-    for command in COMMANDS:
+    for command in (*(name for panel in COMMANDS.values() for name in panel), "games", "envs"):
         assert command in text
         shown = CliRunner().invoke(app, [command, "--help"])
         assert shown.exit_code == 0
         assert "Usage" in shown.output
 
 
-def test_it_starts_without_loading_the_model_libraries() -> None:
-    code = "import sys, declutch.cli; print('torch' in sys.modules, 'transformers' in sys.modules)"
+HEAVY = ("torch", "transformers", "numpy", "scipy", "sklearn", "openai", "declutch.config")
+
+
+CODE = """
+import sys
+from declutch.cli.main import main
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["declutch", *line.split()]
+    try:
+        main()
+    except SystemExit as error:
+        print("ENDED", line, "WITH", error.code)
+    print("LOADED", *(name for name in {heavy} if name in sys.modules))
+"""
+
+
+def test_help_and_wrong_options_load_no_large_library() -> None:
+    names = [name for panel in COMMANDS.values() for name in panel]
+    names += [f"games {name}" for name in ("list", "generate", "expert", "verify", "gold")]
+    lines = ["--help", "--version", "eval --nonsense", "nonsense", "demos"]
+    lines += [f"{name} --help" for name in (*names, "games", "envs", "envs check")]
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", CODE.format(heavy=HEAVY)],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert result.stdout.split() == ["False", "False"]
+    found = result.stdout.splitlines()
+    ended = [line for line in found if line.startswith("ENDED")]
+    wrong = ("nonsense", "demos")
+    assert ended == [f"ENDED {x} WITH {2 if x.endswith(wrong) else 0}" for x in lines]
+    assert [line for line in found if line.startswith("LOADED")] == ["LOADED"] * len(lines)
 
 
 @pytest.mark.parametrize(
@@ -119,21 +130,17 @@ def test_a_run_refused_at_its_start_leaves_its_folder_free(
     assert "already holds a run" in " ".join(text.split())
 
 
-def test_list_options_take_several_values() -> None:
-    spread = spread_lists(["eval", "x", "--levels", "L0", "L1", "--seeds", "0", "1", "a.b=1", "c"])
-    assert spread == (
-        [
-            "eval",
-            "x",
-            "--levels",
-            "L0",
-            "--levels",
-            "L1",
-            "--seeds",
-            "0",
-            "--seeds",
-            "1",
-            "a.b=1",
-            "c",
-        ]
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"declutch {declutch.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["out.jsonl", "sft.num_episodes=3", "-x"]])
+def test_a_former_name_of_a_command_says_the_new_one(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, text = run(monkeypatch, capsys, "demos", *arguments)
+    assert (status, text) == (
+        2,
+        "error: `declutch demos` is now called `declutch demonstrations`",
     )
+    assert "demos" not in CliRunner().invoke(app, ["--help"]).output.split()

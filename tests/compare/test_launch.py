@@ -216,7 +216,7 @@ def test_a_grid_from_nothing_killed_and_continued(
             killed.append(name)
 
     watcher = Watcher(kill_once)
-    monkeypatch.setattr("declutch.cli.compare.GridWatcher", lambda *_: Shown(watcher))
+    monkeypatch.setattr("declutch.compare.progress.GridWatcher", lambda *_: Shown(watcher))
     grid = make_grid(out, base, ["grpo"], [False, True], [0], [])
     assert len(grid.waiting) == 2
     console = Console(file=io.StringIO(), width=120)
@@ -230,7 +230,7 @@ def test_a_grid_from_nothing_killed_and_continued(
     assert "1 of 2 runs to train" in console.file.getvalue()
 
     monkeypatch.undo()
-    arguments = ["declutch", "compare", str(out), "--methods", "grpo", "--gcd", "off", "on"]
+    arguments = ["declutch", "compare", str(out), "--methods", "grpo", "--gcd", "off,on"]
     (tmp_path / "base.yaml").write_text(json.dumps(base))
     arguments += ["--config", str(tmp_path / "base.yaml"), "--seeds", "0"]
     monkeypatch.setattr(sys, "argv", arguments)

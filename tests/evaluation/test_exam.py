@@ -196,7 +196,7 @@ def test_the_command_judges_and_plays_as_without_judging(
     plain, judged, other = (tmp_path / f"{name}.json" for name in ("plain", "judged", "other"))
     run(monkeypatch, "eval", cold, "--config", file, "--out", plain)
     assert "judged steps" not in capsys.readouterr().out
-    run(monkeypatch, "eval", cold, "--config", file, "--out", judged, "--judge")
+    run(monkeypatch, "eval", cold, "--config", file, "--out", judged, "eval.judge=true")
     text = " ".join(capsys.readouterr().out.split())
     assert "its own steps" in text
     assert "judged steps" in text

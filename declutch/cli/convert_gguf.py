@@ -1,0 +1,24 @@
+"""`declutch convert-gguf`: the model in a GGUF file as a folder that every command takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from declutch.cli.terminal import console
+
+
+def convert_gguf_command(
+    source: Annotated[
+        str,
+        typer.Argument(help="A GGUF file, or the name of an installed package that holds one."),
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to write the model to.")],
+) -> None:
+    """Write the model in a GGUF file as a folder that every command takes."""
+    from declutch.models.gguf import convert_gguf
+
+    size = convert_gguf(source, out)
+    console.print(f"{size / 1e6:.1f} M parameters written to {out}")

@@ -1,0 +1,32 @@
+"""`declutch envs`: trying out an environment, above all one of the user's own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console, open_suite
+from declutch.errors import has_problem
+
+app = typer.Typer(no_args_is_help=True, help="Try out environments, above all your own.")
+
+
+@app.command("check")
+@grouped
+def envs_check_command(
+    suite: Annotated[
+        str, typer.Argument(help="The environment, as package.module:Name or a suite's name.")
+    ],
+    given: GivenSettings,
+) -> None:
+    """Try out whether an environment keeps the rules that training and evaluation rely on."""
+    from declutch.envs.check import check_suite
+    from declutch.report.tables import findings_table
+
+    settings = given.load(f"env.suite={suite}")
+    findings = check_suite(open_suite(settings))
+    console.print(findings_table(findings))
+    if has_problem(findings):
+        raise typer.Exit(1)

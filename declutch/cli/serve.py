@@ -1,0 +1,52 @@
+"""`declutch serve`: a local model behind the OpenAI chat-completions protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console
+from declutch.errors import UserError
+
+
+@grouped
+def serve_command(
+    model: Annotated[str, typer.Argument(help="The model folder or hub name to serve.")],
+    given: GivenSettings,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")
+    ] = 8000,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What requests call the model; by default the name of its folder."),
+    ] = None,
+    max_batch: Annotated[
+        int, typer.Option(min=1, help="How many answers are sampled at once, at most.")
+    ] = 32,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of an answer where the request sets no limit.")
+    ] = 512,
+) -> None:
+    """Serve a local model with the OpenAI chat-completions protocol, until Ctrl-C or SIGTERM."""
+    settings = given.load()
+    try:
+        from declutch.endpoint.server.app import serve
+    except ImportError as error:
+        raise UserError(
+            f"serving needs the package {error.name!r}: pip install 'declutch[serve]'"
+        ) from None
+    from declutch.endpoint.server.model import ServedModel
+    from declutch.models.load import load_model, set_threads
+
+    set_threads(settings.threads)
+    served = ServedModel(*load_model(model, settings.model), max_batch, max_tokens)
+    called = name or Path(model).name
+
+    def announce(url: str) -> None:
+        console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)
+
+    serve(served, called, host, port, max_batch, announce)

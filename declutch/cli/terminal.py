@@ -1,0 +1,60 @@
+"""The terminal that commands write to, and what several of them open with a bar of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from declutch.config.run import Config
+    from declutch.endpoint.client import Endpoint
+    from declutch.envs.protocol import Suite
+
+console = Console()
+
+
+def reported(description: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    """A bar of progress for work that is told (done, total); it appears with the first call."""
+    from declutch.report.progress import reported_progress
+
+    return reported_progress(description, console=console)
+
+
+def open_suite(settings: Config) -> Suite:
+    """The suite that env.suite names; games are generated under a bar where there are none.
+
+    Raises:
+        UserError: no data where the settings say, no such environment, or a missing package.
+    """
+    from declutch.envs.registry import make_suite
+
+    with reported("generating games") as report:
+        return make_suite(settings.env, report)
+
+
+def open_chat(settings: Config) -> Endpoint:
+    """The language model that the section `endpoint` names. Raises UserError."""
+    from declutch.endpoint.client import open_endpoint
+
+    return open_endpoint(settings.endpoint)
+
+
+def tell_usage(chat: Endpoint | None) -> None:
+    """Print what a command asked of the endpoint; nothing where it asked none."""
+    if chat is not None:
+        used = chat.usage
+        console.print(
+            f"endpoint: {used.calls:,} calls, {used.cached:,} answers from the cache, "
+            f"{used.tokens:,} tokens, cost {used.cost:.2f}"
+        )
+
+
+def describe_fallbacks(counts: Mapping[str, int]) -> str:
+    """How many texts an endpoint failed to give, by reason; "" where it gave all."""
+    if not counts:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return f", but {sum(counts.values())} by template ({reasons})"

@@ -1,0 +1,82 @@
+"""`declutch train`: reinforcement learning of an agent, written to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from declutch.cli.options import GivenSettings, grouped
+from declutch.cli.terminal import console, open_suite
+from declutch.errors import UserError
+
+if TYPE_CHECKING:
+    from declutch.config.run import Config
+    from declutch.runs.folder import RunFolder
+
+
+@grouped
+def train_command(
+    run_dir: Annotated[Path, typer.Argument(help="The run folder; everything is written there.")],
+    given: GivenSettings,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in RUN_DIR from its last checkpoint.")
+    ] = False,
+) -> None:
+    """Train an agent by algorithm.type, and with a judge's gradient where gcd.enabled=true."""
+    from declutch.cold_start.facts import read_cold_start
+    from declutch.report.live import TrainWatcher
+    from declutch.runs.folder import RunFolder
+    from declutch.train.loop import train
+
+    run = RunFolder(run_dir).create()
+    settings = _resumed_settings(run, given) if resume else _new_settings(run, given)
+    suite = open_suite(settings)
+    facts = read_cold_start(settings.model.path)
+    run.write_config(settings)
+    run.write_cold_start(vars(facts))
+    gcd = settings.gcd
+    form = "gcd" if gcd.form == "generative" else gcd.form
+    suggests = "_sugg" if gcd.suggestions.enabled else ""
+    title = f"{run_dir.name}: {settings.algorithm.type}"
+    title += f"+{form}{suggests}" if gcd.enabled else ""
+    with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
+        try:
+            last = train(settings, run, suite, watcher, facts.protocol)
+        except UserError:
+            run.withdraw_start()
+            raise
+    console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")
+
+
+def _new_settings(run: RunFolder, given: GivenSettings) -> Config:
+    if run.has_started():
+        raise UserError(
+            f"{run.path} already holds a run; add --resume to continue it, or choose another folder"
+        )
+    settings = given.load()
+    if not settings.model.path:
+        raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
+    return settings
+
+
+def _resumed_settings(run: RunFolder, given: GivenSettings) -> Config:
+    """The run's own settings, of which few may change when it is resumed."""
+    from declutch.config.files import apply_overrides, parse_config
+    from declutch.config.judge import EndpointConfig
+
+    if given.config:
+        raise UserError("--resume continues with the run's own config.yaml; leave --config out")
+    data = run.read_config().model_dump(mode="json")
+    own = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
+    # A server may move, a key's variable be renamed; the model it answers by is the run's.
+    places = tuple(f"endpoint.{n}=" for n in EndpointConfig.model_fields if n != "model")
+    allowed = (*own, *places, "gcd.on_endpoint_failure=", "gcd.fallback_labels=")
+    for item in given.items:
+        if not item.startswith(allowed):
+            raise UserError(
+                f"--resume cannot change {item!r}: the run would no longer be the same; start "
+                "a new run folder"
+            )
+    return parse_config(apply_overrides(data, given.items), "the resumed run")
