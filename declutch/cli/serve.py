@@ -43,10 +43,10 @@ def serve_command(
     from declutch.models.load import load_model, set_threads
 
     set_threads(settings.threads)
-    served = ServedModel(*load_model(model, settings.model), max_batch, max_tokens)
     called = name or Path(model).name
+    served = ServedModel(*load_model(model, settings.model), called, max_batch, max_tokens)
 
     def announce(url: str) -> None:
         console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)
 
-    serve(served, called, host, port, max_batch, announce)
+    serve(served, host, port, announce)

@@ -1,8 +1,9 @@
-"""Replies on disk, one file each, under a hash of what was asked.
+"""Keep a language model's replies on disk, one file for each, under a hash of what was asked.
 
-Files appear whole by renaming, so that any number of processes may share a folder; two that ask
-the same at once write the same file. The key holds the model's name and not the server's address:
-a server that moves to another port keeps its replies, and two models must not share a name.
+A file is written under another name and then renamed, so that any number of processes may share a
+folder without ever reading half a file. The hash covers the model's name and not the server's
+address: a server that moves to another port keeps its replies, and no two models may share a
+name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FORMAT = 1
 
 
 def cache_key(model: str, request: ChatRequest) -> str:
-    """A hash of all that an answer depends on."""
+    """Hash all that a language model's reply depends on, as the name of the reply's file."""
     asked = [
         FORMAT,
         model,
@@ -31,17 +32,17 @@ def cache_key(model: str, request: ChatRequest) -> str:
 
 
 class ReplyCache:
-    """A folder of replies.
+    """A folder that keeps a language model's replies, so that no question is paid for twice.
 
     Args:
-        folder: made when the first reply is written; None keeps nothing.
+        folder: made when the first reply is written; None keeps no reply.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder.expanduser()
 
     def read(self, key: str) -> str | None:
-        """The reply's text; None where there is none, or its file is damaged."""
+        """Read the text of a reply; None where there is none, or where its file is damaged."""
         if self._folder is None:
             return None
         try:
@@ -52,8 +53,11 @@ class ReplyCache:
         return text if isinstance(text, str) else None
 
     def write(self, key: str, model: str, text: str) -> None:
-        """Keep a reply.
+        """Keep the text of a reply.
 
+        Args:
+            key: as `cache_key` makes it.
+            model: the model's name, for whoever reads the file.
         Raises:
             UserError: the folder cannot be written.
         """

@@ -1,4 +1,7 @@
-"""What the rest of the package knows of a language model behind a network: ask, reply."""
+"""How the rest of the package asks a language model: requests, replies, and who answers them.
+
+Nothing here knows of networks; `client` has the implementation that asks a server.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One question.
+    """A question to a language model: the conversation so far, and how the reply is sampled.
 
     Attributes:
         messages: (role, content) pairs, oldest first; roles are "system", "user", "assistant".
-        max_tokens: of the reply, at most.
-        temperature: >= 0.
-        attempt: number of the ask where the same question is put several times; equal requests
-            may be given one reply.
+        max_tokens: how many tokens the reply may have.
+        temperature: of sampling, >= 0.
+        attempt: tells requests apart that put the same question several times, since requests that
+            are equal may all be given the same reply.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -27,11 +30,11 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What came back.
+    """A language model's reply to one request, or the reason why there is none.
 
     Attributes:
-        text: the answer, None where there is none.
-        error: why there is none.
+        text: the reply, None where there is none.
+        error: why there is none, "" where there is one.
     """
 
     text: str | None
@@ -39,8 +42,8 @@ class ChatReply:
 
 
 class Chat(Protocol):
-    """Answers questions, many at once."""
+    """A language model that can be asked, wherever it runs: what labels and suggestions need."""
 
     def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """One reply per request, in order; a request that fails is a reply without text."""
+        """Answer every request, in order; a request that failed has a reply without text."""
         ...

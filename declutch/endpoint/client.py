@@ -1,9 +1,9 @@
-"""Asking an OpenAI-compatible server: many questions at once, patiently, within a budget.
+"""Ask an OpenAI-compatible server many questions at once, with retries and within a budget.
 
-A reply is one of three: from the cache, from the server, or an error that says why there is none.
-What may pass (429, 5xx, time-outs, dropped connections) is tried again; what will not (another
-4xx, a body that holds no text) is not. The key is known here alone, and is struck out of every
-text that leaves.
+A reply comes from the cache or from the server, or it is an error that says why there is none.
+Calls that failed for a reason that may pass (status 429 or 5xx, a time-out, a dropped connection)
+are repeated; others (another 4xx, a body without text) are not. No other module knows the key, and
+it is struck out of every text that leaves this one.
 """
 
 from __future__ import annotations
@@ -29,21 +29,25 @@ BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 60.0
 _MIN_EXHAUSTED = 3
+"""Requests in a row that must have run out of retries before a server is taken for dead."""
 _SECRET_LENGTH = 8
+"""Characters from which on a key is struck out of texts; a shorter one would hit common words."""
 _ERROR_LENGTH = 200
+"""Characters of a server's own error message that are kept."""
 
 Sleep = Callable[[float], Awaitable[None]]
+"""Waits for a number of seconds; tests pass one that does not wait."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one call came to.
+    """What one call of the server came to.
 
     Attributes:
         text: None where there is none; then `error` says why.
-        may_pass: the same call might be answered later.
-        wait_seconds: what the server asks to wait before that, 0 where it does not say.
-        usage: the call's account.
+        may_pass: whether the same call might be answered if it is repeated later.
+        wait_seconds: how long the server asks to wait before that, 0 where it does not say.
+        usage: what the call consumed.
     """
 
     text: str | None = None
@@ -58,11 +62,13 @@ class _Batch:
     """What the requests of one `ask` share.
 
     Attributes:
-        open: calls that are under way, at most `max_concurrency`.
-        settled: told whenever a call has ended.
-        under_way: what each of these calls may come to.
-        num_exhausted: requests in a row that ran out of retries; enough of them, and the server
-            is taken for dead and the rest of the batch is not asked.
+        client: the open connection to the server.
+        open: limits the calls under way to `max_concurrency`.
+        settled: notified whenever a call has ended.
+        under_way: for each call under way, the most that it may consume.
+        num_exhausted: how many requests in a row ran out of retries; after enough of them the
+            server is taken for dead, and the rest of the batch is not sent.
+        last_error: of the last of these requests.
     """
 
     client: openai.AsyncOpenAI
@@ -74,12 +80,13 @@ class _Batch:
 
 
 class Endpoint:
-    """A `Chat` over HTTP; see `open_endpoint`.
+    """A language model behind an OpenAI-compatible server, asked over HTTP; see `open_endpoint`.
 
     Args:
+        config: the model's name, the limits of a call, the budget, and the cache.
         base_url: of the server, ending in its version, e.g. "http://localhost:8000/v1".
         key: "" for a server that asks for none.
-        sleep: waits; tests wait for nothing.
+        sleep: waits before a retry and for the rate limit.
     """
 
     def __init__(
@@ -96,11 +103,11 @@ class Endpoint:
 
     @property
     def usage(self) -> Usage:
-        """Everything asked so far."""
+        """What all requests so far consumed."""
         return self._usage
 
     def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """One reply per request, in order; equal requests are asked once.
+        """Answer every request, in order, from the cache or by the server; equal ones count once.
 
         Raises:
             UserError: the cache cannot be written.
@@ -119,14 +126,14 @@ class Endpoint:
         return replies
 
     def count_cached(self, requests: Sequence[ChatRequest]) -> int:
-        """How many of `requests` would be answered without a call."""
+        """Count the requests that the cache would answer without a call of the server."""
         keys = (cache_key(self._config.model, request) for request in requests)
         return sum(self._cache.read(key) is not None for key in keys)
 
     async def _ask_all(self, requests: dict[str, ChatRequest]) -> dict[str, ChatReply]:
         async with openai.AsyncOpenAI(
             base_url=self._base_url,
-            # The package insists on one; a server that asks for none ignores it.
+            # The openai package insists on a key; a server that asks for none ignores it.
             api_key=self._key or "none",
             max_retries=0,
             timeout=self._config.timeout_seconds,
@@ -144,7 +151,7 @@ class Endpoint:
             for number in range(self._config.max_retries + 1):
                 if number:
                     await self._sleep(self._backoff(number, answer.wait_seconds))
-                refusal = self._dead(batch) or await self._reserve(batch, request)
+                refusal = self._refuse_dead(batch) or await self._reserve(batch, request)
                 if refusal:
                     return ChatReply(None, refusal)
                 self._usage += Usage(retries=int(number > 0))
@@ -160,7 +167,8 @@ class Endpoint:
             self._cache.write(key, self._config.model, answer.text)
         return ChatReply(answer.text, answer.error)
 
-    def _dead(self, batch: _Batch) -> str:
+    def _refuse_dead(self, batch: _Batch) -> str:
+        """Why a request is not sent to a server that is taken for dead; "" to send it."""
         if batch.num_exhausted < max(_MIN_EXHAUSTED, self._config.max_concurrency):
             return ""
         return (
@@ -169,9 +177,13 @@ class Endpoint:
         )
 
     async def _reserve(self, batch: _Batch, request: ChatRequest) -> str:
-        """Set aside what one call may come to; the limit it might exceed, "" when it may start.
+        """Set the most that one call may consume aside from the budget.
 
-        Calls under way have mostly set aside more than they need, so their end is waited for.
+        Calls under way have mostly set aside more than they need, so where the budget is short
+        their end is waited for.
+
+        Returns:
+            Why the call may not start, or "".
         """
         most = largest_usage(request, self._config)
         async with batch.settled:
@@ -184,7 +196,7 @@ class Endpoint:
         return ""
 
     async def _call(self, batch: _Batch, request: ChatRequest) -> _Answer:
-        """One call of the server, counted, and what was set aside for it set free."""
+        """Make one call of the server, count it, and return what was set aside for it."""
         await self._wait_for_turn()
         answer = await self._send(batch.client, request)
         async with batch.settled:
@@ -202,7 +214,11 @@ class Endpoint:
         await self._sleep(start - now)
 
     def _backoff(self, number: int, wait_seconds: float) -> float:
-        """Seconds before retry `number`, from 1: doubling, jittered, no less than asked for."""
+        """Seconds before retry `number`, counted from 1.
+
+        The wait doubles from retry to retry, is shortened at random by up to a half so that
+        requests do not come back all at once, and is no less than the server asked for.
+        """
         longest = min(_FIRST_WAIT_SECONDS * 2 ** (number - 1), _LONGEST_WAIT_SECONDS)
         jittered = longest * self._jitter.uniform(0.5, 1.0)
         return max(jittered, min(wait_seconds, _LONGEST_WAIT_SECONDS))
@@ -211,7 +227,8 @@ class Endpoint:
         limit = self._config.timeout_seconds
         messages: Any = [{"role": role, "content": content} for role, content in request.messages]
         try:
-            # The client's own limit is between two bytes; a server that drips would never meet it.
+            # The client's own limit is on the time between two bytes, which a server that sends
+            # one byte at a time never exceeds.
             response = await asyncio.wait_for(
                 client.chat.completions.with_raw_response.create(
                     model=self._config.model,
@@ -247,7 +264,7 @@ class Endpoint:
             data = json.loads(content)
         except (ValueError, RecursionError):
             return _Answer(error="the reply is not JSON")
-        text, counted = _text_of(data), data.get("usage") if isinstance(data, dict) else None
+        text, counted = _find_text(data), data.get("usage") if isinstance(data, dict) else None
         counts = counted if isinstance(counted, dict) else {}
         asked = sum(count_tokens(content) for _, content in request.messages)
         usage = call_usage(
@@ -260,21 +277,23 @@ class Endpoint:
         return _Answer(self._clean(text), usage=usage)
 
     def _clean(self, text: str) -> str:
-        """Without the key, which a server may quote, and without halves of characters."""
+        """Take the key out of a text, as a server may quote it, and halves of characters too."""
         if len(self._key) >= _SECRET_LENGTH:
             text = text.replace(self._key, "[key]")
         return text.encode("utf-8", "replace").decode()
 
 
 def open_endpoint(config: EndpointConfig, sleep: Sleep = asyncio.sleep) -> Endpoint:
-    """The endpoint that the configuration and the environment name.
+    """Make the client for the language model that `endpoint` in the settings names.
+
+    The server's address and the key may come from environment variables; nothing is sent yet.
 
     Raises:
         UserError: no model or no server is named, or the key cannot be sent.
     """
     if not config.model:
         raise UserError("endpoint.model is empty: name the model that the endpoint is to answer by")
-    # Both variables are the official package's own ways to say where and as whom to ask.
+    # The openai package itself reads its server's address from this variable, too.
     base_url = config.base_url or os.environ.get(BASE_URL_VARIABLE, "")
     if not base_url:
         raise UserError(
@@ -289,7 +308,7 @@ def open_endpoint(config: EndpointConfig, sleep: Sleep = asyncio.sleep) -> Endpo
     return Endpoint(config, base_url, key, sleep)
 
 
-def _text_of(data: Any) -> str | None:
+def _find_text(data: Any) -> str | None:
     """The first choice's text; None where the reply has another shape or says nothing."""
     try:
         text = data["choices"][0]["message"]["content"]
@@ -299,10 +318,11 @@ def _text_of(data: Any) -> str | None:
 
 
 def _count(value: Any, otherwise: int) -> int:
+    """A number of tokens in a reply, or `otherwise` where it is no such number."""
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return value if is_count else otherwise
 
 
 def _seconds(text: str) -> float:
-    """A Retry-After header in seconds; 0 for a date or nonsense, which backing off covers."""
+    """A Retry-After header in seconds; 0 for a date or nonsense, where doubling waits must do."""
     return float(text) if text.isdecimal() and text.isascii() else 0.0

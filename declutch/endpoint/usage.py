@@ -1,4 +1,4 @@
-"""What an endpoint was asked and what it cost, and the budget that ends the asking."""
+"""Count what requests to a language model consume, and compare it with the budget."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from declutch.config.judge import EndpointConfig
 from declutch.endpoint.chat import ChatRequest
 
 CHARACTERS_PER_TOKEN = 4
-"""Of English text, where a server does not say how many tokens there were."""
+"""In English text, roughly; used where a server does not say how many tokens there were."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """An account; differences of two accounts are what happened between them.
+    """What requests to a language model consumed: calls, tokens, cost, and time.
+
+    The difference of two accounts is what was consumed between them.
 
     Attributes:
         calls: HTTP requests sent.
         cached: requests answered from the cache, or by an equal request of the same batch.
-        retries: of the calls, those that repeated one that had failed.
+        retries: those of the calls that repeated one that had failed.
         failed: requests that came back without a text.
         prompt_tokens, completion_tokens: of the answered calls, as the server counts them.
-        cost: by the configured prices, in their unit.
-        seconds: wall time spent asking.
+        cost: by the prices in the settings, in their unit.
+        seconds: wall time spent waiting for replies.
     """
 
     calls: int = 0
@@ -37,6 +39,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
+        """Tokens of prompts and replies together."""
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
@@ -47,12 +50,12 @@ class Usage:
 
 
 def count_tokens(text: str) -> int:
-    """A rough count, from the number of characters."""
+    """Estimate how many tokens a text has from its number of characters."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def call_usage(prompt_tokens: int, completion_tokens: int, config: EndpointConfig) -> Usage:
-    """The account of one answered call."""
+    """Account for one answered call: its tokens, and their cost by the prices in the settings."""
     cost = prompt_tokens * config.prompt_price + completion_tokens * config.completion_price
     return Usage(
         calls=1,
@@ -63,13 +66,13 @@ def call_usage(prompt_tokens: int, completion_tokens: int, config: EndpointConfi
 
 
 def largest_usage(request: ChatRequest, config: EndpointConfig) -> Usage:
-    """What one call may come to: its prompt, counted roughly, and the longest reply."""
+    """Estimate the most that one call may consume: its prompt, and the longest reply."""
     prompt = sum(count_tokens(content) for _, content in request.messages)
     return call_usage(prompt, request.max_tokens, config)
 
 
 def exceeded_limit(usage: Usage, config: EndpointConfig) -> str:
-    """The limit that `usage` is beyond, as "endpoint.max_calls=100"; "" within the budget."""
+    """Name the limit of the budget that is exceeded, as "endpoint.max_calls=100"; "" for none."""
     limits = (
         ("max_calls", config.max_calls, usage.calls),
         ("max_tokens", config.max_tokens, usage.tokens),

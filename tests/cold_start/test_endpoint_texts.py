@@ -1,10 +1,10 @@
 """Texts of the cold start by a language model: what is asked, what is believed, what is counted."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from fake_chat import answer_by_text
 from hypothesis import given
 from hypothesis import strategies as st
 from served import make_served_folder
@@ -26,7 +26,6 @@ from declutch.cold_start.template_texts import critique_text
 from declutch.config.files import change_config, parse_config
 from declutch.config.policy import SFTConfig
 from declutch.config.run import Config
-from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
@@ -35,19 +34,6 @@ from declutch.streams import stream
 GOOD = "<think>It has what it needs.</think><answer>\\boxed{1}</answer><advise>Go on.</advise>"
 BAD = "<think>It goes astray.</think><answer>\\boxed{0}</answer><advise>Stay close.</advise>"
 HERE = ("go to desk 1", "go to desk 10", "look", "take mug 1 from desk 1", "inventory")
-
-
-class FakeChat:
-    """Answers with what a function makes of each prompt; None is no answer."""
-
-    def __init__(self, answer: Callable[[str], str | None]) -> None:
-        self.answer = answer
-        self.asked: list[ChatRequest] = []
-
-    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        self.asked += requests
-        texts = [self.answer(request.messages[-1][1]) for request in requests]
-        return [ChatReply(text, "" if text is not None else "it is down") for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +124,7 @@ def test_no_text_breaks_the_checks(text: str, action: str, label: int) -> None:
 
 
 def test_the_thoughts_are_rewritten_and_nothing_else(demonstrations: list[Demonstration]) -> None:
-    chat, told = FakeChat(lambda prompt: " I see\nwhat to do. "), []
+    chat, told = answer_by_text(lambda prompt: " I see\nwhat to do. "), []
     done = rewrite_reasoning(
         demonstrations, chat, SFTConfig(), 6, HOUSEHOLD, lambda a, b: told.append((a, b))
     )
@@ -162,7 +148,7 @@ def test_what_does_not_fit_falls_back_and_is_counted(demonstrations: list[Demons
     replies = [None, "", "<action>look</action>", "Half of", "I see."]
     given = iter(replies * 1000)
     done = rewrite_reasoning(
-        demonstrations, FakeChat(lambda prompt: next(given)), SFTConfig(), 6, HOUSEHOLD
+        demonstrations, answer_by_text(lambda prompt: next(given)), SFTConfig(), 6, HOUSEHOLD
     )
     steps = [step for episode in demonstrations for step in episode.steps]
     rewritten = [step for episode in done.episodes for step in episode.steps]
@@ -177,7 +163,7 @@ def test_what_does_not_fit_falls_back_and_is_counted(demonstrations: list[Demons
 def test_an_endpoint_that_is_down_is_one_clear_error(
     config: Config, demonstrations: list[Demonstration], tmp_path: Path
 ) -> None:
-    chat = FakeChat(lambda prompt: None)
+    chat = answer_by_text(lambda prompt: None)
     with pytest.raises(UserError, match=r"none of \d+ questions \(it is down\)"):
         make_demonstrations(
             config, make_suite(config.env), tmp_path / "demonstrations.jsonl", chat=chat
@@ -190,7 +176,7 @@ def test_the_whole_cold_start_says_who_wrote_what(config: Config, tmp_path: Path
     suite, path = make_suite(config.env), tmp_path / "demonstrations.jsonl"
     odd = iter([True, False] * 1000)
     header = make_demonstrations(
-        config, suite, path, chat=FakeChat(lambda p: "I know why." if next(odd) else "I")
+        config, suite, path, chat=answer_by_text(lambda p: "I know why." if next(odd) else "I")
     )
     assert header.reasoning == "endpoint sage"
     assert header.fallbacks == {"unfinished": header.num_steps // 2}
@@ -198,7 +184,7 @@ def test_the_whole_cold_start_says_who_wrote_what(config: Config, tmp_path: Path
     assert json.loads(path.read_text().splitlines()[0])["reasoning"] == "endpoint sage"
     model = make_served_folder(tmp_path / "tiny")
     config = change_config(config, model={"path": str(model)})
-    judge = FakeChat(lambda prompt: GOOD)
+    judge = answer_by_text(lambda prompt: GOOD)
     facts = run_sft(config, path, tmp_path / "cold", chat=judge)
     assert facts.num_judge_examples == len(judge.asked) == 8
     assert facts.num_future_examples == 5
@@ -226,7 +212,7 @@ class _Words:
 
 def test_critiques_are_kept_where_they_reach_the_label(demonstrations: list[Demonstration]) -> None:
     codec = Codec(_Words(), "full")
-    critique_writer = CritiqueWriter(FakeChat(lambda prompt: BAD), SFTConfig(), "gc")
+    critique_writer = CritiqueWriter(answer_by_text(lambda prompt: BAD), SFTConfig(), "gc")
     plain = judge_examples(demonstrations, codec, 6, 10, stream(0, "x"))
     written = judge_examples(
         demonstrations, codec, 6, 10, stream(0, "x"), critique_writer=critique_writer

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from declutch.config.files import dump_config, parse_config
 from declutch.config.judge import EndpointConfig
-from declutch.endpoint.cache import ReplyCache, cache_key
 from declutch.endpoint.chat import ChatRequest
 from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.endpoint.usage import Usage
@@ -175,23 +173,6 @@ def test_a_warm_cache_makes_no_calls_and_outlives_the_server(tmp_path: Path) -> 
     assert len(server.calls) == 3
 
 
-CHANGES = [
-    {"max_tokens": 51},
-    {"temperature": 0.6},
-    {"attempt": 1},
-    {"messages": (("user", "q"),)},
-    {"messages": (("user", "s"), ("user", "a"))},
-]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_the_cache_tells_apart_what_differs(change: dict) -> None:
-    (request,) = ask_about("a")
-    other = ChatRequest(**{**vars(request), **change})
-    assert cache_key("m", request) != cache_key("m", other)
-    assert cache_key("m", request) != cache_key("n", request)
-
-
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"text": 3}', '{"text": "x'])
 def test_a_damaged_file_is_asked_again(tmp_path: Path, damage: str) -> None:
     (request,) = ask_about("a")
@@ -208,28 +189,6 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with chat_server(GOOD) as server, pytest.raises(UserError, match=r"endpoint\.cache_dir"):
         endpoint(server, cache_dir=tmp_path / "file").ask(ask_about("a"))
-
-
-def _write_all(folder: Path, word: str) -> None:
-    cache = ReplyCache(folder)
-    for round_ in range(40):
-        for key in ("ab1", "ab2", "cd3"):
-            cache.write(key, "m", f"{word}{round_}" * 5000)
-            text = cache.read(key)
-            # Whichever process wrote it, it is whole.
-            assert text is not None
-            assert text == text[: len(text) // 5000] * 5000
-
-
-def test_two_processes_share_a_cache(tmp_path: Path) -> None:
-    spawn = multiprocessing.get_context("fork")
-    workers = [spawn.Process(target=_write_all, args=(tmp_path, word)) for word in ("x", "yy")]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
 
 
 @pytest.mark.parametrize(

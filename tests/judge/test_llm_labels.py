@@ -1,12 +1,13 @@
 """Labels from a language model: votes, what cannot be read, and what becomes of the sources."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 from builders import make_action, make_episode, make_step
 from chat_server import BAD, GOOD
+from fake_chat import FakeChat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from declutch.agent.parse import parse_verdict
 from declutch.config.files import parse_config
 from declutch.config.judge import GCDConfig
 from declutch.config.policy import AgentConfig
-from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.endpoint.chat import ChatReply
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.judge.labels import combine_labels, confusion_counts
@@ -41,17 +42,10 @@ def replies(word: str) -> list[ChatReply]:
     return [kinds[letter] for letter in word]
 
 
-class Scripted:
-    """Answers from a list, over and over, and keeps what it was asked."""
-
-    def __init__(self, word: str) -> None:
-        self._replies = replies(word)
-        self.asked: list[ChatRequest] = []
-
-    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        first = len(self.asked)
-        self.asked += requests
-        return [self._replies[(first + n) % len(self._replies)] for n in range(len(requests))]
+def scripted(word: str) -> FakeChat:
+    """Answers from a list, over and over."""
+    endless = cycle(replies(word))
+    return FakeChat(lambda request: next(endless))
 
 
 @pytest.mark.parametrize(
@@ -125,21 +119,21 @@ def test_the_brief_question_comes_after_examples_of_both_classes() -> None:
 
 
 def test_labels_land_on_the_steps_that_were_asked_about() -> None:
-    chat = Scripted("gggggbbbbbgbgbg")
+    chat = scripted("gggggbbbbbgbgbg")
     found = label_by_llm([labelled(2), labelled(3, 1)], [(0, 1), (1, 0), (1, 2)], small(), chat)
     assert found.labels == ((None, 1), (0, None, None))
     assert found.failure == ""
 
 
 def test_a_few_lost_asks_cost_only_their_labels_and_many_cost_all() -> None:
-    few = label_by_llm([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("gggggxxxxx"))
+    few = label_by_llm([labelled(2)], [(0, 0), (0, 1)], small(), scripted("gggggxxxxx"))
     assert (few.labels, few.failure) == (((1, None),), "")
-    many = label_by_llm([labelled(2)], [(0, 0), (0, 1)], small(), Scripted("ggggxxxxxx"))
+    many = label_by_llm([labelled(2)], [(0, 0), (0, 1)], small(), scripted("ggggxxxxxx"))
     assert (many.labels, many.failure) == (((None, None),), "the connection failed")
 
 
 def test_the_steps_are_bounded_spread_and_drawn_anew() -> None:
-    labeler = Labeler(small(), Scripted("g"), 0, lambda text: None)
+    labeler = Labeler(small(), scripted("g"), 0, lambda text: None)
     episodes = [labelled(9, group) for group in range(4)]
     first, second, again = (labeler.label(episodes, n) for n in (0, 1, 0))
     for found in (first, second):
@@ -151,13 +145,8 @@ def test_the_steps_are_bounded_spread_and_drawn_anew() -> None:
 def test_an_absent_endpoint_is_said_once_until_it_is_back() -> None:
     said: list[str] = []
 
-    class Flaky(Scripted):
-        def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-            self._replies = replies(manners.pop(0))
-            return super().ask(requests)
-
-    manners = ["x", "x", "g", "x"]
-    labeler = Labeler(small(), Flaky("g"), 0, said.append)
+    # The steps of four iterations, each asked about five times.
+    labeler = Labeler(small(), scripted("x" * 40 + "g" * 20 + "x" * 20), 0, said.append)
     failures = [bool(labeler.label([labelled(4)], n).failure) for n in range(4)]
     assert failures == [True, True, False, True]
     assert [text.split(":")[0] for text in said] == ["iteration 1", "iteration 4"]
@@ -165,7 +154,7 @@ def test_an_absent_endpoint_is_said_once_until_it_is_back() -> None:
 
 
 def test_stop_says_what_failed_and_how_to_go_on() -> None:
-    labeler = Labeler(small(on_endpoint_failure="stop"), Scripted("x"), 0, lambda text: None)
+    labeler = Labeler(small(on_endpoint_failure="stop"), scripted("x"), 0, lambda text: None)
     with pytest.raises(EndpointFailedError, match=r"iteration 3.*connection failed.*--resume"):
         labeler.label([labelled(4)], 2)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fake_chat import FakeChat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,20 +50,8 @@ def suggest(
     texts: Sequence[str] = GIVEN,
     former: tuple[str, ...] = ("former",),
 ) -> SuggestionsVersion:
-    asked = None if chat is None else Script(chat)
+    asked = None if chat is None else FakeChat(chat)
     return make_suggestions(advise(texts), 10, former, config, EMBED, asked)
-
-
-class Script:
-    """An endpoint that answers by a function."""
-
-    def __init__(self, answer: Callable[[ChatRequest], ChatReply]) -> None:
-        self._answer = answer
-        self.requests: list[ChatRequest] = []
-
-    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        self.requests += requests
-        return [self._answer(request) for request in requests]
 
 
 # What is collected
@@ -139,10 +128,10 @@ def test_a_theme_with_next_to_no_advice_gives_no_suggestion() -> None:
     made = suggest(SuggestionsConfig(min_share=0.3))
     assert made.suggestions == (SEARCH, PLACE)
     assert [t.left_out for t in made.themes] == ["", "", "too little advice"]
-    script = Script(by_theme)
+    script = FakeChat(by_theme)
     ask = ASK.model_copy(update={"min_share": 0.3})
     assert len(make_suggestions(advise(GIVEN), 10, (), ask, EMBED, script).themes) == 3
-    assert len(script.requests) == 2
+    assert len(script.asked) == 2
 
 
 def test_the_suggestions_stay_where_every_theme_is_too_small() -> None:
@@ -207,13 +196,13 @@ def test_the_question_is_golden() -> None:
 
 
 def test_each_theme_is_asked_about_once_and_its_suggestion_taken() -> None:
-    script = Script(by_theme)
+    script = FakeChat(by_theme)
     made = make_suggestions(advise(GIVEN), 10, (), ASK, EMBED, script)
     assert made.suggestions == tuple(f"Golden: {name}" for name in (SEARCH, PLACE, OPEN))
     assert {t.source for t in made.themes} == {"endpoint"}
     assert made.num_failures == 0
-    first = script.requests[0]
-    assert len(script.requests) == 3
+    first = script.asked[0]
+    assert len(script.asked) == 3
     assert first.temperature == 0
     assert first.max_tokens == 1024
     assert f"- {SEARCH}\n- {KEEP}\n" in first.messages[0][1]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_chat import FakeChat
 from safetensors.torch import load_file
 from training import cold_started, metrics_without_times
 
@@ -16,7 +17,7 @@ from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.files import lay_over, parse_config
 from declutch.config.judge import SuggestionsConfig
 from declutch.config.run import Config
-from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.endpoint.chat import ChatReply
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.judge.round import JudgeRound
@@ -200,15 +201,12 @@ def test_a_version_says_where_each_sentence_came_from(base: dict, tmp_path: Path
 # Without a run
 
 
-class Moody:
+def moody(moods: Sequence[bool]) -> FakeChat:
     """An endpoint that is down at times."""
-
-    def __init__(self, moods: Sequence[bool]) -> None:
-        self._moods = iter(moods)
-
-    def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        reply = ChatReply("<rule>Look.</rule>") if next(self._moods) else ChatReply(None, "down")
-        return [reply for _ in requests]
+    each = iter(moods)
+    return FakeChat(
+        lambda _: ChatReply("<rule>Look.</rule>") if next(each) else ChatReply(None, "down")
+    )
 
 
 def update(suggester: Suggester, path: Path, iteration: int) -> dict[str, float]:
@@ -224,7 +222,7 @@ def update(suggester: Suggester, path: Path, iteration: int) -> dict[str, float]
 def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, every=1, distill="endpoint")
     lines: list[str] = []
-    chat = Moody([True, False, False, True, False])
+    chat = moody([True, False, False, True, False])
     suggester = Suggester(config, RunFolder(tmp_path), chat, lines.append)
     for iteration in range(2, 7):
         metrics = update(suggester, tmp_path, iteration)
@@ -236,7 +234,7 @@ def test_a_failing_endpoint_is_told_of_once(tmp_path: Path) -> None:
     ]
     assert "down" in lines[0]
     # Continued after the last failure: the suggestions are still there, and nothing is told again.
-    again = Suggester(config, RunFolder(tmp_path), Moody([False]), lines.append)
+    again = Suggester(config, RunFolder(tmp_path), moody([False]), lines.append)
     update(again, tmp_path, 7)
     assert again.shown == ("Look.",)
     assert len(lines) == 2

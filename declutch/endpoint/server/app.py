@@ -1,4 +1,4 @@
-"""A local model behind the chat-completions protocol."""
+"""The HTTP application of `declutch serve`, and the process that runs it until it is stopped."""
 
 from __future__ import annotations
 
@@ -28,20 +28,17 @@ from declutch.endpoint.server.protocol import (
 from declutch.errors import UserError
 
 GRACE_SECONDS = 10
-"""What requests under way have to finish after the first signal; a second signal ends them."""
+"""Seconds that requests under way have to finish after the first signal to stop; a second signal
+ends them."""
 
 
-def make_app(
-    model: ServedModel, name: str, max_batch: int, on_ready: Callable[[], None] = lambda: None
-) -> Starlette:
-    """The application.
+def make_app(model: ServedModel, on_ready: Callable[[], None] = lambda: None) -> Starlette:
+    """Make the HTTP application of `declutch serve`: chat completions, models and health.
 
     Args:
-        name: what requests must call the model.
-        max_batch: answers sampled at once.
-        on_ready: called when requests are answered.
+        on_ready: called once requests are answered.
     """
-    batcher = Batcher(model, max_batch)
+    batcher = Batcher(model, model.max_batch)
     created = int(time.time())
 
     @asynccontextmanager
@@ -55,15 +52,15 @@ def make_app(
 
     async def complete(request: Request) -> Response:
         body = parse_body(await request.body())
-        if body.model != name:
-            message = f"there is no model {body.model!r} here; the one served is {name!r}"
+        if body.model != model.name:
+            message = f"there is no model {body.model!r} here; the one served is {model.name!r}"
             raise RequestError(404, message, "model", "model_not_found")
-        ask = model.prepare(body)
-        answers = await batcher.answer(ask, request.is_disconnected)
-        return JSONResponse(completion_body(name, ask.prompt_ids.numel(), answers))
+        prepared = model.prepare(body)
+        answers = await batcher.answer(prepared, request.is_disconnected)
+        return JSONResponse(completion_body(model.name, prepared.prompt_ids.numel(), answers))
 
     async def list_models(request: Request) -> Response:
-        return JSONResponse(models_body(name, created))
+        return JSONResponse(models_body(model.name, created))
 
     async def tell_health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -85,32 +82,28 @@ def make_app(
     )
 
 
-def serve(
-    model: ServedModel,
-    name: str,
-    host: str,
-    port: int,
-    max_batch: int,
-    on_ready: Callable[[str], None],
-) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way then have `GRACE_SECONDS` to finish.
+def serve(model: ServedModel, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve a local model over HTTP until the process gets SIGINT or SIGTERM.
+
+    Requests under way then have `GRACE_SECONDS` to finish.
 
     Args:
         port: 0 takes a free one.
         on_ready: told the address, e.g. "http://127.0.0.1:8000/v1", once it answers.
     Raises:
-        UserError: the address cannot be had.
+        UserError: the address is taken, or not this machine's.
     """
     listener = open_listener(host, port)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listener.getsockname()[1]}/v1"
     config = uvicorn.Config(
-        make_app(model, name, max_batch, lambda: on_ready(url)),
+        make_app(model, lambda: on_ready(url)),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    # The server handles signals and then raises them once more, for whoever was there before it.
+    # The server handles the signals and then raises them once more for whoever handled them before;
+    # that would end this process with an error, so they are ignored at that moment.
     before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         uvicorn.Server(config).run([listener])
@@ -121,7 +114,9 @@ def serve(
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that no connection is refused from the first moment on.
+    """Open a socket that listens for HTTP requests, before the server's own start takes its time.
+
+    A connection made meanwhile waits instead of being refused.
 
     Raises:
         UserError: the address is taken, or not this machine's.

@@ -1,4 +1,4 @@
-"""Requests that wait together are answered together."""
+"""Answer requests that wait at the same time in one call of the model's engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from declutch.endpoint.server.model import Ask, ServedModel
+from declutch.endpoint.server.model import PreparedRequest, ServedModel
 from declutch.endpoint.server.protocol import Answer, RequestError
 from declutch.errors import UserError
 
@@ -18,23 +18,25 @@ GATHER_SECONDS = 0.005
 
 
 class _Stopped(Exception):
-    """The server is going down."""
+    """Raised inside the engine's thread to give up a call, as the server is going down."""
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    ask: Ask
+    """A request that waits for its answers, and how to tell that nobody wants them any more."""
+
+    request: PreparedRequest
     is_gone: Callable[[], Awaitable[bool]]
     reply: asyncio.Future[list[Answer]]
 
 
 class Batcher:
-    """Gathers requests while the engine works, and gives it those that can go together.
+    """Gathers chat requests while the model works, and has it answer those that fit together.
 
-    The engine has one thread of its own, so that requests are read and refused meanwhile.
+    The model works in a thread of its own, so that requests are read and refused meanwhile.
 
     Args:
-        max_batch: answers sampled at once.
+        max_batch: how many answers are sampled at once.
     """
 
     def __init__(self, model: ServedModel, max_batch: int) -> None:
@@ -45,21 +47,23 @@ class Batcher:
         self._is_stopping = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
-    async def answer(self, ask: Ask, is_gone: Callable[[], Awaitable[bool]]) -> list[Answer]:
+    async def answer(
+        self, request: PreparedRequest, is_gone: Callable[[], Awaitable[bool]]
+    ) -> list[Answer]:
         """Wait for the answers to one request.
 
         Args:
-            is_gone: whether nobody waits for the answer any more; then none is sampled.
+            is_gone: says whether nobody waits for the answers any more; then none is sampled.
         Raises:
             RequestError: 500 for a failure of the model, 503 while the server goes down.
         """
         reply = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(ask, is_gone, reply))
+        self._waiting.append(_Waiting(request, is_gone, reply))
         self._is_filled.set()
         return await reply
 
     async def run(self) -> None:
-        """Serve until cancelled; what is being sampled then is given up at the next token."""
+        """Answer requests until cancelled; what is being sampled then is given up."""
         try:
             while True:
                 await self._is_filled.wait()
@@ -73,7 +77,7 @@ class Batcher:
             _fail(self._waiting, _going_down())
 
     async def _take(self) -> list[_Waiting]:
-        """The longest waiting request and those like it, as many as fit into a batch."""
+        """Take the longest waiting request and those sampled alike, as many as fit a batch."""
         batch: list[_Waiting] = []
         others: deque[_Waiting] = deque()
         room = self._max_batch
@@ -82,10 +86,11 @@ class Batcher:
             if await waiting.is_gone():
                 _fail([waiting], RequestError(499, "nobody waits for the answer"))
             elif not batch or (
-                waiting.ask.sampling == batch[0].ask.sampling and len(waiting.ask.seeds) <= room
+                waiting.request.sampling == batch[0].request.sampling
+                and len(waiting.request.seeds) <= room
             ):
                 batch.append(waiting)
-                room -= len(waiting.ask.seeds)
+                room -= len(waiting.request.seeds)
             else:
                 others.append(waiting)
         self._waiting = others
@@ -94,16 +99,16 @@ class Batcher:
         return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        asks = [waiting.ask for waiting in batch]
+        requests = [waiting.request for waiting in batch]
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(
-                self._thread, self._model.answer, asks, self._check_stopping
+                self._thread, self._model.answer, requests, self._check_stopping
             )
         except asyncio.CancelledError:
             _fail(batch, _going_down())
             raise
-        # Whatever a model does, the server must answer and go on.
+        # Whatever goes wrong in the model, the server must answer these requests and go on.
         except Exception as error:
             text = str(error) if isinstance(error, UserError) else f"the model failed: {error!r}"
             _fail(batch, RequestError(500, text))

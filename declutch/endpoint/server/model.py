@@ -1,4 +1,4 @@
-"""The served model: messages to tokens, sampled tokens to answers."""
+"""Turn chat requests into prompts for a local model, and what it samples into answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from declutch.rollout.hf.engine import HFEngine
 
 @dataclass(frozen=True)
 class Sampling:
-    """What requests must have in common to be sampled together."""
+    """How a request wants its answers sampled; only requests that agree in it share a batch."""
 
     temperature: float
     top_p: float
@@ -30,8 +30,8 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request ready for the engine: a prompt i64[P], and a seed for each of its answers."""
+class PreparedRequest:
+    """A chat request ready for the engine: a prompt i64[P], and a seed for each of its answers."""
 
     prompt_ids: Tensor
     seeds: tuple[int, ...]
@@ -39,16 +39,25 @@ class Ask:
 
 
 class ServedModel:
-    """A causal language model with its tokenizer, as a chat partner.
+    """A local causal language model that answers chat requests, for `declutch serve`.
 
     Args:
-        max_batch: answers sampled at once.
-        default_max_tokens: of an answer to a request that sets no limit.
+        model, tokenizer: what answers.
+        name: what requests must call it.
+        max_batch: how many answers are sampled at once.
+        default_max_tokens: limit of an answer to a request that sets none.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: Any, max_batch: int, default_max_tokens: int
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        name: str,
+        max_batch: int,
+        default_max_tokens: int,
     ) -> None:
+        self.name = name
+        self.max_batch = max_batch
         self._tokenizer = tokenizer
         self._engine = HFEngine(model, pad_token_id(tokenizer), max_batch)
         self._default_max_tokens = default_max_tokens
@@ -57,17 +66,17 @@ class ServedModel:
         self._num_positions: int = getattr(config, "max_position_embeddings", None) or sys.maxsize
         self._unused = torch.Generator()
 
-    def prepare(self, body: ChatBody) -> Ask:
-        """What the engine is to be asked.
+    def prepare(self, body: ChatBody) -> PreparedRequest:
+        """Make the prompt of a request, and settle how its answers are sampled.
 
         Raises:
-            RequestError: 400: messages that the chat template refuses, no text at all, or more
-                than the model has positions for.
+            RequestError: 400, for messages that the chat template refuses, for no text at all, and
+                for more tokens than the model has positions for.
         """
         ids = self._encode(body.messages)
         if not ids:
             raise RequestError(400, "the messages hold no text", "messages")
-        # The last token is never fed.
+        # The last token of an answer is never fed to the model, so it needs no position.
         room = self._num_positions + 1 - len(ids)
         wanted = body.max_completion_tokens or body.max_tokens
         if room < (wanted or 1):
@@ -86,21 +95,23 @@ class ServedModel:
         )
         first = secrets.randbits(62) if body.seed is None else body.seed % (1 << 62)
         seeds = tuple(first + index for index in range(body.n or 1))
-        return Ask(torch.tensor(ids, dtype=torch.long), seeds, sampling)
+        return PreparedRequest(torch.tensor(ids, dtype=torch.long), seeds, sampling)
 
-    def answer(self, asks: Sequence[Ask], check: Callable[[], None]) -> list[list[Answer]]:
+    def answer(
+        self, prepared: Sequence[PreparedRequest], check: Callable[[], None]
+    ) -> list[list[Answer]]:
         """Answer requests of equal `sampling` in one call of the engine.
 
         Args:
             check: called for every token; an exception it raises ends the call.
         Returns:
-            Per request an answer for each of its seeds.
+            For each request, an answer for each of its seeds.
         """
-        sampling = asks[0].sampling
+        sampling = prepared[0].sampling
         requests = [
-            Request(ask.prompt_ids, generator=torch.Generator().manual_seed(seed))
-            for ask in asks
-            for seed in ask.seeds
+            Request(each.prompt_ids, generator=torch.Generator().manual_seed(seed))
+            for each in prepared
+            for seed in each.seeds
         ]
         params = SamplingParams(
             temperature=sampling.temperature,
@@ -110,7 +121,9 @@ class ServedModel:
             has_ended=self._end_test(sampling.stops, check),
         )
         completions = iter(self._engine.generate(requests, params, self._unused))
-        return [[self._read(next(completions), sampling.stops) for _ in a.seeds] for a in asks]
+        return [
+            [self._read(next(completions), sampling.stops) for _ in each.seeds] for each in prepared
+        ]
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         if not getattr(self._tokenizer, "chat_template", None):
@@ -130,8 +143,8 @@ class ServedModel:
     def _end_test(
         self, stops: tuple[str, ...], check: Callable[[], None]
     ) -> Callable[[Sequence[int]], bool]:
-        # Every token of a stop text holds at least one of its bytes; one more keeps the white space
-        # that some tokenizers drop from the first.
+        # Every token of a stop text holds at least one of its bytes, so that this many tokens hold
+        # all of it; one more keeps the white space that some tokenizers drop before the first.
         width = 1 + max((len(stop.encode()) for stop in stops), default=0)
 
         def has_ended(tokens: Sequence[int]) -> bool:
@@ -152,7 +165,7 @@ class ServedModel:
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:
-    """Every token that the tokenizer or the model's generation settings call an end."""
+    """Every token that the tokenizer or the model's generation settings call an end of text."""
     settings = model.generation_config.eos_token_id if model.generation_config else None
     also = settings if isinstance(settings, list) else [settings]
     ids = [tokenizer.eos_token_id, *also]

@@ -1,7 +1,7 @@
-"""The chat-completions protocol as data: what a request may say, and how replies are worded.
+"""The chat-completions protocol as data: read requests, and word replies and errors.
 
-What would change the answer and is not served is refused, never passed over in silence; what
-changes nothing here (`user`, `metadata`, and their like) is let through.
+A parameter that would change the answer and is not served is refused, never silently ignored. What
+changes nothing here, such as `user` and `metadata`, is let through.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ UNSERVED = (
     *("logit_bias", "presence_penalty", "frequency_penalty", "audio", "top_k", "min_p"),
     *("repetition_penalty", "guided_json", "guided_choice", "guided_regex", "guided_grammar"),
 )
-"""Parameters that are refused unless they say "as usual": null, false, 0, "none", or empty."""
+"""Parameters of requests that are refused, unless their value is one that asks for nothing: null,
+false, 0, "none", or empty."""
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class RequestError(Exception):
-    """A request that is answered with an error.
+    """A chat request that cannot be served, and the error that answers it.
 
     Attributes:
-        status: HTTP status.
-        param: the parameter at fault, None where it is none.
-        code: a word for programs, None where there is no standard one.
+        status: the HTTP status of the answer.
+        param: the parameter at fault, None where no single one is.
+        code: the protocol's word for the error, for programs; None where it has none.
     """
 
     def __init__(
@@ -49,19 +50,21 @@ class _Part(BaseModel):
 
 
 class Message(BaseModel):
+    """One message of a chat request: who speaks, and the text, whole or in parts."""
+
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[_Part]
 
     @property
     def text(self) -> str:
-        """All of its text."""
+        """The message's whole text."""
         if isinstance(self.content, str):
             return self.content
         return "".join(part.text for part in self.content)
 
 
 class ChatBody(BaseModel):
-    """What the body of a request may say; a null is as good as an absent value."""
+    """The body of a chat request; a null counts as an absent value."""
 
     model_config = ConfigDict(strict=True)
 
@@ -77,18 +80,18 @@ class ChatBody(BaseModel):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """The texts that end an answer and are no part of it."""
+        """The texts that end an answer without being part of it."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One choice.
+    """One answer of the model to a chat request, which the protocol calls a choice.
 
     Attributes:
-        text: without what ended it.
-        num_tokens: sampled, the end included.
-        is_truncated: it ran into the limit of tokens.
+        text: the answer, without the token or text that ended it.
+        num_tokens: how many tokens were sampled, the one that ended it included.
+        is_truncated: whether it was ended by the limit of tokens.
     """
 
     text: str
@@ -97,7 +100,7 @@ class Answer:
 
 
 def parse_body(body: bytes) -> ChatBody:
-    """Read a request.
+    """Read the body of a chat request.
 
     Raises:
         RequestError: 400, naming the parameter at fault.
@@ -121,14 +124,14 @@ def parse_body(body: bytes) -> ChatBody:
     except ValidationError as error:
         problem = error.errors()[0]
         where = [str(part) for part in problem["loc"]]
-        # What follows the first two parts names branches of a union, not parts of the request.
+        # Later parts of the place name branches of a union type, which a request does not have.
         param = ".".join(where[:3] if where[0] == "messages" else where[:1])
         code = "missing_required_parameter" if problem["type"] == "missing" else None
         raise RequestError(400, f"{param}: {problem['msg'].lower()}", param, code) from None
 
 
 def completion_body(model: str, prompt_tokens: int, answers: Sequence[Answer]) -> dict[str, Any]:
-    """The reply to a request, one choice per answer."""
+    """Word the reply to a chat request, with one choice for each answer."""
     completion_tokens = sum(answer.num_tokens for answer in answers)
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -153,13 +156,13 @@ def completion_body(model: str, prompt_tokens: int, answers: Sequence[Answer]) -
 
 
 def models_body(model: str, created: int) -> dict[str, Any]:
-    """The list of what is served."""
+    """Word the list of served models, which holds one."""
     card = {"id": model, "object": "model", "created": created, "owned_by": "declutch"}
     return {"object": "list", "data": [card]}
 
 
 def error_body(error: RequestError) -> dict[str, Any]:
-    """An error as the protocol words it."""
+    """Word the error that answers a chat request which cannot be served."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {
         "error": {

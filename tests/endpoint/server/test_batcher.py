@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from declutch.endpoint.server.batcher import Batcher
-from declutch.endpoint.server.model import Ask, Sampling
+from declutch.endpoint.server.model import PreparedRequest, Sampling
 from declutch.endpoint.server.protocol import Answer, RequestError
 from declutch.errors import UserError
 
@@ -22,7 +22,9 @@ class FakeModel:
         self.is_endless = False
         self.has_begun = threading.Event()
 
-    def answer(self, asks: Sequence[Ask], check: Callable[[], None]) -> list[list[Answer]]:
+    def answer(
+        self, asks: Sequence[PreparedRequest], check: Callable[[], None]
+    ) -> list[list[Answer]]:
         self.calls.append([int(ask.prompt_ids[0]) for ask in asks])
         self.has_begun.set()
         while self.is_endless:
@@ -32,8 +34,8 @@ class FakeModel:
         return [[Answer(str(int(ask.prompt_ids[0])), 1, False)] for ask in asks]
 
 
-def ask(number: int, temperature: float = 1.0, n: int = 1) -> Ask:
-    return Ask(torch.tensor([number]), (0,) * n, Sampling(temperature, 1.0, 4, ()))
+def ask(number: int, temperature: float = 1.0, n: int = 1) -> PreparedRequest:
+    return PreparedRequest(torch.tensor([number]), (0,) * n, Sampling(temperature, 1.0, 4, ()))
 
 
 async def present() -> bool:
@@ -44,7 +46,9 @@ async def gone() -> bool:
     return True
 
 
-def answer_all(model: FakeModel, asks: Sequence[Ask], max_batch: int = 8, leaving=()) -> list:
+def answer_all(
+    model: FakeModel, asks: Sequence[PreparedRequest], max_batch: int = 8, leaving=()
+) -> list:
     """What `Batcher.answer` returns or raises for each, all asked at once."""
 
     async def ask_all() -> list:
