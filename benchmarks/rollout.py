@@ -33,6 +33,7 @@ from declutch.cold_start.tiny import init_tiny
 from declutch.config.policy import AgentConfig, SFTConfig, TinyConfig
 from declutch.envs.alfworld.expert import Expert
 from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.households.generate import HouseholdCounts, generate_households
 from declutch.records import Request, SamplingParams
 from declutch.rollout.hf.engine import HFEngine
@@ -85,13 +86,17 @@ def prepare(folder: Path) -> tuple[PreTrainedModel, Codec, list[list[Request]]]:
     """A tiny model that answers in the format, and the prompts of each measured step."""
     generate_households(folder, 0, HouseholdCounts(train=NUM_TASKS, valid_seen=1, valid_unseen=1))
     moments = play(AlfworldSuite(folder, "households"))
-    texts = [render_agent(m.view, "compact", HISTORY_LENGTH) + m.response for m in moments]
+    texts = [
+        render_agent(m.view, "compact", HISTORY_LENGTH, HOUSEHOLD) + m.response for m in moments
+    ]
     commands = [" ".join(m.view.admissible) for m in moments]
     model, tokenizer = init_tiny(folder / "model", [*texts, *commands], TinyConfig(), seed=0)
-    codec = Codec(tokenizer, "compact")
+    codec = Codec(tokenizer, "compact", HOUSEHOLD)
     examples = []
     for moment in moments:
-        prompt = codec.encode_prompt(render_agent(moment.view, "compact", HISTORY_LENGTH))
+        prompt = codec.encode_prompt(
+            render_agent(moment.view, "compact", HISTORY_LENGTH, HOUSEHOLD)
+        )
         response = codec.encode_prompt(moment.response.removeprefix("<think>"))
         examples.append(Example(prompt, response))
     sft = SFTConfig(epochs=2, lr=2e-3, batch_tokens=2048)

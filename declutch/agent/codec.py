@@ -11,7 +11,6 @@ from torch import Tensor
 
 from declutch.agent.prompt import PromptForm, response_prefix
 from declutch.config.section import Reasoning
-from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.wording import Wording
 from declutch.errors import UserError
 from declutch.records import META_TAGS, Role
@@ -41,8 +40,8 @@ class Codec:
     Args:
         tokenizer: a Hugging Face tokenizer.
         form: prompt form; "full" prompts go through the tokenizer's chat template if it has one.
-        reasoning: how the agent reasons; a judge always thinks.
         wording: the words of the suite that is played.
+        reasoning: how the agent reasons; a judge always thinks.
     Raises:
         UserError: the tokenizer cannot write the tags of `reasoning`.
     """
@@ -51,8 +50,8 @@ class Codec:
         self,
         tokenizer: Any,
         form: PromptForm,
+        wording: Wording,
         reasoning: Reasoning = "think",
-        wording: Wording = HOUSEHOLD,
     ) -> None:
         self.tokenizer = tokenizer
         self.form = form

@@ -14,7 +14,6 @@ from importlib import resources
 from typing import Literal
 
 from declutch.config.section import JudgePrompt, Reasoning
-from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.wording import Wording
 from declutch.records import Action, Episode
 
@@ -64,8 +63,8 @@ def render_agent(
     view: View,
     form: PromptForm,
     history_length: int,
+    wording: Wording,
     reasoning: Reasoning = "think",
-    wording: Wording = HOUSEHOLD,
 ) -> str:
     """The agent's prompt as text.
 
@@ -74,16 +73,16 @@ def render_agent(
         form: "full" has the content of the papers' prompt, "compact" is for tiny models and ends
             with the opening tag of the response where there is but one.
         history_length: latest pairs shown (compact: actions only).
-        reasoning: "meta" asks for one of `META_TAGS` and shows the last plan and answers.
         wording: the suite's words.
+        reasoning: "meta" asks for one of `META_TAGS` and shows the last plan and answers.
     """
     recent = view.history[-history_length:] if history_length else ()
     if form == "compact":
         return _render_compact(view, recent, reasoning, wording)
     suggestions = ""
     if view.suggestions:
-        rules = "\n".join(f"- {rule}" for rule in view.suggestions)
-        suggestions = f"Follow these guidelines strictly, in your reasoning too:\n{rules}\n"
+        lines = "\n".join(f"- {suggestion}" for suggestion in view.suggestions)
+        suggestions = f"Follow these guidelines strictly, in your reasoning too:\n{lines}\n"
     shown = "".join(f'\n- saw "{_line(saw)}", did "{did}"' for saw, did in recent)
     answers = "".join(f"\n- {_line(answer.response)}" for answer in view.answers[-NUM_ANSWERS:])
     return _agent_template("full", reasoning, wording).format(
@@ -106,7 +105,7 @@ def render_judge(
     problem: str,
     response: str,
     form: PromptForm,
-    wording: Wording = HOUSEHOLD,
+    wording: Wording,
     judge_prompt: JudgePrompt = "gc",
 ) -> str:
     """The judge's prompt: the agent's own prompt and its whole response.
@@ -119,26 +118,24 @@ def render_judge(
     return _render_about("judge_rm" if is_rm else "judge", problem, response, form, wording)
 
 
-def render_future(
-    problem: str, response: str, form: PromptForm, wording: Wording = HOUSEHOLD
-) -> str:
+def render_future(problem: str, response: str, form: PromptForm, wording: Wording) -> str:
     """The prompt that asks what the environment answers to a response of the agent."""
     return _render_about("future", problem, response, form, wording)
 
 
-def render_reflection(problem: str, response: str, wording: Wording = HOUSEHOLD) -> str:
+def render_reflection(problem: str, response: str, wording: Wording) -> str:
     """The agent's own prompt again with its first response, to be reflected on; full form."""
     template = _template("full_reflection", wording)
     return template.format(problem=problem, response=response, choice=wording.choice)
 
 
-def render_reasoning(problem: str, action: str, wording: Wording = HOUSEHOLD) -> str:
+def render_reasoning(problem: str, action: str, wording: Wording) -> str:
     """The prompt that asks a language model for the reasoning before an action; full form."""
     template = _template("full_reasoning", wording)
     return template.format(problem=problem, action=action, work=wording.work)
 
 
-def observation_text(observation: str, form: PromptForm, wording: Wording = HOUSEHOLD) -> str:
+def observation_text(observation: str, form: PromptForm, wording: Wording) -> str:
     """An observation as a prediction is to word it: in the prompt's own form, on one line."""
     if form == "full":
         return _line(observation)
@@ -171,7 +168,7 @@ def _render_compact(
     observation = wording.observation(last_informative(view.observations, wording))
     if wording.is_refusal(view.observation):
         observation = f"failed ; {observation}"
-    suggestions = "".join(f" rule {' '.join(rule.lower().split())}" for rule in view.suggestions)
+    suggestions = "".join(f" rule {_line(each).lower()}" for each in view.suggestions)
     answers = [f"{a.tag} {wording.action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
     return _agent_template("compact", reasoning, wording).format(
         task=wording.task(view.intro),
@@ -194,8 +191,8 @@ def _agent_template(form: PromptForm, reasoning: Reasoning, wording: Wording) ->
     return _template(name, wording)
 
 
-def _template(name: str, wording: Wording = HOUSEHOLD) -> str:
-    return _read_template(wording.templates.get(name, name))
+def _template(name: str, wording: Wording) -> str:
+    return wording.templates.get(name) or _read_template(name)
 
 
 @cache

@@ -68,7 +68,7 @@ class Agent:
     def render(self, view: View) -> str:
         codec = self.codec
         length = self.config.history_length
-        prompt = render_agent(view, codec.form, length, codec.reasoning, codec.wording)
+        prompt = render_agent(view, codec.form, length, codec.wording, codec.reasoning)
         return render_reflection(prompt, view.draft, codec.wording) if view.draft else prompt
 
     def request(self, view: View) -> Request:

@@ -58,6 +58,7 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     """
     from declutch.cold_start.pipeline import make_cold_start
     from declutch.config.files import change_config
+    from declutch.envs.protocol import check_levels
     from declutch.envs.registry import make_suite
     from declutch.report.build import build_report
     from declutch.report.progress import reported_stage
@@ -68,6 +69,7 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     stage = partial(reported_stage, console)
     with stage(config.env.suite) as report:
         suite = make_suite(config.env, report)
+    check_levels(suite, config.eval.levels)
     cold, demonstrations = make_cold_start(config, suite, out, stage)
     trained = change_config(config, threads=1, model={"path": str(cold)})
     run = RunFolder(out / "run")

@@ -8,7 +8,7 @@ import typer
 
 from declutch.cli.gold import games_gold_command
 from declutch.cli.options import GivenSettings, grouped, split_words
-from declutch.cli.terminal import console, open_suite
+from declutch.cli.terminal import console, open_suite, reported
 from declutch.cli.verify import games_verify_command
 from declutch.errors import UserError
 
@@ -27,14 +27,16 @@ def games_list_command(given: GivenSettings) -> None:
 @app.command("generate")
 @grouped
 def games_generate_command(given: GivenSettings) -> None:
-    """Generate the households now instead of at first use."""
-    from declutch.cli.doctor import households_folder
+    """Generate the games of env.suite now instead of at first use."""
+    from declutch.envs.registry import find_spec
 
     settings = given.load()
-    if settings.env.suite != "households":
+    generate = find_spec(settings.env).generate
+    if generate is None:
         raise UserError(f"env.suite={settings.env.suite!r} has nothing to generate")
-    open_suite(settings)
-    console.print(f"games in {households_folder(settings.env)}", soft_wrap=True)
+    with reported("generating games") as report:
+        folder = generate(settings.env, report)
+    console.print(f"games in {folder}", soft_wrap=True)
 
 
 @app.command("expert")
@@ -47,14 +49,12 @@ def games_expert_command(
     ] = None,
 ) -> None:
     """Let the expert play every game: share won, length against the walkthrough's, per type."""
+    from declutch.envs.diagnosis import count_games
     from declutch.evaluation.expert import expert_table
     from declutch.report.tables import expert_rows_table
 
-    settings = given.load()
-    suite = open_suite(settings)
-    is_alfworld = settings.env.suite in ("alfworld", "households")
-    usual = ["train", "valid_seen", "valid_unseen"] if is_alfworld else ["train", "L0", "L1", "L2"]
-    for name in split_words(split) or usual:
+    suite = open_suite(given.load())
+    for name in split_words(split) or count_games(suite):
         console.print(expert_rows_table(name, expert_table(suite, name)))
 
 

@@ -84,7 +84,7 @@ def run_labels(
         UserError: no such split, an endpoint that is not named or is away.
     """
     from declutch.endpoint.client import open_endpoint
-    from declutch.envs.registry import wording_of
+    from declutch.envs.protocol import wording_of
     from declutch.evaluation.label_sources import (
         compare_sources,
         first_steps,
@@ -103,7 +103,8 @@ def run_labels(
     episodes = play_steps(policy, suite, job.split, job.num_steps, params, config.seed)
     draw = stream(config.seed, "llm-steps")
     steps = spread_steps(first_steps(episodes, job.num_steps), job.llm_steps, draw)
-    asking = AskSettings(config.gcd, config.agent, wording_of(config.env.suite))
+    wording = wording_of(suite)
+    asking = AskSettings(config.gcd, config.agent, wording)
     if job.is_dry_run:
         requests = build_requests(episodes, steps, asking)
         _show_dry_run(requests, config, console)
@@ -116,7 +117,7 @@ def run_labels(
             "the answers there were are kept, so that the same command goes on from them"
         )
     report = compare_sources(
-        episodes, job.num_steps, config.gcd, asked, chat.usage if chat else None
+        episodes, job.num_steps, config.gcd, wording, asked, chat.usage if chat else None
     )
     console.print(report_table(report, f"{job.split}, seed {config.seed}"))
     if report.ballots is not None and report.usage is not None:

@@ -67,7 +67,9 @@ def rewrite_reasoning(
             config,
         )
         for episode in episodes
-        for view, step in zip(demonstration_views(episode, "full"), episode.steps, strict=True)
+        for view, step in zip(
+            demonstration_views(episode, "full", wording), episode.steps, strict=True
+        )
     ]
     replies: list[ChatReply] = []
     for first in range(0, len(requests), CHUNK):

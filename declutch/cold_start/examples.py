@@ -60,8 +60,8 @@ def agent_examples(
         suggestions = (
             _draw_suggestions(suggestion_share, generator, codec.wording) if generator else ()
         )
-        views = demonstration_views(demo, codec.form, codec.reasoning)
-        tags = reasoning_tags(demo, codec.reasoning)
+        views = demonstration_views(demo, codec.form, codec.wording, codec.reasoning)
+        tags = reasoning_tags(demo, codec.wording, codec.reasoning)
         for view, step, tag in zip(views, demo.steps, tags, strict=True):
             prompt = _agent_prompt(replace(view, suggestions=suggestions), codec, history_length)
             response = agent_text(codec.form, step, step.expert_action, tag)
@@ -101,7 +101,7 @@ def judge_examples(
     ):
         step = demo.steps[position]
         words = (step.short_thought, step.expert_action, step.thought)
-        answer = text or critique_text(form, verdict, *words, judge_prompt, codec.wording)
+        answer = text or critique_text(form, verdict, *words, codec.wording, judge_prompt)
         examples.append(_example(codec, prompt, prefix_of(form) + answer))
     return examples
 
@@ -163,7 +163,7 @@ def _labelled_steps(
 
 
 def _agent_prompt(view: View, codec: Codec, history_length: int) -> str:
-    return render_agent(view, codec.form, history_length, codec.reasoning, codec.wording)
+    return render_agent(view, codec.form, history_length, codec.wording, codec.reasoning)
 
 
 def _judge_prompt(
@@ -182,8 +182,8 @@ def _played(
     demo: Demonstration, position: int, action: str, codec: Codec, history_length: int
 ) -> tuple[str, str]:
     """The agent's prompt at a step, and the whole response that plays `action` there."""
-    view = demonstration_views(demo, codec.form, codec.reasoning)[position]
-    tag = reasoning_tags(demo, codec.reasoning)[position]
+    view = demonstration_views(demo, codec.form, codec.wording, codec.reasoning)[position]
+    tag = reasoning_tags(demo, codec.wording, codec.reasoning)[position]
     problem = _agent_prompt(view, codec, history_length)
     return problem, agent_text(codec.form, demo.steps[position], action, tag)
 

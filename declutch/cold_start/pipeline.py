@@ -32,8 +32,15 @@ from declutch.config.files import change_config
 from declutch.config.policy import SFTConfig
 from declutch.config.run import Config
 from declutch.endpoint.chat import Chat
-from declutch.envs.protocol import Expert, HasExpert, HasGuide, Suite, held_out_kinds
-from declutch.envs.registry import wording_of
+from declutch.envs.protocol import (
+    Expert,
+    HasExpert,
+    HasGuide,
+    Suite,
+    held_out_kinds,
+    wording_of,
+)
+from declutch.envs.registry import find_wording
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.learner.value_head import HEAD_FILE, head_optimizer, layer_bytes, start_head
@@ -66,7 +73,7 @@ def make_demonstrations(
             chat=_needed(chat),
             config=sft,
             history_length=config.agent.history_length,
-            wording=wording_of(config.env.suite),
+            wording=wording_of(suite),
             progress=progress,
         )
     return write_demonstrations(
@@ -123,7 +130,7 @@ def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None
     if absent:
         demonstrations += _play_held_out(config, suite, absent, make_expert)
     reasoning = config.agent.reasoning
-    texts = vocabulary_texts(demonstrations, reasoning, wording_of(config.env.suite))
+    texts = vocabulary_texts(demonstrations, wording_of(suite), reasoning)
     model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -166,8 +173,8 @@ def run_sft(
     _check_demonstrations(header, demonstrations_path, config.sft)
     set_threads(config.threads)
     model, tokenizer = load_model(config.model.path, config.model)
-    wording = wording_of(config.env.suite)
-    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
+    wording = find_wording(config.env)
+    codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
     history = config.agent.history_length
     sft = config.sft
     asked = config.gcd.judge_prompt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from declutch.agent.prompt import PromptForm
 from declutch.config.section import JudgePrompt
-from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.wording import GENERAL_ADVICE, Wording
 
 
@@ -14,8 +13,8 @@ def critique_text(
     phase: str,
     better: str,
     thought: str,
+    wording: Wording,
     judge_prompt: JudgePrompt = "gc",
-    wording: Wording = HOUSEHOLD,
 ) -> str:
     """The response a judge should give.
 
@@ -25,8 +24,8 @@ def critique_text(
         phase: the expert's short reasoning at this state, e.g. "find mug".
         better: what the expert would do.
         thought: the expert's full reasoning.
-        judge_prompt: "rm" wants the better action too where the step was bad; full form only.
         wording: the suite's words, among them its advice.
+        judge_prompt: "rm" wants the better action too where the step was bad; full form only.
     """
     words = phase.split()
     advice = wording.advice.get(words[0] if words else "", GENERAL_ADVICE)[1 - label]
@@ -44,9 +43,7 @@ def critique_text(
     )
 
 
-def prediction_text(
-    form: PromptForm, action: str, observation: str, wording: Wording = HOUSEHOLD
-) -> str:
+def prediction_text(form: PromptForm, action: str, observation: str, wording: Wording) -> str:
     """The response a forecaster should give.
 
     Args:
@@ -61,7 +58,7 @@ def prediction_text(
     return f"<think>What follows is what '{action}' shows or changes.</think>{answer}"
 
 
-def critique_vocabulary(wording: Wording = HOUSEHOLD) -> tuple[str, ...]:
+def critique_vocabulary(wording: Wording) -> tuple[str, ...]:
     """Every sentence of advice, for a tokenizer to learn."""
     pairs = (*wording.advice.values(), GENERAL_ADVICE)
     return tuple(dict.fromkeys(sentence for pair in pairs for sentence in pair))

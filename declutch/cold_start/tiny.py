@@ -22,7 +22,6 @@ from declutch.cold_start.template_texts import critique_vocabulary
 from declutch.cold_start.views import demonstration_views
 from declutch.config.policy import TinyConfig
 from declutch.config.section import Reasoning
-from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.wording import Wording
 from declutch.models.save import save_model
 from declutch.records import META_TAGS
@@ -57,20 +56,20 @@ def train_tokenizer(
 
 def vocabulary_texts(
     demonstrations: Sequence[Demonstration],
+    wording: Wording,
     reasoning: Reasoning = "think",
-    wording: Wording = HOUSEHOLD,
 ) -> Iterator[str]:
     """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
     yield from critique_vocabulary(wording)
-    yield "judge rule goal failed ; : , nothing closed start put clean heat cool two look"
+    yield "judge rule goal failed ; : , nothing"
     yield wording.words
     if reasoning == "meta":
         yield " ".join(META_TAGS)
     for demo in demonstrations:
         for view, step in zip(
-            demonstration_views(demo, "compact", reasoning), demo.steps, strict=True
+            demonstration_views(demo, "compact", wording, reasoning), demo.steps, strict=True
         ):
-            yield render_agent(view, "compact", 6, reasoning, wording)
+            yield render_agent(view, "compact", 6, wording, reasoning)
             yield from step.admissible
             yield step.short_thought
 

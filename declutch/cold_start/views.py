@@ -8,13 +8,11 @@ from declutch.agent.parse import parse_response
 from declutch.agent.prompt import PromptForm, View, build_view
 from declutch.cold_start.demonstrations import Demonstration, DemonstrationStep
 from declutch.config.section import Reasoning
-from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.envs.registry import wording_of
 from declutch.envs.wording import Wording
 
 
 def demonstration_views(
-    demo: Demonstration, form: PromptForm, reasoning: Reasoning = "think"
+    demo: Demonstration, form: PromptForm, wording: Wording, reasoning: Reasoning = "think"
 ) -> tuple[View, ...]:
     """What the agent knew at each step; its own answers are those that lead to what was played."""
     steps = demo.steps
@@ -22,7 +20,7 @@ def demonstration_views(
     actions = [step.action for step in steps]
     answers = [
         parse_response(agent_text(form, step, step.action, tag), step.admissible, reasoning)
-        for step, tag in zip(steps, reasoning_tags(demo, reasoning), strict=True)
+        for step, tag in zip(steps, reasoning_tags(demo, wording, reasoning), strict=True)
     ]
     return tuple(
         build_view(
@@ -43,16 +41,14 @@ def agent_text(form: PromptForm, step: DemonstrationStep, action: str, tag: str)
     return f"<{tag}>{step.thought}</{tag}>\n<action>{action}</action>"
 
 
-def reasoning_tags(demo: Demonstration, reasoning: Reasoning) -> tuple[str, ...]:
+def reasoning_tags(demo: Demonstration, wording: Wording, reasoning: Reasoning) -> tuple[str, ...]:
     """The tag of the expert's reasoning at each step."""
     if reasoning == "think":
         return ("think",) * len(demo.steps)
-    return meta_tags(demo.steps, wording_of(demo.task.suite))
+    return meta_tags(demo.steps, wording)
 
 
-def meta_tags(
-    steps: tuple[DemonstrationStep, ...], wording: Wording = HOUSEHOLD
-) -> tuple[str, ...]:
+def meta_tags(steps: tuple[DemonstrationStep, ...], wording: Wording) -> tuple[str, ...]:
     """The way of reasoning, one of `META_TAGS`, that the expert shows at each step.
 
     It plans at the first step and where its reasoning enters a new phase, reflects after an action

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from declutch.config.policy import AgentConfig
 from declutch.config.section import Section
 from declutch.errors import nearest
 
@@ -20,7 +21,15 @@ def is_custom(suite: str) -> bool:
     return bool(separator) and all(part.isidentifier() for part in parts)
 
 
-class HouseholdsConfig(Section):
+class SuiteSection(Section):
+    """What only one suite is set by; the base class of every suite's own section."""
+
+    def conflict_with(self, agent: AgentConfig) -> str:
+        """Why an agent that is set so cannot play the suite, and the remedy; "" where it can."""
+        return ""
+
+
+class HouseholdsConfig(SuiteSection):
     seed: int = 0
     """Seed of the generated games."""
     train: int = Field(default=1600, ge=0)
@@ -31,7 +40,7 @@ class HouseholdsConfig(Section):
     """Games in rooms that the train split never shows."""
 
 
-class MathConfig(Section):
+class MathConfig(SuiteSection):
     file: Path | None = None
     """MATH as JSON lines (problem, solution or answer, type); null generates problems by topic."""
     seed: int = 0
@@ -44,7 +53,7 @@ class MathConfig(Section):
     """Generated problems per subject for L1 and L2."""
 
 
-class ScienceWorldConfig(Section):
+class ScienceWorldConfig(SuiteSection):
     actions: Literal["enumerated", "templates"] = "enumerated"
     """"enumerated" lists every action that does something now, often hundreds, as a mask needs;
     "templates" lists forms of actions and the objects within reach, as the papers' prompt does, and
@@ -66,6 +75,15 @@ class ScienceWorldConfig(Section):
     java: Path | None = None
     """A Java executable (11 or later); null takes the one that comes with the extra."""
 
+    def conflict_with(self, agent: AgentConfig) -> str:
+        """Forms of actions name no single action that a mask could allow."""
+        if self.actions == "templates" and agent.constrain_actions:
+            return (
+                "env.scienceworld.actions=templates names no single action to mask to; set "
+                "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
+            )
+        return ""
+
 
 class EnvConfig(Section):
     suite: str = "households"
@@ -81,6 +99,12 @@ class EnvConfig(Section):
     scienceworld: ScienceWorldConfig = ScienceWorldConfig()
     max_steps: int = Field(default=30, ge=1)
     """Steps per episode; an episode that needs more has timed out, which is a failure."""
+
+    @property
+    def section(self) -> SuiteSection:
+        """The chosen suite's own section; an empty one for a suite without settings of its own."""
+        own = getattr(self, self.suite, None)
+        return own if isinstance(own, SuiteSection) else SuiteSection()
 
     @field_validator("suite")
     @classmethod

@@ -15,11 +15,10 @@ from pydantic import (
 )
 
 from declutch.config.algorithm import AlgorithmConfig, GRPOConfig, LossConfig, OptimizerConfig
-from declutch.config.env import EnvConfig, is_custom
+from declutch.config.env import EnvConfig
 from declutch.config.judge import EndpointConfig, GCDConfig
 from declutch.config.policy import AgentConfig, ModelConfig, RolloutConfig, SFTConfig, TinyConfig
 from declutch.config.section import Section
-from declutch.errors import nearest
 
 
 class TrainConfig(Section):
@@ -107,20 +106,9 @@ class Config(Section):
 
 
 def _check_suite(config: Config) -> None:
-    env = config.env
-    if (
-        env.suite == "scienceworld"
-        and env.scienceworld.actions == "templates"
-        and config.agent.constrain_actions
-    ):
-        raise ValueError(
-            "env.scienceworld.actions=templates names no single action to mask to; set "
-            "agent.constrain_actions=false or env.scienceworld.actions=enumerated"
-        )
-    unknown = [level for level in config.eval.levels if level not in KNOWN_LEVELS]
-    # An environment of one's own may have levels of its own.
-    if unknown and not is_custom(env.suite):
-        raise ValueError(f"eval.levels names {unknown[0]!r}{nearest(unknown[0], KNOWN_LEVELS)}")
+    conflict = config.env.section.conflict_with(config.agent)
+    if conflict:
+        raise ValueError(conflict)
 
 
 def _check_prompt(config: Config) -> None:
@@ -224,6 +212,3 @@ def _check_endpoint(endpoint: EndpointConfig) -> None:
             f"endpoint.max_cost={endpoint.max_cost:g} needs endpoint.prompt_price and "
             "endpoint.completion_price, which are both 0"
         )
-
-
-KNOWN_LEVELS = ("L0", "L1", "L2", "L0-train", "L2-seen")

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from declutch.envs.diagnosis import own_findings
 from declutch.envs.protocol import HasExpert, Oracle, Suite, TextEnv, held_out_kinds
+from declutch.envs.splits import USUAL_LEVELS
 from declutch.envs.walks import (
     NONSENSE,
     NUM_STEPS,
@@ -32,7 +34,6 @@ from declutch.envs.walks import (
 from declutch.errors import Finding, Status, UserError
 from declutch.records import TaskId
 
-LEVELS = ("train", "L0", "L1", "L2")
 TASKS_PER_LEVEL = 3
 SLOW_STEPS_PER_SECOND = 100.0
 MAX_COMMANDS = 25
@@ -57,7 +58,7 @@ class Subject:
     @staticmethod
     def of(suite: Suite) -> Subject:
         chosen: list[TaskId] = []
-        for level in LEVELS:
+        for level in USUAL_LEVELS:
             by_kind: dict[str, TaskId] = {}
             tasks = _level(suite, level)
             for task in tasks:
@@ -102,7 +103,7 @@ def check_suite(suite: Suite) -> list[Finding]:
         return [Finding("tasks", Status.PROBLEM, _describe(error), CHECKS[0].remedy)]
     if not subject.tasks:
         return [Finding("tasks", Status.PROBLEM, "no level has a task", CHECKS[0].remedy)]
-    return [_run(check, subject) for check in CHECKS]
+    return [*(_run(check, subject) for check in CHECKS), *own_findings(suite)]
 
 
 def _run(check: Check, subject: Subject) -> Finding:
@@ -119,7 +120,7 @@ def _run(check: Check, subject: Subject) -> Finding:
 def check_tasks(subject: Subject) -> str:
     """Tasks are named once, belong to the suite, and are the same each time they are asked for."""
     suite, counts, absent = subject.suite, [], []
-    for level in LEVELS:
+    for level in USUAL_LEVELS:
         tasks = _level(suite, level)
         if not tasks:
             absent.append(level)
@@ -149,7 +150,7 @@ def check_levels(subject: Subject) -> str:
     """No level repeats a training task; held-out kinds are in L2 only, and L2 has no other."""
     suite, held_out = subject.suite, set(held_out_kinds(subject.suite))
     trained = {task.name: task for task in _level(suite, "train")}
-    for level in LEVELS[1:]:
+    for level in USUAL_LEVELS[1:]:
         tasks = _level(suite, level)
         for task in tasks:
             if held_out and (task.kind in held_out) != (level == "L2"):

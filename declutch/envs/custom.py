@@ -1,7 +1,7 @@
-"""Environments of one's own: `env.suite: my_package.my_env:MyEnv`.
+"""Environments of the user's own, named by a dotted path: `env.suite: my_package.my_env:MyEnv`.
 
 What is named is called without arguments and gives either a whole `Suite` or one live environment
-that also knows its tasks, a `UserEnv`. docs/environments.md has an example of 30 lines.
+that also knows its tasks, a `UserEnv`. examples/treasure.py is a whole one.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import importlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
-from declutch.envs.protocol import Suite, TextEnv
-from declutch.errors import UserError
+from declutch.config.env import EnvConfig
+from declutch.envs.diagnosis import count_games, format_counts, own_findings, problem_of
+from declutch.envs.protocol import Progress, Suite, SuiteSpec, TextEnv
+from declutch.envs.splits import USUAL_LEVELS
+from declutch.envs.wording import PLAIN, Wording
+from declutch.errors import Finding, Status, UserError
 from declutch.records import TaskId
 
-SPLITS = ("train", "L0", "L1", "L2")
-"""What is asked for by name; `train` is needed, the levels where they are evaluated."""
 TRAINED = ("rl-train", "L0-train")
 """Other names of the training tasks that are not held out."""
 
@@ -26,8 +28,10 @@ TRAINED = ("rl-train", "L0-train")
 class UserEnv(TextEnv, Protocol):
     """One live environment that knows its tasks.
 
-    It may have, besides: `held_out_kinds`, task types that only the level L2 may show;
-    `make_expert(seed)`, see `HasExpert`; `label_action(action)`, see `Oracle`.
+    It may have, besides: `wording`, the words of its prompts and how they are shortened for the
+    compact one, see `Wording`; `held_out_kinds`, task types that only the level L2 may show;
+    `make_expert(seed)`, see `HasExpert`; `label_action(action)`, see `Oracle`; `diagnose()`, what
+    it needs on this machine, see `HasChecks`.
     """
 
     name: str
@@ -55,14 +59,20 @@ class CustomSuite:
             if not callable(getattr(self._lister, method, None)):
                 raise UserError(
                     f"env.suite={spec!r} has no method {method}(); an environment needs name, "
-                    "tasks(split), reset(task), step(action) and close(), see docs/environments.md"
+                    "tasks(split), reset(task), step(action) and close(), see examples/treasure.py"
                 )
         if not isinstance(getattr(self._lister, "name", None), str):
             raise UserError(f"env.suite={spec!r} has no name: give it an attribute name = '...'")
         self.name = self._lister.name
         self.held_out_kinds: tuple[str, ...] = tuple(getattr(self._lister, "held_out_kinds", ()))
-        # None where there is none, which is how `HasExpert` knows.
+        self.wording: Wording = getattr(self._lister, "wording", PLAIN)
+        if not isinstance(self.wording, Wording):
+            raise UserError(
+                f"env.suite={spec!r} has a wording that is no declutch.envs.wording.Wording"
+            )
+        # None where there is none, which is how `HasExpert` and `HasChecks` know.
         self.make_expert = getattr(self._lister, "make_expert", None)
+        self.diagnose = getattr(self._lister, "diagnose", None)
         self._splits: dict[str, tuple[TaskId, ...]] = {}
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
@@ -88,7 +98,7 @@ class CustomSuite:
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of tasks by split and task type; absent splits count 0."""
-        return {split: Counter(task.kind for task in self._list_split(split)) for split in SPLITS}
+        return {s: Counter(task.kind for task in self._list_split(s)) for s in USUAL_LEVELS}
 
     def _list_split(self, split: str) -> tuple[TaskId, ...]:
         tasks = tuple(self._lister.tasks(split) or ())
@@ -141,3 +151,30 @@ def _call(spec: str, factory: Callable[[], UserEnv]) -> UserEnv:
             f"env.suite={spec!r} cannot be called without arguments ({error}); name a function "
             "that fills them in"
         ) from error
+
+
+def make_custom(config: EnvConfig, progress: Progress | None = None) -> Suite:
+    """The suite that `env.suite` names by a dotted path. Raises UserError, see `load_suite`."""
+    return load_suite(config.suite)
+
+
+def diagnose_custom(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
+    """Whether an environment of the user's own can be made, has the tasks, and what it says itself.
+
+    Args:
+        levels: splits and levels that must have a task.
+    """
+    name, spec = "environment", config.suite
+    remedy = f"declutch envs check {spec} looks at it closely"
+    try:
+        suite = load_suite(spec)
+        counts = count_games(suite)
+        for level in levels:
+            suite.tasks(level)
+    except UserError as error:
+        return [problem_of(name, error, remedy)]
+    finding = Finding(name, Status.OK, f"{spec}\n{format_counts(counts)}", remedy)
+    return [finding, *own_findings(suite)]
+
+
+CUSTOM = SuiteSpec(make_custom, diagnose_custom, {})

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from declutch.errors import UserError
+from declutch.config.env import EnvConfig
+from declutch.envs.splits import Level
+from declutch.envs.wording import PLAIN, Wording
+from declutch.errors import Finding, UserError
 from declutch.records import TaskId
+
+Progress = Callable[[int, int], None]
+"""Told (done, total) while something takes its time."""
 
 MAX_LIVE = 512
 """Environments that play at once where a suite sets no limit."""
@@ -140,8 +147,9 @@ class Suite(Protocol):
     """A family of tasks with splits, and the maker of its environments.
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
-    own each: `HasExpert`, `HasGuide`, `HoldsOut`, `CountsGames`, `LimitsLive`; and of its
-    environments `Oracle` and `HasWalkthrough`. A method that is None is not offered.
+    own each: `HasWording`, `HoldsOut`, `HasExpert`, `HasGuide`, `CountsGames`, `HasFolder`,
+    `LimitsLive`, `HasChecks`; and of its environments `Oracle` and `HasWalkthrough`. A method that
+    is None is not offered.
     """
 
     name: str
@@ -153,6 +161,13 @@ class Suite(Protocol):
     def make_env(self) -> TextEnv:
         """A new live environment."""
         ...
+
+
+@runtime_checkable
+class HasWording(Protocol):
+    """A suite that brings the words of its prompts, how it shortens observations included."""
+
+    wording: Wording
 
 
 @runtime_checkable
@@ -191,12 +206,53 @@ class HoldsOut(Protocol):
 
 
 @runtime_checkable
+class HasFolder(Protocol):
+    """A suite whose games are files below one folder."""
+
+    root: Path
+
+
+@runtime_checkable
 class CountsGames(Protocol):
     """A suite that can count its games without failing where some are absent."""
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of games by split and task type."""
         ...
+
+
+@runtime_checkable
+class HasChecks(Protocol):
+    """A suite that can look for what it needs on this machine: packages, data, memory."""
+
+    def diagnose(self) -> Sequence[Finding]:
+        """What was looked at, for `declutch doctor` and `declutch envs check`."""
+        ...
+
+
+class SuiteSpec(NamedTuple):
+    """All that the registry holds of a suite: how it is made, what it needs, its levels.
+
+    Attributes:
+        make: the suite of its section of the settings; generated games are made on first use.
+        diagnose: (settings, names of levels) -> what the suite needs on this machine to play these
+            levels, and whether it is there; makes nothing.
+        levels: every split and level under the default settings, for notes beside their names.
+        wording: the words of its prompts; None where the suite has to be made to know them.
+        generate: makes the games before their first use, and gives the place where they are kept;
+            None for a suite whose games are not generated.
+    """
+
+    make: Callable[[EnvConfig, Progress | None], Suite]
+    diagnose: Callable[[EnvConfig, Sequence[str]], list[Finding]]
+    levels: Mapping[str, Level]
+    wording: Wording | None = None
+    generate: Callable[[EnvConfig, Progress | None], Path] | None = None
+
+
+def wording_of(suite: Suite) -> Wording:
+    """The words of a suite's prompts: its own, or those of any environment."""
+    return suite.wording if isinstance(suite, HasWording) else PLAIN
 
 
 def new_expert(suite: Suite, seed: int) -> Expert:
@@ -208,6 +264,17 @@ def new_expert(suite: Suite, seed: int) -> Expert:
             "can already play, or give the suite an expert"
         )
     return suite.make_expert(seed)
+
+
+def check_levels(suite: Suite, names: Sequence[str]) -> None:
+    """Make sure, before anything takes time, that a suite has tasks for splits and levels.
+
+    Raises:
+        UserError: one of `names` is no level of the suite, or has no task.
+    """
+    for name in names:
+        if not suite.tasks(name):
+            raise UserError(f"level {name} of suite {suite.name} has no games")
 
 
 def held_out_kinds(suite: Suite) -> tuple[str, ...]:

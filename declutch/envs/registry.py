@@ -1,86 +1,57 @@
-"""From a configuration to the suite it names."""
+"""From `env.suite` to the suite it names: one line a suite."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from declutch.config.env import EnvConfig, MathConfig, is_custom
-from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.envs.custom import load_suite
-from declutch.envs.households.generate import HouseholdCounts, ensure_households
-from declutch.envs.math import MATH, MathSuite, generate_math, read_math
-from declutch.envs.protocol import Suite
-from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.envs.scienceworld.wording import SCIENCE
-from declutch.envs.wording import PLAIN, Wording
-from declutch.errors import UserError
+from declutch.config.env import EnvConfig
+from declutch.envs.alfworld.spec import ALFWORLD
+from declutch.envs.custom import CUSTOM
+from declutch.envs.households.spec import HOUSEHOLDS
+from declutch.envs.math.spec import MATH_PROBLEMS
+from declutch.envs.protocol import Progress, Suite, SuiteSpec, wording_of
+from declutch.envs.scienceworld.spec import SCIENCEWORLD
+from declutch.envs.wording import Wording
+
+SUITES: Mapping[str, SuiteSpec] = MappingProxyType(
+    {
+        "alfworld": ALFWORLD,
+        "households": HOUSEHOLDS,
+        "math": MATH_PROBLEMS,
+        "scienceworld": SCIENCEWORLD,
+    }
+)
 
 
-def make_suite(config: EnvConfig, progress: Callable[[int, int], None] | None = None) -> Suite:
-    """The suite of `config`; generated games are made on first use.
+def find_spec(config: EnvConfig) -> SuiteSpec:
+    """What there is to know of the configured suite before it is made."""
+    return SUITES.get(config.suite, CUSTOM)
+
+
+def make_suite(config: EnvConfig, progress: Progress | None = None) -> Suite:
+    """The configured suite; generated games are made on first use.
 
     Args:
         progress: told (done, total) while games are generated.
     Raises:
         UserError: no data where the configuration says, no such environment, or a missing package.
     """
-    if is_custom(config.suite):
-        return load_suite(config.suite)
-    cache = config.cache_dir.expanduser()
-    if config.suite == "scienceworld":
-        return ScienceWorldSuite(config.scienceworld, cache / "scienceworld")
-    if config.suite == "math":
-        return make_math(config.math, cache, progress)
-    if config.suite == "households":
-        households = config.households
-        counts = HouseholdCounts(
-            train=households.train,
-            valid_seen=households.valid_seen,
-            valid_unseen=households.valid_unseen,
-        )
-        data_dir = ensure_households(cache, households.seed, counts, progress)
-        return AlfworldSuite(data_dir, "households", cache / "compiled")
-    return AlfworldSuite(alfworld_data_dir(config), "alfworld", cache / "compiled")
+    return find_spec(config).make(config, progress)
 
 
-def make_math(
-    config: MathConfig, cache: Path, progress: Callable[[int, int], None] | None = None
-) -> MathSuite:
-    """The problems of a MATH file, or generated ones. Raises UserError."""
-    if config.file is not None:
-        return MathSuite(read_math(config.file.expanduser()))
-    sizes = {"train": config.train, "dev": config.dev, "test": config.test}
-    return MathSuite(generate_math(config.seed, sizes, cache, progress))
-
-
-def alfworld_data_dir(config: EnvConfig) -> Path:
-    """Where the official games are.
+def find_wording(config: EnvConfig) -> Wording:
+    """The words of the configured suite's prompts; its games need not be there.
 
     Raises:
-        UserError: nobody said.
+        UserError: an environment of the user's own that cannot be made.
     """
-    if config.data_dir is not None:
-        return config.data_dir.expanduser()
-    # The variable is the official tools' own way to say where the games are.
-    folder = os.environ.get("ALFWORLD_DATA", "")
-    if not folder:
-        raise UserError(
-            "env.suite=alfworld needs the official games: set env.data_dir (or ALFWORLD_DATA) to "
-            "the folder that holds json_2.1.1, get them with `alfworld-download` (pip install "
-            "alfworld), or use env.suite=households, which generates its own"
-        )
-    return Path(folder).expanduser()
+    spec = find_spec(config)
+    return spec.wording if spec.wording is not None else wording_of(spec.make(config, None))
 
 
-WORDINGS: Mapping[str, Wording] = MappingProxyType(
-    {"alfworld": HOUSEHOLD, "households": HOUSEHOLD, "math": MATH, "scienceworld": SCIENCE}
-)
-
-
-def wording_of(suite: str) -> Wording:
-    """The words for what `env.suite` names."""
-    return WORDINGS.get(suite, PLAIN)
+def level_meaning(suite: str, level: str) -> str:
+    """What a level of a suite holds, in one phrase; "" for one that the suite's own user knows."""
+    spec = SUITES.get(suite)
+    known = spec.levels.get(level) if spec is not None else None
+    return known.meaning if known is not None else ""

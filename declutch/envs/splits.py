@@ -1,22 +1,22 @@
-"""Splits and levels: which tasks a name like "L2" stands for, and a hash that pins them.
-
-Source: METHOD section 5; the levels follow GiGPO's and RLVMR's held-out task types.
-"""
+"""Splits and levels: which tasks a name like "L2" stands for, and a hash that pins them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from declutch.errors import UserError
 from declutch.records import TaskId
 
+USUAL_LEVELS = ("train", "L0", "L1", "L2")
+"""What every suite is asked for: training tasks, then known tasks in known surroundings (L0), known
+tasks in new surroundings (L1), and kinds of task that were held out (L2)."""
+
 
 @dataclass(frozen=True)
 class Level:
-    """A split to evaluate or train on.
+    """A named set of tasks to evaluate or train on.
 
     Attributes:
         split: the raw split its tasks come from.
@@ -29,42 +29,19 @@ class Level:
     meaning: str
 
 
-ALFWORLD_TRAINED_KINDS = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-)
-ALFWORLD_HELD_OUT_KINDS = ("pick_cool_then_place_in_recep", "pick_two_obj_and_place")
-ALFWORLD_KINDS = (*ALFWORLD_TRAINED_KINDS, *ALFWORLD_HELD_OUT_KINDS)
-ALFWORLD_SPLITS = ("train", "valid_seen", "valid_unseen")
+def find_level(levels: Mapping[str, Level], name: str, suite: str, hint: str = "") -> Level:
+    """The split or level that a suite calls `name`.
 
-ALFWORLD_LEVELS: Mapping[str, Level] = MappingProxyType(
-    {
-        "train": Level("train", None, "all training games"),
-        "valid_seen": Level("valid_seen", None, "all games in rooms seen in training"),
-        "valid_unseen": Level("valid_unseen", None, "all games in unseen rooms"),
-        "rl-train": Level("train", ALFWORLD_TRAINED_KINDS, "games to train on"),
-        "L0": Level("valid_seen", ALFWORLD_TRAINED_KINDS, "seen rooms, trained task types"),
-        "L1": Level("valid_unseen", ALFWORLD_TRAINED_KINDS, "unseen rooms, trained task types"),
-        "L2": Level("valid_unseen", ALFWORLD_HELD_OUT_KINDS, "unseen rooms, held-out task types"),
-        "L0-train": Level("train", ALFWORLD_TRAINED_KINDS, "games trained on"),
-        "L2-seen": Level("valid_seen", ALFWORLD_HELD_OUT_KINDS, "seen rooms, held-out task types"),
-    }
-)
-
-
-def find_level(levels: Mapping[str, Level], name: str, suite: str) -> Level:
-    """The level called `name`. Raises UserError, naming the levels there are."""
+    Args:
+        hint: what is to be said of a name that is none of `levels`, "" for nothing.
+    Raises:
+        UserError: there is no such level; the message names those there are.
+    """
     level = levels.get(name)
     if level is None:
-        hint = (
-            "; it is never used: it repeats training rooms and task types"
-            if name == "valid_train"
-            else ""
-        )
+        why = f"; {hint}" if hint else ""
         raise UserError(
-            f"{suite} has no split or level '{name}'{hint}; choose one of {', '.join(levels)}"
+            f"{suite} has no split or level '{name}'{why}; choose one of {', '.join(levels)}"
         )
     return level
 

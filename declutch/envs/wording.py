@@ -7,34 +7,58 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
-from declutch.envs.alfworld.short import (
-    NOTHING_HAPPENS,
-    task_of,
-)
+NOTHING_HAPPENS = "Nothing happens."
+"""The usual answer to an action that does nothing."""
 
 Shorten = Callable[[str], str]
+"""Makes a few words of a text, for the compact prompt."""
 Advice = tuple[str, str]
-"""A principle as said of a good step, and of a bad one."""
+"""A principle as it is said of a good step, and as it is said of a bad one."""
 
 GENERAL_ADVICE: Advice = ("stay with the goal", "stay with the goal")
-_HOUSEHOLD_ADVICE: Mapping[str, Advice] = MappingProxyType(
-    {
-        "find": ("keep to places not seen yet", "search places not seen yet"),
-        "open": ("open what is closed", "open what is closed first"),
-        "take": ("take what the task needs", "take what the task needs at once"),
-        "clean": ("change the object before placing it", "clean the object before placing it"),
-        "heat": ("change the object before placing it", "heat the object before placing it"),
-        "cool": ("change the object before placing it", "cool the object before placing it"),
-        "use": ("bring the object to the lamp", "carry the object to the lamp"),
-        "put": ("bring the object to its place", "bring the object to its place at once"),
-    }
-)
+
+_TASK = re.compile(r"Your task is to: (.*?)\s*$", re.DOTALL)
+_WORDS = re.compile(r"\w+")
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@lru_cache(maxsize=4096)
+def task_of(intro: str) -> str:
+    """The task's sentence in a first observation that ends with "Your task is to: ...", else ""."""
+    match = _TASK.search(intro)
+    return match[1].strip().rstrip(".") if match else ""
+
+
+def state_task(intro: str) -> str:
+    """The task in full: its sentence, or the whole first observation where it states none."""
+    return task_of(intro) or " ".join(intro.split())
+
+
+@lru_cache(maxsize=65536)
+def lower_words(text: str) -> str:
+    """The words and numbers of a text in lower case, without punctuation."""
+    return " ".join(_WORDS.findall(text.lower()))
+
+
+def _short_task(intro: str) -> str:
+    return lower_words(state_task(intro))
+
+
+def _no_place(seen: Sequence[str]) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
 class Wording:
-    """Words for one family of environments.
+    """The words that prompts use for one family of environments.
+
+    A suite brings its own as the attribute `wording`; what it leaves out here is said in the words
+    of any environment.
 
     Attributes:
         scene: the sentence that opens the full prompt.
@@ -43,28 +67,32 @@ class Wording:
         statement: the task in full, from the first observation.
         task: the task in short, likewise.
         room: the place in short, from all observations so far, oldest first.
-        observation, action, held: what is seen, what was done and what is carried, in short.
+        observation: an observation in short, for the compact prompt.
+        action: an action of the past in short, likewise.
+        held: what is carried in short, likewise.
         choice: what an answer is to hold, said to the agent: "Then give <choice>".
-        refusals: answers that say no more than that an action did nothing; the first one is the
-            usual one.
-        templates: names of template files that stand in the usual ones' place.
-        advice: by phase of the expert's reasoning, the first word of it in short.
+        refusals: observations that say no more than that an action did nothing; the first one is
+            the usual one.
+        templates: texts that stand in the place of the agent's own prompt templates, by the name
+            of the template, such as "full_agent".
+        advice: what the critic advises, by phase of the expert's reasoning, which is the first
+            word of its short thought.
         words: what a tiny model has to know besides what is seen in plays.
     """
 
-    scene: str
-    work: str
-    world: str
-    statement: Shorten
-    task: Shorten
-    room: Callable[[Sequence[str]], str]
-    observation: Shorten
-    action: Shorten
+    scene: str = "You act in an environment that is described in text."
+    work: str = "acts in an environment described in text"
+    world: str = "environment"
+    statement: Shorten = state_task
+    task: Shorten = _short_task
+    room: Callable[[Sequence[str]], str] = _no_place
+    observation: Shorten = lower_words
+    action: Shorten = lower_words
     held: Shorten = str
     choice: str = "exactly one of the possible actions, word for word"
     refusals: tuple[str, ...] = (NOTHING_HAPPENS,)
-    templates: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    advice: Mapping[str, Advice] = field(default_factory=lambda: _HOUSEHOLD_ADVICE)
+    templates: Mapping[str, str] = field(default_factory=_nothing)
+    advice: Mapping[str, Advice] = field(default_factory=_nothing)
     words: str = ""
 
     def is_refusal(self, observation: str) -> bool:
@@ -72,27 +100,5 @@ class Wording:
         return observation.strip() in self.refusals
 
 
-_WORDS = re.compile(r"\w+")
-
-
-@lru_cache(maxsize=65536)
-def lower_words(text: str) -> str:
-    """The words and numbers of a text in lower case, nothing else."""
-    return " ".join(_WORDS.findall(text.lower()))
-
-
-def _state_task(intro: str) -> str:
-    return task_of(intro) or " ".join(intro.split())
-
-
-PLAIN = Wording(
-    scene="You act in an environment that is described in text.",
-    work="acts in an environment described in text",
-    world="environment",
-    statement=_state_task,
-    task=lambda intro: lower_words(_state_task(intro)),
-    room=lambda seen: "",
-    observation=lower_words,
-    action=lower_words,
-)
+PLAIN = Wording()
 """Any environment: its own words in lower case."""

@@ -79,7 +79,7 @@ class Examiner:
     def _label(self, episode: Episode) -> Labels:
         if self.gcd.labels == "oracle":
             return oracle_labels(episode)
-        return rule_labels(episode, self.gcd.rule_key)
+        return rule_labels(episode, self.actor.codec.wording, self.gcd.rule_key)
 
     def _answers(self, questions: Sequence[Question], level: str) -> dict[int, list[str]]:
         """Number of a question -> the verdicts "0" and "1" on it, "" where unreadable."""

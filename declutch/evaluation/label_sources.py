@@ -9,6 +9,7 @@ from typing import Any
 from declutch.config.judge import GCDConfig
 from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite
+from declutch.envs.wording import Wording
 from declutch.errors import UserError
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
 from declutch.judge.llm_labels import BallotStats, LLMLabels, ballot_stats
@@ -120,6 +121,7 @@ def compare_sources(
     episodes: Sequence[Episode],
     num_steps: int,
     gcd: GCDConfig,
+    wording: Wording,
     asked: LLMLabels | None = None,
     usage: Usage | None = None,
 ) -> LabelReport:
@@ -128,12 +130,13 @@ def compare_sources(
     Args:
         num_steps: how many steps of `episodes` are labelled, from the first one on.
         gcd: what the rule compares observations by.
+        wording: the suite's words.
         asked: what a language model said, None where none was asked.
         usage: what asking it cost.
     """
     lengths = [len(episode.steps) for episode in first_steps(episodes, num_steps)]
     # The rule looks ahead: a step's label needs its whole episode, whether that is counted or not.
-    rule = _flat([rule_labels(e, gcd.rule_key) for e in episodes], lengths)
+    rule = _flat([rule_labels(e, wording, gcd.rule_key) for e in episodes], lengths)
     oracle = _flat([oracle_labels(e) for e in episodes], lengths)
     sources = {"oracle": _source(oracle, oracle), "rule": _source(rule, oracle)}
     report = LabelReport(sources, len(lengths), len(oracle))

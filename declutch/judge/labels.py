@@ -16,7 +16,7 @@ from typing import Literal
 from declutch.agent.prompt import last_informative
 from declutch.config.judge import GCDConfig
 from declutch.envs.protocol import Oracle, Suite
-from declutch.envs.registry import wording_of
+from declutch.envs.wording import Wording
 from declutch.errors import UserError
 from declutch.records import Episode
 
@@ -41,7 +41,9 @@ def check_labels(gcd: GCDConfig, suite: Suite) -> None:
         )
 
 
-def rule_labels(episode: Episode, key: Literal["informative", "raw"] = "informative") -> Labels:
+def rule_labels(
+    episode: Episode, wording: Wording, key: Literal["informative", "raw"] = "informative"
+) -> Labels:
     """Labels by the papers' rule.
 
     A step is bad if the observation it was taken from comes back at a later step; good if it is
@@ -49,9 +51,11 @@ def rule_labels(episode: Episode, key: Literal["informative", "raw"] = "informat
     the last one that said something plus what is carried, because "Nothing happens." recurs after
     any slip and would condemn the recovery; "raw" compares the plain text.
 
+    Args:
+        wording: the suite's words, which know the observations that say nothing.
     Source: GC section 4.1, RM section 4. Differs: the informative key is ours.
     """
-    keys = _observation_keys(episode, key)
+    keys = _observation_keys(episode, wording, key)
     last_seen = {k: position for position, k in enumerate(keys)}
     labels: list[int | None] = [
         0 if last_seen[k] > position else None for position, k in enumerate(keys)
@@ -69,11 +73,10 @@ def oracle_labels(episode: Episode) -> Labels:
     return tuple(0 if not s.action.is_valid else s.oracle_label for s in episode.steps)
 
 
-def _observation_keys(episode: Episode, key: str) -> list[tuple[str, str]]:
+def _observation_keys(episode: Episode, wording: Wording, key: str) -> list[tuple[str, str]]:
     seen = [step.observation for step in episode.steps]
     if key == "raw":
         return [(text, "") for text in seen]
-    wording = wording_of(episode.task.suite)
     return [
         (last_informative(seen[: position + 1], wording), step.inventory)
         for position, step in enumerate(episode.steps)

@@ -158,7 +158,7 @@ def _render_messages(
     gcd, agent, wording = settings.gcd, settings.agent, settings.wording
     if gcd.llm_prompt == "brief":
         return brief_messages(view, action.text, wording)
-    problem = render_agent(view, "full", agent.history_length, agent.reasoning, wording)
+    problem = render_agent(view, "full", agent.history_length, wording, agent.reasoning)
     prompt = render_judge(problem, action.response, "full", wording, gcd.judge_prompt)
     return (("user", prompt),)
 

@@ -87,7 +87,7 @@ def play_judge(
     gcd = config.gcd
     with phase("label"):
         played = [e if e.outcome is not Outcome.ENV_ERROR else _without_steps(e) for e in episodes]
-        rule = [rule_labels(episode, gcd.rule_key) for episode in played]
+        rule = [rule_labels(e, policy.codec.wording, gcd.rule_key) for e in played]
         oracle = [oracle_labels(episode) for episode in played]
         llm = labeler.label(played, iteration) if labeler is not None else None
         sources = choose_sources(gcd, rule, oracle, llm)

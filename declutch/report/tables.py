@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from declutch.envs.registry import level_meaning
 from declutch.errors import Finding, Status
 from declutch.evaluation.behaviour import Shares
 from declutch.evaluation.exam_results import JudgeResult, JudgeRow, summarise_judgments
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
     from declutch.evaluation.expert import ExpertRow
 
 DASH = "-"
-
-_ROOMS = {
-    "L0": "seen rooms, trained task types",
-    "L1": "unseen rooms, trained task types",
-    "L2": "unseen rooms, held-out task types",
-    "L0-train": "games trained on",
-    "L2-seen": "seen rooms, held-out task types",
-    MEAN_LEVEL: "unweighted mean of L0, L1, L2",
-}
-_VARIATIONS = _ROOMS | {
-    "L0": "dev variations of trained tasks",
-    "L1": "test variations of trained tasks",
-    "L2": "test variations of held-out tasks",
-    "L0-train": "variations trained on",
-    "L2-seen": "dev variations of held-out tasks",
-}
 
 
 def result_table(*runs: EvalResult) -> Table:
@@ -165,8 +150,9 @@ def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
 
 def describe_level(level: str, suite: str) -> str:
     """What a level of a suite holds, "" for a level of one's own."""
-    meanings = _VARIATIONS if suite == "scienceworld" else _ROOMS
-    return meanings.get(level, "")
+    if level == MEAN_LEVEL:
+        return "unweighted mean of L0, L1, L2"
+    return level_meaning(suite, level)
 
 
 def describe_header(runs: Sequence[EvalResult]) -> str:

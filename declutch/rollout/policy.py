@@ -13,7 +13,7 @@ from transformers import (
 from declutch.agent.codec import Codec
 from declutch.agent.speaker import Agent
 from declutch.config.run import Config
-from declutch.envs.registry import wording_of
+from declutch.envs.registry import find_wording
 from declutch.models.load import load_model, pad_token_id, set_threads
 from declutch.rollout.hf.engine import HFEngine
 
@@ -45,8 +45,8 @@ def load_policy(path: str | Path, config: Config) -> Policy:
 
 
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
-    wording = wording_of(config.env.suite)
-    codec = Codec(tokenizer, config.agent.prompt, config.agent.reasoning, wording)
+    wording = find_wording(config.env)
+    codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
     agent = Agent(codec, config.agent)
     engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
     return Policy(model, tokenizer, codec, agent, engine)

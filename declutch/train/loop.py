@@ -11,8 +11,7 @@ from typing import Protocol
 
 from declutch.config.run import Config
 from declutch.endpoint.client import Endpoint, open_endpoint
-from declutch.envs.protocol import Suite
-from declutch.envs.registry import wording_of
+from declutch.envs.protocol import Suite, check_levels, wording_of
 from declutch.errors import UserError
 from declutch.evaluation.evaluate import evaluate
 from declutch.evaluation.exam import Examiner
@@ -71,6 +70,7 @@ def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher, protoc
     """
     if (config.gcd.enabled and config.gcd.form != "future") or config.eval.judge:
         check_labels(config.gcd, suite)
+    check_levels(suite, config.eval.levels)
     loop = _Loop.start(config, run, suite, watcher)
     if loop.iteration == 0:
         loop.evaluate(protocol)
@@ -101,7 +101,7 @@ class _Loop:
         if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
             chat = open_endpoint(config.endpoint)
         if chat is not None and config.gcd.asks_endpoint:
-            asking = AskSettings(config.gcd, config.agent, wording_of(config.env.suite))
+            asking = AskSettings(config.gcd, config.agent, wording_of(suite))
             labeler = Labeler(asking, chat, config.seed, watcher.note)
         last = run.last_checkpoint()
         checkpoint = None if last is None else load_checkpoint(last)

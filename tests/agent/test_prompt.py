@@ -23,9 +23,9 @@ from declutch.envs.alfworld.short import (
     compress_observation,
     compress_room,
     compress_task,
-    task_of,
 )
 from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.wording import task_of
 from declutch.records import Episode, Outcome, Role, Step, TaskId, empty_float
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -74,7 +74,7 @@ def example(*, fails: bool = False, suggestions: tuple[str, ...] = ()) -> View:
 def test_agent_prompt_is_golden(
     name: str, form: str, fails: bool, suggestions: tuple[str, ...]
 ) -> None:
-    text = render_agent(example(fails=fails, suggestions=suggestions), form, 6)
+    text = render_agent(example(fails=fails, suggestions=suggestions), form, 6, HOUSEHOLD)
     assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
 
 
@@ -82,7 +82,7 @@ def test_agent_prompt_is_golden(
 @pytest.mark.parametrize("start", [True, False])
 def test_prompt_for_a_named_way_of_reasoning_is_golden(form: str, start: bool) -> None:
     view = build_view([INTRO], [], "", ("look",)) if start else example(fails=True)
-    text = render_agent(view, form, 6, "meta")
+    text = render_agent(view, form, 6, HOUSEHOLD, "meta")
     name = f"{form}_agent_meta_start" if start else f"{form}_agent_meta"
     assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
 
@@ -97,10 +97,10 @@ def test_the_latest_plan_and_three_answers_are_shown() -> None:
     answers = [parse_response(text, (), "meta") for text in texts]
     view = build_view([INTRO, *["x"] * 6], [a.text for a in answers], "", ("look",), (), answers)
     assert view.plan == "idea 2"
-    full = render_agent(view, "full", 0, "meta")
+    full = render_agent(view, "full", 0, HOUSEHOLD, "meta")
     assert [text in full for text in texts] == [False] * 3 + [True] * 3
     assert "said explore a3 , explore a4 , monitor a5 plan idea 2" in render_agent(
-        view, "compact", 0, "meta"
+        view, "compact", 0, HOUSEHOLD, "meta"
     )
 
 
@@ -108,9 +108,9 @@ def test_earlier_answers_are_not_shown_where_the_agent_thinks_freely() -> None:
     for form in ("full", "compact"):
         told, untold = example(), build_view([INTRO, CLOSED, OPEN], ["a", "b"], "", ("look",))
         assert told.answers
-        assert "see what is in it" not in render_agent(told, form, 6)
-        assert render_agent(untold, form, 0) == render_agent(
-            replace(untold, answers=told.answers), form, 0
+        assert "see what is in it" not in render_agent(told, form, 6, HOUSEHOLD)
+        assert render_agent(untold, form, 0, HOUSEHOLD) == render_agent(
+            replace(untold, answers=told.answers), form, 0, HOUSEHOLD
         )
 
 
@@ -129,31 +129,33 @@ def test_the_view_of_a_recorded_step_holds_the_answers_before_it() -> None:
 
 @pytest.mark.parametrize("form", ["full", "compact"])
 def test_judge_prompt_is_golden(form: str) -> None:
-    problem = render_agent(example(), form, 6)
+    problem = render_agent(example(), form, 6, HOUSEHOLD)
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
-    text = render_judge(problem, response, form)
+    text = render_judge(problem, response, form, HOUSEHOLD)
     assert text == (GOLDEN / f"{form}_judge.txt").read_text(encoding="utf-8")
     other = (GOLDEN / f"{form}_judge{'_rm' if form == 'full' else ''}.txt").read_text("utf-8")
-    assert render_judge(problem, response, form, judge_prompt="rm") == other
+    assert render_judge(problem, response, form, HOUSEHOLD, "rm") == other
 
 
 @pytest.mark.parametrize("form", ["full", "compact"])
 def test_future_prompt_is_golden(form: str) -> None:
-    problem = render_agent(example(), form, 6)
+    problem = render_agent(example(), form, 6, HOUSEHOLD)
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
-    text = render_future(problem, response, form)
+    text = render_future(problem, response, form, HOUSEHOLD)
     assert text == (GOLDEN / f"{form}_future.txt").read_text(encoding="utf-8")
 
 
 def test_reasoning_prompt_is_golden() -> None:
-    text = render_reasoning(render_agent(example(), "full", 6), "take mug 2 from drawer 1")
+    text = render_reasoning(
+        render_agent(example(), "full", 6, HOUSEHOLD), "take mug 2 from drawer 1", HOUSEHOLD
+    )
     assert text == (GOLDEN / "full_reasoning.txt").read_text(encoding="utf-8")
 
 
 def test_reflection_prompt_is_golden() -> None:
-    problem = render_agent(example(), "full", 6)
+    problem = render_agent(example(), "full", 6, HOUSEHOLD)
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
-    text = render_reflection(problem, response)
+    text = render_reflection(problem, response, HOUSEHOLD)
     assert text == (GOLDEN / "full_reflection.txt").read_text(encoding="utf-8")
 
 
@@ -169,14 +171,14 @@ def test_reflection_prompt_is_golden() -> None:
 def test_an_observation_to_predict_is_worded_as_in_the_prompt(
     observation: str, form: str, text: str
 ) -> None:
-    assert observation_text(observation, form) == text
+    assert observation_text(observation, form, HOUSEHOLD) == text
 
 
 def test_history_is_cut_to_the_last_steps() -> None:
-    assert "go drawer 1" not in render_agent(example(), "compact", 1)
-    assert "open drawer 1" in render_agent(example(), "compact", 1)
-    assert "did nothing" in render_agent(example(), "compact", 0)
-    assert 'did "go to drawer 1"' not in render_agent(example(), "full", 1)
+    assert "go drawer 1" not in render_agent(example(), "compact", 1, HOUSEHOLD)
+    assert "open drawer 1" in render_agent(example(), "compact", 1, HOUSEHOLD)
+    assert "did nothing" in render_agent(example(), "compact", 0, HOUSEHOLD)
+    assert 'did "go to drawer 1"' not in render_agent(example(), "full", 1, HOUSEHOLD)
 
 
 def test_nothing_happens_keeps_the_last_informative_observation() -> None:
@@ -188,7 +190,7 @@ def test_nothing_happens_keeps_the_last_informative_observation() -> None:
 
 def test_braces_in_an_observation_are_text() -> None:
     view = build_view([INTRO, "a {weird} {0} text"], ["look"], "", ("look",))
-    assert "{weird} {0}" in render_agent(view, "full", 6)
+    assert "{weird} {0}" in render_agent(view, "full", 6, HOUSEHOLD)
 
 
 @pytest.mark.parametrize(

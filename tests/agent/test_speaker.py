@@ -12,6 +12,7 @@ from declutch.agent.prompt import build_view
 from declutch.agent.speaker import Agent
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.policy import AgentConfig
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.judge.env import Judge
 from declutch.records import META_TAGS, Completion, Request, Role, SamplingParams
@@ -31,7 +32,7 @@ FREE = AgentConfig(prompt="full", constrain_actions=False, max_response_tokens=6
 
 
 def test_a_closing_tag_of_several_tokens_ends_a_response() -> None:
-    codec = Codec(byte_tokenizer(), "full")
+    codec = Codec(byte_tokenizer(), "full", HOUSEHOLD)
     has_ended = codec.end_test("</action>")
     assert has_ended is not None
     text = "<think>a</think><action>look</action>"
@@ -58,7 +59,7 @@ def test_the_engine_stops_there() -> None:
 
 
 def test_free_responses_are_read_and_the_stop_is_set() -> None:
-    codec = Codec(byte_tokenizer(), "full")
+    codec = Codec(byte_tokenizer(), "full", HOUSEHOLD)
     agent = Agent(codec, FREE)
     params = agent.sampling(1.0)
     assert params.has_ended is not None
@@ -73,7 +74,7 @@ def test_free_responses_are_read_and_the_stop_is_set() -> None:
 
 def test_masking_needs_whole_tags() -> None:
     with pytest.raises(UserError, match="constrain_actions"):
-        Agent(Codec(byte_tokenizer(), "full"), AgentConfig())
+        Agent(Codec(byte_tokenizer(), "full", HOUSEHOLD), AgentConfig())
 
 
 WORDS = ["task room did said plan held now goal nothing start look find mug go to desk 1"]
@@ -81,7 +82,7 @@ VIEW = build_view(["You are here."], [], "", ("look", "go to desk 1"))
 
 
 def meta_agent(form: str = "compact", constrain: bool = True) -> Agent:
-    codec = Codec(train_tokenizer(WORDS, reasoning="meta"), form, "meta")
+    codec = Codec(train_tokenizer(WORDS, reasoning="meta"), form, HOUSEHOLD, "meta")
     return Agent(codec, AgentConfig(reasoning="meta", constrain_actions=constrain))
 
 
@@ -150,11 +151,11 @@ def test_a_judge_thinks_whatever_way_the_agent_reasons() -> None:
 
 def test_a_model_without_the_tags_is_refused_only_where_they_are_needed() -> None:
     old = train_tokenizer(WORDS)
-    assert Agent(Codec(old, "compact"), AgentConfig()).sampling(1.0).first_ids == ()
+    assert Agent(Codec(old, "compact", HOUSEHOLD), AgentConfig()).sampling(1.0).first_ids == ()
     with pytest.raises(UserError, match=r"agent\.reasoning=meta .*<planning>.* init-tiny"):
-        Codec(old, "compact", "meta")
+        Codec(old, "compact", HOUSEHOLD, "meta")
     # A byte-level tokenizer can spell them, but not as single tokens.
-    spelling = Codec(byte_tokenizer(), "full", "meta")
+    spelling = Codec(byte_tokenizer(), "full", HOUSEHOLD, "meta")
     assert Agent(spelling, FREE).sampling(1.0).first_ids == ()
     with pytest.raises(UserError, match=r"constrain_actions.*<reflection>"):
         Agent(spelling, AgentConfig())

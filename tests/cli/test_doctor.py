@@ -15,20 +15,18 @@ from declutch.cli.doctor import (
     check_disk,
     check_games,
     check_gpu,
-    check_households,
     check_memory,
     check_model,
     check_packages,
     check_python,
-    check_textworld,
     diagnose,
-    empty_levels,
     games_table,
-    households_folder,
 )
 from declutch.config.files import load_config
+from declutch.envs.alfworld import spec
+from declutch.envs.alfworld.spec import check_official_engine
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.households.generate import HouseholdCounts, ensure_households
+from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
 from declutch.errors import Finding, Status, has_problem
 from declutch.report.tables import findings_table
 
@@ -48,6 +46,11 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config_with(cache: Path, *overrides: str):
     return load_config(None, [f"env.cache_dir={cache}", *FEW, *overrides])
+
+
+def generated_games(config) -> Finding:
+    (finding,) = [f for f in check_games(config) if f.name == "generated games"]
+    return finding
 
 
 def render(table, width: int = 100) -> str:
@@ -82,21 +85,23 @@ def test_a_checkout_that_is_not_installed_is_a_warning():
     assert "pip install -e ." in finding.remedy
 
 
-def test_the_official_engine_is_optional():
-    assert check_textworld(lambda name: "1.0").detail == "alfworld 1.0, textworld 1.0"
-    absent = check_textworld(lambda name: None)
+def test_the_official_engine_is_optional(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spec, "installed_version", lambda name: "1.0")
+    assert check_official_engine().detail == "alfworld 1.0, textworld 1.0"
+    monkeypatch.setattr(spec, "installed_version", lambda name: None)
+    absent = check_official_engine()
     assert absent.status is Status.OK
     assert "declutch[textworld]" in absent.remedy
 
 
 def test_the_folder_is_the_one_the_games_go_to(cache_dir: Path):
-    assert households_folder(config_with(cache_dir).env) == ensure_households(
+    assert households_folder(cache_dir, 0, HouseholdCounts(12, 12, 12)) == ensure_households(
         cache_dir, 0, HouseholdCounts(12, 12, 12)
     )
 
 
 def test_generated_games_are_counted(cache_dir: Path):
-    finding = check_households(config_with(cache_dir))
+    finding = generated_games(config_with(cache_dir))
     assert finding.status is Status.OK
     lines = [line.split() for line in finding.detail.splitlines()]
     assert ["train", "valid_seen", "valid_unseen"] in lines
@@ -105,7 +110,7 @@ def test_generated_games_are_counted(cache_dir: Path):
 
 
 def test_games_not_yet_generated_are_fine_and_are_not_made(tmp_path: Path):
-    finding = check_households(config_with(tmp_path))
+    finding = generated_games(config_with(tmp_path))
     assert finding.status is Status.OK
     assert "36 games will be generated" in finding.detail
     assert list(tmp_path.iterdir()) == []
@@ -115,36 +120,24 @@ def test_damaged_games_are_a_problem(tmp_path: Path):
     folder = ensure_households(tmp_path, 0, HouseholdCounts(12, 12, 12))
     game = sorted(folder.rglob("game.tw-pddl"))[0]
     game.write_text(game.read_text()[:200])
-    finding = check_households(config_with(tmp_path))
+    finding = generated_games(config_with(tmp_path))
     assert finding.status is Status.PROBLEM
     assert str(game) in finding.detail
     assert finding.remedy
-
-
-def test_empty_levels_are_named():
-    counts = {
-        "train": {"pick_and_place_simple": 3},
-        "valid_seen": {"pick_two_obj_and_place": 1},
-        "valid_unseen": {"pick_two_obj_and_place": 0, "look_at_obj_in_light": 1},
-    }
-    assert empty_levels(counts, ("rl-train", "L0", "L1", "L2", "L0", "nonsense")) == [
-        "L0",
-        "L2",
-        "nonsense",
-    ]
 
 
 def test_official_games_missing_is_a_problem_only_where_they_are_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
-    (needed,) = check_games(config_with(tmp_path, "env.suite=alfworld"))
+    needed, engine = check_games(config_with(tmp_path, "env.suite=alfworld"))
     assert needed.status is Status.PROBLEM
     assert "alfworld-download" in needed.remedy
-    assert [f.status for f in check_games(config_with(tmp_path))] == [Status.OK, Status.OK]
+    assert engine.name == "official engine"
+    assert [f.status for f in check_games(config_with(tmp_path))] == [Status.OK] * 3
     empty = tmp_path / "empty"
     empty.mkdir()
-    (needed,) = check_games(config_with(tmp_path, "env.suite=alfworld", f"env.data_dir={empty}"))
+    needed, _ = check_games(config_with(tmp_path, "env.suite=alfworld", f"env.data_dir={empty}"))
     assert needed.status is Status.PROBLEM
     assert "no game for rl-train, L0, L1, L2" in needed.detail
     findings = check_games(config_with(tmp_path, f"env.data_dir={empty}"))
@@ -152,7 +145,7 @@ def test_official_games_missing_is_a_problem_only_where_they_are_needed(
 
 
 def test_real_games_are_counted(alfworld_data: Path, tmp_path: Path):
-    (finding,) = check_games(
+    finding, _ = check_games(
         config_with(tmp_path, "env.suite=alfworld", f"env.data_dir={alfworld_data}")
     )
     assert finding.status is Status.OK
@@ -247,14 +240,16 @@ def test_diagnosis_covers_everything_and_is_shown(cache_dir: Path):
 
 
 def test_counts_fit_eighty_columns(cache_dir: Path):
-    finding = check_households(config_with(cache_dir))
+    finding = generated_games(config_with(cache_dir))
     assert "pick_heat_then_place_in_recep      2          2            2" in render(
         findings_table([finding]), width=80
     )
 
 
 def test_games_table_counts_every_split(cache_dir: Path):
-    suite = AlfworldSuite(households_folder(config_with(cache_dir).env), "households")
+    suite = AlfworldSuite(
+        households_folder(cache_dir, 0, HouseholdCounts(12, 12, 12)), "households"
+    )
     lines = [line.split() for line in render(games_table(suite)).splitlines()]
     assert ["pick_and_place_simple", "2", "2", "2"] in lines
     assert ["all", "12", "12", "12"] in lines

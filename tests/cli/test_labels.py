@@ -13,6 +13,7 @@ from rich.console import Console
 from declutch.cli.labels import LabelJob, report_table, run_labels
 from declutch.config.files import parse_config
 from declutch.config.run import Config
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.evaluation.label_sources import compare_sources
 from declutch.judge.llm_labels import LLMLabels, count_votes
@@ -40,7 +41,7 @@ def config_for(url: str = "http://localhost:1/v1", **endpoint: object) -> Config
 
 
 def test_the_rule_against_the_oracle_by_hand() -> None:
-    report = compare_sources(EPISODES, 7, config_for().gcd)
+    report = compare_sources(EPISODES, 7, config_for().gcd, HOUSEHOLD)
     oracle, rule = report.sources["oracle"], report.sources["rule"]
     assert (report.num_steps, report.num_episodes) == (7, 2)
     assert (oracle.good, oracle.bad, oracle.agreement) == (3, 3, 1)
@@ -51,7 +52,7 @@ def test_the_rule_against_the_oracle_by_hand() -> None:
 
 
 def test_only_the_first_steps_count_but_the_rule_looks_beyond_them() -> None:
-    report = compare_sources(EPISODES, 5, config_for().gcd)
+    report = compare_sources(EPISODES, 5, config_for().gcd, HOUSEHOLD)
     assert (report.num_steps, report.num_episodes) == (5, 2)
     # The fifth step is bad because of the seventh.
     assert report.sources["rule"].bad == 2
@@ -63,7 +64,7 @@ def test_the_endpoint_is_compared_on_the_steps_it_was_asked_about() -> None:
         replace(count_votes(e, p, [], config.gcd), label=label)
         for e, p, label in ((0, 0, 1), (0, 2, 1), (1, 0, 1), (1, 2, None))
     ]
-    report = compare_sources(EPISODES, 7, config.gcd, LLMLabels((), tuple(ballots)))
+    report = compare_sources(EPISODES, 7, config.gcd, HOUSEHOLD, LLMLabels((), tuple(ballots)))
     endpoint = report.sources["endpoint"]
     assert (endpoint.steps, endpoint.good, endpoint.num_compared) == (4, 3, 2)
     assert (endpoint.agreement, endpoint.constant) == (1 / 2, 1 / 2)

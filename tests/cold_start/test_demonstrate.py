@@ -14,13 +14,13 @@ import pytest
 
 from declutch.cold_start.demonstrate import write_demonstrations
 from declutch.cold_start.demonstrations import check_protocol, read_demonstrations
+from declutch.envs.alfworld.levels import HELD_OUT_KINDS, TRAINED_KINDS
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.households.generate import HouseholdCounts, ensure_households
-from declutch.envs.splits import ALFWORLD_HELD_OUT_KINDS, ALFWORLD_TRAINED_KINDS
 from declutch.errors import UserError
 from declutch.evaluation.expert import expert_table
 
-HELD_OUT = ALFWORLD_HELD_OUT_KINDS
+HELD_OUT = HELD_OUT_KINDS
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_what_is_written_is_read(suite: AlfworldSuite, tmp_path: Path) -> None:
 
 def test_strict_draws_from_all_trained_kinds_and_no_other(strict_file: Path) -> None:
     header, _ = read_demonstrations(strict_file)
-    assert set(header.kinds) == set(ALFWORLD_TRAINED_KINDS)
+    assert set(header.kinds) == set(TRAINED_KINDS)
     # 40 of 24 games: each once or twice.
     _, episodes = read_demonstrations(strict_file)
     assert set(Counter(e.task.name for e in episodes).values()) == {1, 2}

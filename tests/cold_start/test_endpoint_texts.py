@@ -211,7 +211,7 @@ class _Words:
 
 
 def test_critiques_are_kept_where_they_reach_the_label(demonstrations: list[Demonstration]) -> None:
-    codec = Codec(_Words(), "full")
+    codec = Codec(_Words(), "full", HOUSEHOLD)
     critique_writer = CritiqueWriter(answer_by_text(lambda prompt: BAD), SFTConfig(), "gc")
     plain = judge_examples(demonstrations, codec, 6, 10, stream(0, "x"))
     written = judge_examples(
@@ -232,7 +232,7 @@ def test_the_templates_pass_their_own_checks(demonstrations: list[Demonstration]
             for label in (0, 1):
                 words = (step.short_thought, step.expert_action, step.thought)
                 for form in ("gc", "rm"):
-                    text = critique_text("full", label, *words, form)
+                    text = critique_text("full", label, *words, HOUSEHOLD, form)
                     assert not refuse_critique(text, label, form)
 
 

@@ -31,6 +31,7 @@ from declutch.cold_start.template_texts import critique_vocabulary
 from declutch.config.env import HouseholdsConfig
 from declutch.config.files import parse_config
 from declutch.config.policy import SFTConfig, TinyConfig
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
 from declutch.learner.value_head import ValueHead, make_layer
 from declutch.models.load import pad_token_id
@@ -83,7 +84,7 @@ def test_some_demonstrations_show_suggestions_and_nothing_else_changes(
                 head, _, tail = text.partition(" did ")
                 start, *suggestions = head.split(" rule ")
                 assert f"{start} did {tail}" == codec.tokenizer.decode(other.prompt_ids.tolist())
-                assert set(suggestions) <= set(critique_vocabulary())
+                assert set(suggestions) <= set(critique_vocabulary(HOUSEHOLD))
                 assert len(set(suggestions)) == len(suggestions) <= MAX_SUGGESTIONS
                 shown.add(tuple(suggestions))
             assert len(shown) == 1
@@ -141,7 +142,7 @@ def test_future_examples_tell_what_followed_the_action_that_was_played(
     for demo in demonstrations:
         told = [step.observation for step in demo.steps[1:]] + [demo.final_observation]
         for step, followed in zip(demo.steps, told, strict=True):
-            expected.add((step.action, observation_text(followed, "compact")))
+            expected.add((step.action, observation_text(followed, "compact", HOUSEHOLD)))
     found = set()
     for example in examples:
         prompt = codec.tokenizer.decode(example.prompt_ids)

@@ -6,6 +6,7 @@ import pytest
 
 from declutch.cold_start.demonstrations import Demonstration, DemonstrationStep
 from declutch.cold_start.views import demonstration_views, meta_tags, reasoning_tags
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.records import META_TAGS, TaskId
 
 HERE = ("go to desk 1", "look")
@@ -42,7 +43,7 @@ def test_a_demonstration_by_hand() -> None:
         step("put mug", "fly"),
         step("put mug"),
     )
-    assert meta_tags(steps) == (
+    assert meta_tags(steps, HOUSEHOLD) == (
         "planning",  # the first step
         "explore",
         "explore",
@@ -69,12 +70,12 @@ def test_a_demonstration_by_hand() -> None:
 )
 def test_what_counts_as_having_done_nothing(before: dict, after: dict, tag: str) -> None:
     steps = (replace(step("find mug"), **before), replace(step("find mug"), **after))
-    assert meta_tags(steps) == ("planning", tag)
+    assert meta_tags(steps, HOUSEHOLD) == ("planning", tag)
 
 
 def test_no_steps_and_one() -> None:
-    assert meta_tags(()) == ()
-    assert meta_tags((step("put mug"),)) == ("planning",)
+    assert meta_tags((), HOUSEHOLD) == ()
+    assert meta_tags((step("put mug"),), HOUSEHOLD) == ("planning",)
 
 
 def demo() -> Demonstration:
@@ -90,7 +91,7 @@ def demo() -> Demonstration:
     ("form", "idea"), [("compact", "find mug"), ("full", "I want to find mug.")]
 )
 def test_the_answers_are_what_leads_to_the_actions_played(form: str, idea: str) -> None:
-    views = demonstration_views(demo(), form, "meta")
+    views = demonstration_views(demo(), form, HOUSEHOLD, "meta")
     assert [len(view.answers) for view in views] == [0, 1, 2]
     assert [(a.tag, a.thought, a.text) for a in views[2].answers] == [
         ("planning", idea, "go to desk 1"),
@@ -103,6 +104,6 @@ def test_the_answers_are_what_leads_to_the_actions_played(form: str, idea: str) 
 
 
 def test_an_agent_that_thinks_freely_names_nothing() -> None:
-    assert reasoning_tags(demo(), "think") == ("think",) * 3
-    assert set(reasoning_tags(demo(), "meta")) <= set(META_TAGS)
-    assert {a.tag for a in demonstration_views(demo(), "full")[2].answers} == {"think"}
+    assert reasoning_tags(demo(), HOUSEHOLD, "think") == ("think",) * 3
+    assert set(reasoning_tags(demo(), HOUSEHOLD, "meta")) <= set(META_TAGS)
+    assert {a.tag for a in demonstration_views(demo(), "full", HOUSEHOLD)[2].answers} == {"think"}

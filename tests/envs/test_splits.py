@@ -1,12 +1,11 @@
-"""Levels are what METHOD section 5 says, and a manifest's hash pins them."""
+"""Levels hold the task types they are said to hold, and a manifest's hash pins them."""
 
 import hashlib
 
 import pytest
 
+from declutch.envs.alfworld.levels import KINDS, LEVELS
 from declutch.envs.splits import (
-    ALFWORLD_KINDS,
-    ALFWORLD_LEVELS,
     find_level,
     manifest_hash,
     select_tasks,
@@ -16,12 +15,12 @@ from declutch.records import TaskId
 
 TASKS = tuple(
     TaskId("alfworld", "valid_unseen", number, f"{kind}-Mug/trial_{number}", kind)
-    for number, kind in enumerate(ALFWORLD_KINDS)
+    for number, kind in enumerate(KINDS)
 )
 
 
 def kinds_of(level):
-    return [task.kind for task in select_tasks(TASKS, ALFWORLD_LEVELS[level])]
+    return [task.kind for task in select_tasks(TASKS, LEVELS[level])]
 
 
 def test_trained_and_held_out_types():
@@ -37,7 +36,7 @@ def test_trained_and_held_out_types():
 
 
 def test_raw_splits_of_the_levels():
-    assert {name: level.split for name, level in ALFWORLD_LEVELS.items()} == {
+    assert {name: level.split for name, level in LEVELS.items()} == {
         "train": "train",
         "valid_seen": "valid_seen",
         "valid_unseen": "valid_unseen",
@@ -53,7 +52,7 @@ def test_raw_splits_of_the_levels():
 @pytest.mark.parametrize("name", ["L3", "l0", "", "valid_train", "test"])
 def test_other_names_are_refused_with_the_choices(name):
     with pytest.raises(UserError, match=rf"alfworld .*'{name}'.*train, valid_seen, .*L2-seen"):
-        find_level(ALFWORLD_LEVELS, name, "alfworld")
+        find_level(LEVELS, name, "alfworld")
 
 
 def test_manifest_hash_is_sha256_over_the_names_in_order():

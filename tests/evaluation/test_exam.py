@@ -21,6 +21,7 @@ from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.files import dump_config, parse_config
 from declutch.config.judge import GCDConfig
 from declutch.config.run import Config, EvalConfig
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.evaluation.exam import Examiner, num_answers
@@ -59,7 +60,7 @@ class Scripted:
 
 def scripted(verdicts: dict[str, str] = VERDICTS) -> Policy:
     config = Config()
-    codec = Codec(train_tokenizer(WORDS), "compact")
+    codec = Codec(train_tokenizer(WORDS), "compact", HOUSEHOLD)
     engine = Scripted(codec, verdicts)
     return Policy(None, codec.tokenizer, codec, Agent(codec, config.agent), engine)
 

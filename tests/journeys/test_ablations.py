@@ -15,6 +15,7 @@ from declutch.agent.prompt import observation_text
 from declutch.cli.main import main
 from declutch.cold_start.facts import read_cold_start
 from declutch.config.files import parse_config
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.judge.round import play_judge
@@ -178,7 +179,7 @@ def test_a_prediction_is_asked_for_the_observation_that_came(base: dict) -> None
         followed = [step.observation for step in episode.steps[1:]] + [episode.final_observation]
         for position, (step, text) in enumerate(zip(episode.steps, followed, strict=True)):
             question = asked[index, position]
-            assert question.answer == observation_text(text, "compact") != ""
+            assert question.answer == observation_text(text, "compact", HOUSEHOLD) != ""
             assert policy.codec.decode(step.response_ids) in question.prompt
             assert question.label is None
     for episode in judged.episodes:

@@ -14,6 +14,7 @@ from declutch.cold_start.pipeline import run_sft
 from declutch.cold_start.tiny import init_tiny, vocabulary_texts
 from declutch.cold_start.views import meta_tags
 from declutch.config.files import load_config
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.records import META_TAGS
 from declutch.runs.folder import RunFolder
@@ -99,7 +100,9 @@ def test_its_responses_name_a_way_of_reasoning_and_its_prompts_remember_them(fol
 
 def test_demonstrations_teach_every_way_of_reasoning(folder: Path) -> None:
     _, demonstrations = read_demonstrations(folder / "demonstrations.jsonl")
-    assert {tag for demo in demonstrations for tag in meta_tags(demo.steps)} == set(META_TAGS)
+    assert {tag for demo in demonstrations for tag in meta_tags(demo.steps, HOUSEHOLD)} == set(
+        META_TAGS
+    )
 
 
 def test_the_checkpoint_can_be_evaluated_watched_and_reported(folder: Path) -> None:
@@ -115,7 +118,9 @@ def test_the_checkpoint_can_be_evaluated_watched_and_reported(folder: Path) -> N
 def test_a_model_without_the_tags_is_refused_and_still_serves_the_others(folder: Path) -> None:
     _, demonstrations = read_demonstrations(folder / "demonstrations.jsonl")
     config = load_config(folder / "config.yaml", [f"model.path={folder / 'old'}"])
-    _, tokenizer = init_tiny(folder / "old", vocabulary_texts(demonstrations), config.tiny, 0)
+    _, tokenizer = init_tiny(
+        folder / "old", vocabulary_texts(demonstrations, HOUSEHOLD), config.tiny, 0
+    )
     assert set(TAGS) <= set(tokenizer.get_vocab())
     with pytest.raises(UserError, match=r"agent\.reasoning=meta"):
         run_sft(config, folder / "demonstrations.jsonl", folder / "none")

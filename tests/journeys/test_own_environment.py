@@ -15,11 +15,14 @@ from declutch.cli.doctor import check_games
 from declutch.cli.play import play_game
 from declutch.cold_start.demonstrate import play_demonstration
 from declutch.cold_start.pipeline import make_demonstrations, make_tiny, run_sft
+from declutch.cold_start.template_texts import critique_text, critique_vocabulary
+from declutch.cold_start.tiny import vocabulary_texts
+from declutch.config.env import EnvConfig
 from declutch.config.files import parse_config
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.check import check_suite
 from declutch.envs.custom import CustomSuite
-from declutch.envs.registry import make_suite, wording_of
+from declutch.envs.registry import find_wording, make_suite
 from declutch.envs.wording import PLAIN
 from declutch.errors import Status, UserError
 from declutch.evaluation.expert import expert_table
@@ -138,9 +141,19 @@ def test_no_prompt_of_another_environment_speaks_of_households() -> None:
         assert "household" in render(problem, "x", "full", HOUSEHOLD)
 
 
+def test_the_critic_of_another_environment_gives_no_advice_about_households() -> None:
+    assert critique_vocabulary(PLAIN) == ("stay with the goal",)
+    text = critique_text("compact", 0, "use rope", "use rope", "", PLAIN)
+    assert text.endswith("<advise>stay with the goal</advise>")
+    # Each environment's own words are known to a tiny model of it alone.
+    assert "heat" not in " ".join(vocabulary_texts([], PLAIN)).split()
+    assert "heat" in " ".join(vocabulary_texts([], HOUSEHOLD)).split()
+
+
 def test_the_suite_chooses_the_words() -> None:
-    assert wording_of("alfworld") is wording_of("households") is HOUSEHOLD
-    assert wording_of("examples.treasure:Treasure") is PLAIN
+    for suite in ("alfworld", "households"):
+        assert find_wording(EnvConfig(suite=suite)) is HOUSEHOLD
+    assert find_wording(EnvConfig(suite="examples.treasure:Treasure")) is PLAIN
 
 
 def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.MonkeyPatch) -> None:

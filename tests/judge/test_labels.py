@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from declutch.envs.scienceworld.wording import SCIENCE
+from declutch.envs.wording import PLAIN, Wording
 from declutch.judge.env import JudgeEnv, judge_plays
 from declutch.judge.labels import label_stats, oracle_labels, rule_labels
 from declutch.judge.questions import Question, select_steps, spread_steps
@@ -33,43 +35,46 @@ def make_step(
     )
 
 
-def make_episode(
-    steps: list[Step], *, won: bool = False, group: int = 0, suite: str = "s"
-) -> Episode:
+def make_episode(steps: list[Step], *, won: bool = False, group: int = 0) -> Episode:
     outcome = Outcome.WON if won else Outcome.TIMED_OUT
-    task = TaskId(suite, "train", group, f"t{group}")
+    task = TaskId("s", "train", group, f"t{group}")
     return Episode(task, group, Role.AGENT, tuple(steps), outcome, float(won))
 
 
 def test_rule_marks_what_led_back_and_what_won() -> None:
     episode = make_episode([make_step(o) for o in "abacd"], won=True)
     # The first "a" comes back at the third step; "b" led back to it but never returns itself.
-    assert rule_labels(episode) == (0, None, None, None, 1)
+    assert rule_labels(episode, PLAIN) == (0, None, None, None, 1)
 
 
 def test_rule_without_success_marks_no_good_step() -> None:
-    assert rule_labels(make_episode([make_step(o) for o in "abc"])) == (None, None, None)
+    assert rule_labels(make_episode([make_step(o) for o in "abc"]), PLAIN) == (None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("suite", "refusal"),
-    [("s", NOTHING), ("scienceworld", "No known action matches that input.")],
+    ("wording", "other", "refusal"),
+    [
+        (PLAIN, SCIENCE, NOTHING),
+        (SCIENCE, PLAIN, "No known action matches that input."),
+        (Wording(refusals=("Eh?",)), PLAIN, "Eh?"),
+    ],
 )
-def test_a_step_that_does_nothing_is_bad_and_its_recovery_is_not(suite: str, refusal: str) -> None:
+def test_a_step_that_does_nothing_is_bad_and_its_recovery_is_not(
+    wording: Wording, other: Wording, refusal: str
+) -> None:
     steps = [make_step(text) for text in ("a", refusal, "b", refusal, "c")]
-    episode = make_episode(steps, won=True, suite=suite)
-    assert rule_labels(episode) == (0, None, 0, None, 1)
+    episode = make_episode(steps, won=True)
+    assert rule_labels(episode, wording) == (0, None, 0, None, 1)
     # The plain comparison condemns the recovery from the first slip instead of the slips.
-    assert rule_labels(episode, "raw") == (None, 0, None, None, 1)
+    assert rule_labels(episode, wording, "raw") == (None, 0, None, None, 1)
     # What another suite says in this case is an observation like any other.
-    other = "scienceworld" if suite == "s" else "s"
-    assert rule_labels(make_episode(steps, won=True, suite=other)) == (None, 0, None, None, 1)
+    assert rule_labels(episode, other) == (None, 0, None, None, 1)
 
 
 def test_the_same_place_with_something_in_hand_is_another_state() -> None:
     episode = make_episode([make_step("a"), make_step("b"), make_step("a", "mug 1")])
-    assert rule_labels(episode) == (None, None, None)
-    assert rule_labels(episode, "raw") == (0, None, None)
+    assert rule_labels(episode, PLAIN) == (None, None, None)
+    assert rule_labels(episode, PLAIN, "raw") == (0, None, None)
 
 
 def test_an_invalid_format_is_bad_whatever_the_oracle_said() -> None:

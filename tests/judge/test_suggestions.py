@@ -15,6 +15,7 @@ from declutch.cold_start.template_texts import critique_text, critique_vocabular
 from declutch.cold_start.tiny import train_tokenizer, vocabulary_texts
 from declutch.config.judge import SuggestionsConfig
 from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
@@ -70,11 +71,13 @@ def judge_round(responses: Sequence[str], codec: Codec, label: int) -> JudgeRoun
 
 
 def test_readable_advice_is_collected_with_where_it_came_from() -> None:
-    codec = Codec(train_tokenizer([*critique_vocabulary(), "find mug go"]), "compact", "think")
-    good = critique_text("compact", 1, "find mug", "go", "")
+    codec = Codec(
+        train_tokenizer([*critique_vocabulary(HOUSEHOLD), "find mug go"]), "compact", HOUSEHOLD
+    )
+    good = critique_text("compact", 1, "find mug", "go", "", HOUSEHOLD)
     responses = [
         good,
-        critique_text("compact", 0, "find mug", "go", ""),
+        critique_text("compact", 0, "find mug", "go", "", HOUSEHOLD),
         "find mug",
         good.replace(KEEP, ""),
         good.replace("\\boxed{1}", "mug"),
@@ -155,7 +158,7 @@ def test_without_advice_the_suggestions_stay() -> None:
     assert "the suggestions stay" in made.note
 
 
-@given(st.lists(st.sampled_from(critique_vocabulary()), max_size=40), st.integers(1, 4))
+@given(st.lists(st.sampled_from(critique_vocabulary(HOUSEHOLD)), max_size=40), st.integers(1, 4))
 def test_suggestions_are_sentences_that_were_given(texts: list[str], max_suggestions: int) -> None:
     made = suggest(SuggestionsConfig(max_suggestions=max_suggestions), texts=texts, former=())
     assert len(made.suggestions) <= max_suggestions
@@ -276,11 +279,11 @@ def test_nothing_an_endpoint_says_crashes_or_carries_markup(text: str) -> None:
 
 
 def test_suggestions_of_template_advice_are_words_a_tiny_model_knows() -> None:
-    tokenizer = train_tokenizer(vocabulary_texts([]))
-    suggestions = critique_vocabulary()
+    tokenizer = train_tokenizer(vocabulary_texts([], HOUSEHOLD))
+    suggestions = critique_vocabulary(HOUSEHOLD)
     intro = "You are in a room. Your task is to: put a clean mug in desk."
     view = build_view([intro], [], "", ())
-    text = render_agent(replace(view, suggestions=suggestions), "compact", 6)
+    text = render_agent(replace(view, suggestions=suggestions), "compact", 6, HOUSEHOLD)
     added = text[text.index(" rule ") : text.index(" did ")]
     assert added == "".join(f" rule {each}" for each in suggestions)
     ids = tokenizer.encode(added, add_special_tokens=False)

@@ -18,6 +18,7 @@ from declutch.config.files import lay_over, parse_config
 from declutch.config.judge import SuggestionsConfig
 from declutch.config.run import Config
 from declutch.endpoint.chat import ChatReply
+from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.judge.round import JudgeRound
@@ -212,7 +213,7 @@ def moody(moods: Sequence[bool]) -> FakeChat:
 def update(suggester: Suggester, path: Path, iteration: int) -> dict[str, float]:
     """An iteration without judgments, in a folder where one left some advice before."""
     form: PromptForm = "compact"
-    codec = Codec(train_tokenizer([]), form, "think")
+    codec = Codec(train_tokenizer([]), form, HOUSEHOLD)
     (path / "advice").mkdir(exist_ok=True)
     piece = Advice("open what is closed", 1, "game", 0, 0, 1, 1)
     (path / "advice" / "iteration_0001.jsonl").write_text(json.dumps(vars(piece)) + "\n")

@@ -10,10 +10,10 @@ from collections import Counter
 from functools import lru_cache
 
 from declutch.envs.alfworld.memory import parse_goal
+from declutch.envs.wording import state_task
 from declutch.errors import UserError
 
 _INTRO = re.compile(r"Looking quickly around you, you see (.*?)\.\s", re.DOTALL)
-_TASK = re.compile(r"Your task is to: (.*?)\s*$", re.DOTALL)
 _ITEM = re.compile(r"([a-z]+) (\d+)")
 _ARRIVE = re.compile(r"You arrive at ([a-z]+ \d+)\. ?(.*)", re.DOTALL)
 _OPEN = re.compile(r"You open the ([a-z]+ \d+)\. (.*)", re.DOTALL)
@@ -26,8 +26,6 @@ _CHANGE = re.compile(
 _TURN = re.compile(r"You turn on the ([a-z]+ \d+)\.")
 _SEE = re.compile(r"you see (.*)", re.DOTALL)
 _WORDS = re.compile(r"[a-z]+|\d+")
-
-NOTHING_HAPPENS = "Nothing happens."
 
 
 @lru_cache(maxsize=4096)
@@ -45,13 +43,6 @@ def compress_room(intro: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def task_of(intro: str) -> str:
-    """The task's sentence, "" when the text states none."""
-    match = _TASK.search(intro)
-    return match[1].strip().rstrip(".") if match else ""
-
-
-@lru_cache(maxsize=4096)
 def compress_task(intro: str) -> str:
     """The task as what to do, with what, and where: "clean mug desk", "look book desklamp".
 
@@ -61,7 +52,7 @@ def compress_task(intro: str) -> str:
     try:
         goal = parse_goal(intro)
     except UserError:
-        return (task_of(intro) or " ".join(intro.split())).lower()
+        return state_task(intro).lower()
     if goal.lamp_type:
         return f"look {goal.object_type} {goal.lamp_type}"
     verb = "two" if goal.count == 2 else goal.process or "put"

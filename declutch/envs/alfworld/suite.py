@@ -10,15 +10,16 @@ from pathlib import Path
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.alfworld.expert import Expert
 from declutch.envs.alfworld.game import load_world
-from declutch.envs.alfworld.world import World
-from declutch.envs.splits import (
-    ALFWORLD_HELD_OUT_KINDS,
-    ALFWORLD_KINDS,
-    ALFWORLD_LEVELS,
-    ALFWORLD_SPLITS,
-    find_level,
-    select_tasks,
+from declutch.envs.alfworld.levels import (
+    HELD_OUT_KINDS,
+    KINDS,
+    LEVELS,
+    SPLITS,
+    UNUSED_SPLITS,
 )
+from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.alfworld.world import World
+from declutch.envs.splits import find_level, select_tasks
 from declutch.errors import UserError
 from declutch.records import TaskId
 
@@ -36,7 +37,8 @@ _TAIL_BYTES = 8192
 class AlfworldSuite:
     """Games under `<data_dir>/json_2.1.1/<split>/<type>-.../<trial>/game.tw-pddl`."""
 
-    held_out_kinds = ALFWORLD_HELD_OUT_KINDS
+    held_out_kinds = HELD_OUT_KINDS
+    wording = HOUSEHOLD
 
     def __init__(
         self,
@@ -65,10 +67,8 @@ class AlfworldSuite:
         Raises:
             UserError: no such split or level, no data, a damaged file, or not one game.
         """
-        level = find_level(ALFWORLD_LEVELS, split, self.name)
-        if level.split not in self._splits:
-            self._splits[level.split] = self._list_split(level.split)
-        tasks = select_tasks(self._splits[level.split], level)
+        level = find_level(LEVELS, split, self.name, UNUSED_SPLITS.get(split, ""))
+        tasks = select_tasks(self._list_split(level.split), level)
         if not tasks:
             raise UserError(
                 f"{self.name} has no game for '{split}' ({level.meaning}) in "
@@ -104,8 +104,8 @@ class AlfworldSuite:
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of solvable games by raw split and task type; absent splits count 0."""
         counts = {}
-        for split in ALFWORLD_SPLITS:
-            kinds = dict.fromkeys(ALFWORLD_KINDS, 0)
+        for split in SPLITS:
+            kinds = dict.fromkeys(KINDS, 0)
             tasks = self._list_split(split) if (self.root / split).is_dir() else ()
             for task in tasks:
                 kinds[task.kind] += 1
@@ -113,6 +113,11 @@ class AlfworldSuite:
         return counts
 
     def _list_split(self, split: str) -> tuple[TaskId, ...]:
+        if split not in self._splits:
+            self._splits[split] = self._read_split(split)
+        return self._splits[split]
+
+    def _read_split(self, split: str) -> tuple[TaskId, ...]:
         folder = self.root / split
         if not folder.is_dir():
             raise UserError(f"no {self.name} games: {folder} is no folder; {REMEDY}")
@@ -130,7 +135,7 @@ class AlfworldSuite:
 def _kind_of(name: str) -> str | None:
     """The task type a folder's name starts with, None for types outside the six."""
     kind = name.partition("-")[0]
-    return kind if kind in ALFWORLD_KINDS else None
+    return kind if kind in KINDS else None
 
 
 def _is_solvable(path: Path) -> bool:

@@ -21,11 +21,11 @@ from declutch.envs.alfworld.dynamics import (
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.alfworld.expert import Expert
 from declutch.envs.alfworld.game import load_world
+from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.reference import ReferenceEnv
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.world import State, World
 from declutch.envs.protocol import Observation, Transition
-from declutch.envs.splits import ALFWORLD_KINDS, ALFWORLD_SPLITS
 from declutch.errors import UserError
 from declutch.records import TaskId
 
@@ -110,8 +110,8 @@ def draw_games(suite: AlfworldSuite, num_games: int, seed: int) -> tuple[Path, .
     """
     rng = random.Random(seed)
     groups: dict[tuple[str, str], list[TaskId]] = {}
-    present = [split for split in ALFWORLD_SPLITS if (suite.root / split).is_dir()]
-    for split in present or ALFWORLD_SPLITS:
+    present = [split for split in SPLITS if (suite.root / split).is_dir()]
+    for split in present or SPLITS:
         for task in suite.tasks(split):
             groups.setdefault((split, task.kind), []).append(task)
     for group in groups.values():
@@ -198,7 +198,7 @@ def _verify_game(job: _Job) -> VerifyReport:
     rng = random.Random(f"{job.seed} {job.path.parent.parent.name} {job.path.parent.name}")
     split, folder = job.path.parts[-4], job.path.parts[-3]
     kind = folder.partition("-")[0]
-    label = kind if kind in ALFWORLD_KINDS else "other"
+    label = kind if kind in KINDS else "other"
     report = VerifyReport(num_games=1, games={f"{split}/{label}": 1})
     reference = ReferenceEnv(lambda _: job.path)
     try:

@@ -257,10 +257,15 @@ def ensure_households(
         UserError: the folder cannot be written or was tampered with.
     """
     counts = counts or HouseholdCounts()
-    sizes = f"{counts.train}-{counts.valid_seen}-{counts.valid_unseen}"
-    folder = cache_dir / f"households-v{GENERATOR_VERSION}-seed{seed}-{sizes}"
+    folder = households_folder(cache_dir, seed, counts)
     generate_households(folder, seed, counts, progress)
     return folder
+
+
+def households_folder(cache_dir: Path, seed: int, counts: HouseholdCounts) -> Path:
+    """Where the households of a seed are, or will be, below `cache_dir`."""
+    sizes = f"{counts.train}-{counts.valid_seen}-{counts.valid_unseen}"
+    return cache_dir / f"households-v{GENERATOR_VERSION}-seed{seed}-{sizes}"
 
 
 __all__ = [
@@ -270,5 +275,6 @@ __all__ = [
     "ensure_households",
     "generate_games",
     "generate_households",
+    "households_folder",
     "scene_numbers",
 ]

@@ -24,6 +24,8 @@ NOT_UNDERSTOOD = (
 """Answers to what the simulator cannot read, and to a choice it offered that was not taken."""
 
 WORDS = (
+    # A word's rank in a tokenizer is how often it is there: said twice, it stays where it was.
+    "closed start put clean heat cool two look "
     "find take drop focus inspect read open close start stop mix eat flush put pour dip use "
     "connect disconnect wait choose do look which minus exits closed b c d e f g h j k l m n o p q "
     "r s t u v w x y z"

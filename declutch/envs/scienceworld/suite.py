@@ -19,6 +19,7 @@ from declutch.envs.scienceworld.tasks import (
     split_variations,
 )
 from declutch.envs.scienceworld.tour import Tourist
+from declutch.envs.scienceworld.wording import SCIENCE
 from declutch.envs.splits import find_level, select_tasks
 from declutch.errors import UserError, nearest
 from declutch.records import TaskId
@@ -31,6 +32,7 @@ class ScienceWorldSuite:
     """
 
     name = "scienceworld"
+    wording = SCIENCE
 
     def __init__(self, config: ScienceWorldConfig, cache_dir: Path | None = None) -> None:
         """

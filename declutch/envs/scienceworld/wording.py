@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from declutch.envs.scienceworld import short as science
-from declutch.envs.wording import Advice, Wording, _state_task
+from declutch.envs.wording import Advice, Wording, state_task
 
-_SCIENCE_ADVICE: Mapping[str, Advice] = MappingProxyType(
+_ADVICE: Mapping[str, Advice] = MappingProxyType(
     {
         "find": ("go where the next thing is", "go where the next thing is first"),
         "open": ("open what is closed", "open what is closed first"),
@@ -33,7 +33,7 @@ SCIENCE = Wording(
         "telling whether a spoon conducts electricity"
     ),
     world="simulator",
-    statement=lambda intro: science.state_task(intro) or _state_task(intro),
+    statement=lambda intro: science.state_task(intro) or state_task(intro),
     task=science.shorten_task,
     room=science.remember_place,
     observation=science.shorten_observation,
@@ -44,7 +44,7 @@ SCIENCE = Wording(
         "the place of each OBJ"
     ),
     refusals=science.NOT_UNDERSTOOD,
-    advice=_SCIENCE_ADVICE,
+    advice=_ADVICE,
     words=science.WORDS,
 )
 """ScienceWorld, whether its prompts list every action or forms with OBJ where an object goes."""

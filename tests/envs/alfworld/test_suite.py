@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 
+from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.splits import ALFWORLD_KINDS, ALFWORLD_SPLITS
 from declutch.errors import UserError
 
 FOLDERS = {
@@ -111,9 +111,9 @@ def test_a_suite_can_be_sent_to_another_process(data):
 
 def test_counts(data):
     counts = AlfworldSuite(data).count_games()
-    assert list(counts) == list(ALFWORLD_SPLITS)
+    assert list(counts) == list(SPLITS)
     assert counts["train"] == {
-        **dict.fromkeys(ALFWORLD_KINDS, 0),
+        **dict.fromkeys(KINDS, 0),
         "pick_and_place_simple": 1,
         "pick_two_obj_and_place": 1,
     }

@@ -8,9 +8,9 @@ import pytest
 from declutch.envs.alfworld import verify
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.alfworld.game import load_world
+from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.verify import VerifyReport, draw_games, verify_games
-from declutch.envs.splits import ALFWORLD_KINDS, ALFWORLD_SPLITS
 from declutch.errors import UserError
 
 
@@ -152,7 +152,7 @@ def test_games_are_drawn_from_all_splits_and_types(alfworld_data):
     assert len(set(drawn)) == 36
     groups = [(path.parts[-4], path.parts[-3].partition("-")[0]) for path in drawn]
     assert {groups.count(each) for each in set(groups)} == {2}
-    assert len(set(groups)) == len(ALFWORLD_SPLITS) * len(ALFWORLD_KINDS)
+    assert len(set(groups)) == len(SPLITS) * len(KINDS)
     assert drawn == draw_games(suite, 36, seed=1)
     assert drawn != draw_games(suite, 36, seed=2)
 

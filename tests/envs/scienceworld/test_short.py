@@ -17,7 +17,9 @@ from declutch.agent.prompt import (
 from declutch.cold_start.demonstrations import DemonstrationStep
 from declutch.cold_start.template_texts import critique_text, critique_vocabulary
 from declutch.cold_start.views import meta_tags
-from declutch.envs.registry import wording_of
+from declutch.config.env import EnvConfig
+from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.registry import find_wording
 from declutch.envs.scienceworld.env import ActionForms
 from declutch.envs.scienceworld.short import (
     MAX_LIST_WORDS,
@@ -88,7 +90,7 @@ def golden(name: str) -> str:
 def test_the_full_prompt_lists_forms_of_actions_and_the_objects() -> None:
     text = render_agent(example(FORMS), "full", 6, wording=SCIENCE)
     assert text == golden("science_full_agent")
-    meta = render_agent(example(FORMS), "full", 6, "meta", SCIENCE)
+    meta = render_agent(example(FORMS), "full", 6, SCIENCE, "meta")
     assert SCIENCE.scene in meta
     assert SCIENCE.choice in meta
 
@@ -114,7 +116,7 @@ def test_no_prompt_speaks_of_households() -> None:
         render_future(problem, "x", "full", SCIENCE),
         render_reasoning(problem, "look around", SCIENCE),
         render_reflection(problem, "x", SCIENCE),
-        render_agent(example(FORMS), "full", 6, "meta", SCIENCE),
+        render_agent(example(FORMS), "full", 6, SCIENCE, "meta"),
     ]
     for text in texts:
         assert "household" not in text
@@ -124,10 +126,10 @@ def test_no_prompt_speaks_of_households() -> None:
 
 
 def test_the_suite_chooses_the_words_and_the_advice() -> None:
-    assert wording_of("scienceworld") is SCIENCE
+    assert find_wording(EnvConfig(suite="scienceworld")) is SCIENCE
     advice = " ".join(critique_vocabulary(SCIENCE))
     assert "lamp" not in advice
-    assert "lamp" in " ".join(critique_vocabulary())
+    assert "lamp" in " ".join(critique_vocabulary(HOUSEHOLD))
     text = critique_text("compact", 0, "focus seed", "focus on seed", "", wording=SCIENCE)
     assert text.endswith("<advise>focus on nothing but what the task names</advise>")
 
@@ -173,7 +175,7 @@ def test_after_what_is_not_understood_comes_a_reflection() -> None:
 
     steps = (step(MOVED, "boil water"), step(NOT_UNDERSTOOD[0], "look around"))
     assert meta_tags(steps, SCIENCE) == ("planning", "reflection")
-    assert meta_tags(steps) == ("planning", "monitor")
+    assert meta_tags(steps, HOUSEHOLD) == ("planning", "monitor")
 
 
 @pytest.mark.parametrize(

@@ -14,23 +14,17 @@ from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_response
 from declutch.agent.prompt import build_view, render_agent, render_judge
 from declutch.agent.speaker import Agent
-from declutch.cli.doctor import check_math
+from declutch.cli.doctor import check_games
 from declutch.cold_start.pipeline import make_demonstrations, make_tiny, run_sft
 from declutch.cold_start.tiny import train_tokenizer
+from declutch.config.env import EnvConfig
 from declutch.config.files import load_config, parse_config
 from declutch.config.policy import AgentConfig
-from declutch.envs.math import (
-    HELD_OUT_KINDS,
-    MATH,
-    TOPICS,
-    TRAINED_KINDS,
-    MathSuite,
-    Problem,
-    generate_math,
-    read_math,
-    verify_answer,
-)
-from declutch.envs.registry import make_suite, wording_of
+from declutch.envs.math import spec
+from declutch.envs.math.problems import TOPICS, Problem, generate_math, read_math, verify_answer
+from declutch.envs.math.suite import HELD_OUT_KINDS, TRAINED_KINDS, MathSuite
+from declutch.envs.math.wording import MATH
+from declutch.envs.registry import find_wording, make_suite
 from declutch.errors import Status, UserError
 from declutch.evaluation.players import scripted_player
 from declutch.rollout.policy import load_policy
@@ -38,7 +32,7 @@ from declutch.rollout.policy import load_policy
 pytest.importorskip("math_verify", reason="pip install 'declutch[math]'")
 pytest.importorskip("reasoning_gym", reason="pip install 'declutch[math]'")
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SIZES = {"train": 6, "dev": 3, "test": 2}
 
 
@@ -158,7 +152,9 @@ def test_a_file_is_split_by_the_problems_text(tmp_path: Path):
     suite = make_suite(config.env)
     (episode,) = scripted_player("expert", suite, 1).play(suite.tasks("rl-train")[:1], 0)
     assert episode.is_won
-    assert check_math(config, lambda name: "1").status is Status.OK
+    (finding,) = check_games(config)
+    assert finding.status is Status.OK
+    assert finding.detail.startswith(str(tmp_path / "math.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +177,7 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, line: str, words: str
 def test_the_prompt_is_golden(name: str):
     suggestions = ("Check the sign.",) if name == "math_agent_guided" else ()
     view = build_view(["Find the GCD of\n69 and 21."], [], "", (), suggestions)
-    text = render_agent(view, "full", 6, wording=wording_of("math"))
+    text = render_agent(view, "full", 6, wording=find_wording(EnvConfig(suite="math")))
     if name == "math_judge":
         text = render_judge(text, "<think>3 divides both</think><action>3</action>", "full", MATH)
     assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
@@ -200,14 +196,14 @@ def test_any_readable_answer_is_admissible():
 
 
 def test_actions_cannot_be_masked_where_none_are_listed():
-    agent = Agent(Codec(train_tokenizer(["a b"]), "compact", wording=MATH), AgentConfig())
+    agent = Agent(Codec(train_tokenizer(["a b"]), "compact", MATH), AgentConfig())
     with pytest.raises(UserError, match=r"agent\.constrain_actions=false"):
         agent.request(build_view(["What is 1 + 1?"], [], "", ()))
 
 
-def test_what_is_not_installed_is_a_finding_with_its_remedy():
-    config = load_config(None, ["env.suite=math"])
-    finding = check_math(config, lambda name: None)
+def test_what_is_not_installed_is_a_finding_with_its_remedy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spec, "installed_version", lambda name: None)
+    (finding,) = check_games(load_config(None, ["env.suite=math"]))
     assert finding.status is Status.PROBLEM
     assert "math-verify, reasoning-gym" in finding.detail
     assert "declutch[math]" in finding.remedy

@@ -1,0 +1,62 @@
+"""How generated households are made a suite, and what they need on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from declutch.config.env import EnvConfig
+from declutch.envs.alfworld.levels import LEVELS
+from declutch.envs.alfworld.spec import (
+    COMPILED,
+    check_official_engine,
+    check_official_games,
+    describe_games,
+)
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
+from declutch.envs.protocol import Progress, SuiteSpec
+from declutch.errors import Finding, Status
+
+
+def counts_of(config: EnvConfig) -> HouseholdCounts:
+    """The number of games in each split that the settings ask for."""
+    wanted = config.households
+    return HouseholdCounts(wanted.train, wanted.valid_seen, wanted.valid_unseen)
+
+
+def generate(config: EnvConfig, progress: Progress | None = None) -> Path:
+    """The folder of the configured households, generated if need be. Raises UserError."""
+    cache, seed = config.cache_dir.expanduser(), config.households.seed
+    return ensure_households(cache, seed, counts_of(config), progress)
+
+
+def make_households(config: EnvConfig, progress: Progress | None = None) -> AlfworldSuite:
+    """The suite of the configured households, generated if need be. Raises UserError."""
+    folder = generate(config, progress)
+    return AlfworldSuite(folder, "households", config.cache_dir.expanduser() / COMPILED)
+
+
+def check_generated_games(config: EnvConfig, levels: Sequence[str]) -> Finding:
+    """The generated games: counted in the cache, or to be made at first use."""
+    name, counts = "generated games", counts_of(config)
+    cache, seed = config.cache_dir.expanduser(), config.households.seed
+    folder = households_folder(cache, seed, counts)
+    if not folder.exists():
+        detail = f"{counts.total} games will be generated into {folder} at first use"
+        return Finding(name, Status.OK, detail, "or now: declutch games generate")
+    remedy = f"delete {folder}; the games are generated anew at the next use"
+    return describe_games(name, AlfworldSuite(folder, "households"), levels, remedy)
+
+
+def diagnose_households(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
+    """What playing generated households needs, and whether it is there."""
+    return [
+        check_generated_games(config, levels),
+        check_official_games(config, levels, is_needed=False),
+        check_official_engine(),
+    ]
+
+
+HOUSEHOLDS = SuiteSpec(make_households, diagnose_households, LEVELS, HOUSEHOLD, generate)
