@@ -28,9 +28,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from declutch.config.algorithm import ALGORITHMS
+from declutch.config.algorithm import METHODS
 from declutch.credit.nthr import BLOCK_TOKENS
-from declutch.credit.registry import METHODS
+from declutch.credit.registry import find_method
 from declutch.credit.table import spread_to_tokens
 from declutch.records import META_TAGS, Probes, StepTable
 
@@ -96,10 +96,10 @@ def with_hidden(work: Workload, seed: int) -> Workload:
 
 def ours(name: str, work: Workload) -> Work:
     """f32[K] of a method with its default settings."""
-    method, config = METHODS[name], ALGORITHMS[name]()
+    method, config = find_method(name), find_method(name).config()
 
     def run() -> Tensor:
-        advantage = method.function(work.table, work.probes, config)
+        advantage = method.advantage(work.table, work.probes, config)
         return advantage if method.is_per_token else spread_to_tokens(work.table, advantage)
 
     return run

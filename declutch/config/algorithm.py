@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from declutch.config.section import Section
+from declutch.config.dotted import import_dotted, is_dotted
+from declutch.config.section import Reasoning, Section
+from declutch.errors import nearest
 
 
-class GroupRelative(Section):
-    """What every algorithm has that compares an episode with the others of its group."""
+class MethodConfig(Section):
+    """Settings of one method of credit assignment; the base class of a method of your own.
+
+    Attributes:
+        required_reasoning: what `agent.reasoning` has to be for the method; None for any.
+    """
+
+    required_reasoning: ClassVar[Reasoning | None] = None
+
+    type: str = ""
+    """Name of the method, or "package.module:NAME" of a `Method` of your own."""
+
+
+class GroupRelative(MethodConfig):
+    """Settings of every method that compares an episode with the others of its group."""
 
     group_stats: Literal["episodes", "steps"] = "episodes"
     """What a group's mean and deviation are taken over; "steps" weighs long episodes more."""
@@ -50,7 +67,7 @@ class NTHRConfig(GroupRelative):
     observation, or those with the same index."""
 
 
-class PPOConfig(Section):
+class PPOConfig(MethodConfig):
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, ge=0, le=1)
     """Discount per token of a response."""
@@ -68,8 +85,10 @@ class PPOConfig(Section):
 
 
 class RLVMRConfig(GroupRelative):
+    required_reasoning = "meta"
+
     type: Literal["rlvmr"] = "rlvmr"
-    form: Literal["mix", "sum"] = "mix"
+    combine: Literal["mix", "sum"] = "mix"
     """"mix" weighs the episode term by alpha and the step term by the rest, as the paper does;
     "sum" adds step_weight times the step term to the episode term, as its published code does."""
     alpha: float = Field(default=0.5, ge=0, le=1)
@@ -78,12 +97,17 @@ class RLVMRConfig(GroupRelative):
     """Weight of the step term in "sum"."""
 
 
-def algorithm_type(data: Any) -> str:
-    """Which algorithm plain data or a section is of; GRPO where it does not say."""
-    return str(data.get("type", "grpo") if isinstance(data, dict) else getattr(data, "type", data))
+METHODS: Final[Mapping[str, str]] = {
+    "grpo": "declutch.credit.grpo:GRPO",
+    "rloo": "declutch.credit.rloo:RLOO",
+    "gigpo": "declutch.credit.gigpo:GIGPO",
+    "nthr": "declutch.credit.nthr:NTHR",
+    "ppo": "declutch.credit.ppo:PPO",
+    "rlvmr": "declutch.credit.rlvmr:RLVMR",
+}
+"""Where the `Method` of each `algorithm.type` is: the one line by which a method is added."""
 
-
-ALGORITHMS: Final[dict[str, type[Section]]] = {
+_SHIPPED: Final[Mapping[str, type[MethodConfig]]] = {
     "grpo": GRPOConfig,
     "rloo": RLOOConfig,
     "gigpo": GiGPOConfig,
@@ -91,17 +115,49 @@ ALGORITHMS: Final[dict[str, type[Section]]] = {
     "ppo": PPOConfig,
     "rlvmr": RLVMRConfig,
 }
+"""Settings that are known without importing their method, which takes PyTorch seconds."""
 
 
-AlgorithmConfig = Annotated[
-    Annotated[GRPOConfig, Tag("grpo")]
-    | Annotated[RLOOConfig, Tag("rloo")]
-    | Annotated[GiGPOConfig, Tag("gigpo")]
-    | Annotated[NTHRConfig, Tag("nthr")]
-    | Annotated[PPOConfig, Tag("ppo")]
-    | Annotated[RLVMRConfig, Tag("rlvmr")],
-    Discriminator(algorithm_type),
-]
+def method_config_class(name: str) -> type[MethodConfig]:
+    """The class of settings of the method that `algorithm.type` names.
+
+    Raises:
+        ValueError: no such method, or what "package.module:NAME" names is none.
+    """
+    if name in _SHIPPED:
+        return _SHIPPED[name]
+    if name not in METHODS and not is_dotted(name):
+        raise ValueError(
+            f"no such method{nearest(name, tuple(METHODS))}, or package.module:NAME for your own"
+        )
+    found = getattr(import_dotted(METHODS.get(name, name)), "config", None)
+    if not (isinstance(found, type) and issubclass(found, MethodConfig)):
+        raise ValueError(
+            f"{name} is no declutch.credit.registry.Method whose config is a class derived from "
+            "declutch.config.algorithm.MethodConfig"
+        )
+    return found
+
+
+def _read_method(data: Any) -> MethodConfig:
+    """Settings of the method that plain data names; GRPO's where it names none."""
+    if isinstance(data, MethodConfig):
+        return data
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a section with a type is expected, found {type(data).__name__}")
+    given = {"type": "grpo", **data}
+    try:
+        chosen = method_config_class(str(given["type"]))
+    except ValueError as error:
+        problem = PydanticCustomError("value_error", "{reason}", {"reason": str(error)})
+        raise ValidationError.from_exception_data(
+            "algorithm", [InitErrorDetails(type=problem, loc=("type",), input=given["type"])]
+        ) from None
+    return chosen.model_validate(given)
+
+
+AlgorithmConfig = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_read_method)]
+"""Settings of the chosen method, of whichever class that method has."""
 
 
 class LossConfig(Section):

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from declutch.config.algorithm import ALGORITHMS, algorithm_type
+from declutch.config.algorithm import method_config_class
 from declutch.config.run import Config
 from declutch.config.section import Section
 from declutch.errors import UserError, nearest
@@ -51,13 +51,18 @@ def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     chosen = above.get("algorithm")
     given = base.get("algorithm")
     if isinstance(chosen, Mapping) and isinstance(given, Mapping) and "type" in chosen:
-        wanted = ALGORITHMS.get(str(chosen["type"]))
-        others = {key for section in ALGORITHMS.values() for key in section.model_fields}
-        if wanted is not None:
-            foreign = others - set(wanted.model_fields)
-            kept = {key: value for key, value in given.items() if key not in foreign}
-            base = {**base, "algorithm": kept}
+        wanted, former = (_fields_of_method(part) for part in (chosen, given))
+        kept = {key: value for key, value in given.items() if key not in former - wanted}
+        base = {**base, "algorithm": kept}
     return _merge(base, above)
+
+
+def _fields_of_method(section: Mapping[str, Any]) -> set[str]:
+    """Keys of the method that a section of plain data names; none where there is no such method."""
+    try:
+        return set(method_config_class(str(section.get("type", "grpo"))).model_fields)
+    except ValueError:
+        return set()
 
 
 def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise UserError(_explain(error, source)) from None
+        raise UserError(_explain(error, data, source)) from None
 
 
 def change_config(config: Config, **changes: Any) -> Config:
@@ -170,18 +175,13 @@ def _number_or_text(text: str) -> float | str:
         return text
 
 
-def _explain(error: ValidationError, source: str) -> str:
+def _explain(error: ValidationError, data: Mapping[str, Any], source: str) -> str:
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
-        options = _keys_of_section(path[:-1])
-        if path[:1] == ["algorithm"] and path[1:2] and path[1] in ALGORITHMS:
-            options = list(ALGORITHMS[path.pop(1)].model_fields)
+        options = _keys_of_section(path[:-1], data)
         key = ".".join(path)
-        if problem["type"] == "union_tag_invalid":
-            name = algorithm_type(problem["input"])
-            lines.append(f"{key}.type={name!r}{nearest(name, tuple(ALGORITHMS))}")
-        elif problem["type"] == "extra_forbidden":
+        if problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}{nearest(path[-1], options)}")
         elif key and problem["type"] == "value_error":
             reason = problem["msg"].removeprefix("Value error, ")
@@ -193,7 +193,9 @@ def _explain(error: ValidationError, source: str) -> str:
     return f"{source}: " + "; ".join(lines)
 
 
-def _keys_of_section(path: list[str]) -> list[str]:
+def _keys_of_section(path: list[str], data: Mapping[str, Any]) -> list[str]:
+    if path == ["algorithm"]:
+        return sorted(_fields_of_method(data["algorithm"]))
     model: Any = Config
     for part in path:
         annotation = model.model_fields[part].annotation

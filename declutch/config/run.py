@@ -58,7 +58,7 @@ class EvalConfig(Section):
     """Show the agent each of its answers, ask it to reflect, and play its second answer; prompting
     alone, nothing is trained."""
     judge: bool = False
-    """Ask the policy to judge steps it has just played, in words, whatever gcd.form; labels are
+    """Ask the policy to judge steps it has just played, in words, whatever gcd.task; labels are
     those of gcd.labels."""
     judge_steps: int = Field(default=200, ge=2)
     """Steps of a level to judge, half of them good; fewer where there are not as many."""
@@ -114,7 +114,8 @@ def _check_suite(config: Config) -> None:
 def _check_prompt(config: Config) -> None:
     """Room for what the full prompt asks for, and nothing of a compact one that it cannot give."""
     agent, gcd, sft = config.agent, config.gcd, config.sft
-    judged = (gcd.enabled and gcd.form != "value_head") or config.eval.judge
+    is_sampled = gcd.traits.answers != ""
+    judged = (gcd.enabled and is_sampled) or config.eval.judge
     for name, tokens, is_used in (
         ("agent", agent.max_response_tokens, True),
         ("gcd", gcd.max_response_tokens, judged),
@@ -136,20 +137,21 @@ def _check_prompt(config: Config) -> None:
             f"eval.reflection=true needs agent.prompt=full: the {agent.prompt} prompt is for "
             "models too small to reflect"
         )
-    if config.algorithm.type == "rlvmr" and agent.reasoning != "meta":
+    needed = config.algorithm.required_reasoning
+    if needed is not None and agent.reasoning != needed:
         raise ValueError(
-            "algorithm.type=rlvmr rewards the tags that an agent reasons in, but "
-            f"agent.reasoning={agent.reasoning} has none; set agent.reasoning=meta"
+            f"algorithm.type={config.algorithm.type} needs agent.reasoning={needed}, but "
+            f"agent.reasoning={agent.reasoning}; set agent.reasoning={needed}"
         )
 
 
 def _check_suggestions(config: Config) -> None:
     gcd = config.gcd
-    if gcd.suggestions.enabled and not (gcd.enabled and gcd.form == "generative"):
+    if gcd.suggestions.enabled and not (gcd.enabled and gcd.traits.gives_advice):
         raise ValueError(
             "gcd.suggestions.enabled=true needs a judge that gives advice, but "
-            f"gcd.enabled={str(gcd.enabled).lower()} and gcd.form={gcd.form}; set "
-            "gcd.enabled=true and gcd.form=generative"
+            f"gcd.enabled={str(gcd.enabled).lower()} and gcd.task={gcd.task}; set "
+            "gcd.enabled=true and gcd.task=judge"
         )
     if gcd.suggests_by_endpoint and config.agent.prompt == "compact":
         raise ValueError(

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from declutch.config.algorithm import GiGPOConfig, GRPOConfig
 from declutch.credit.grpo import grpo
+from declutch.credit.registry import Method
 from declutch.credit.segments import centre_by_id, discounted_return, find_segments
 from declutch.records import Probes, StepTable
 
@@ -33,3 +34,6 @@ def gigpo(table: StepTable, probes: Probes | None, config: GiGPOConfig) -> Tenso
     to_come = discounted_return(table.reward, find_segments(table.episode), config.gamma)
     step_term = centre_by_id(to_come, table.anchor, divide_by_std)
     return episode_term + config.step_weight * step_term.float()
+
+
+GIGPO = Method("GiGPO", GiGPOConfig, gigpo, similarity=lambda config: config.similarity)

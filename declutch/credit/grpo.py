@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from declutch.config.algorithm import GRPOConfig
+from declutch.credit.registry import Method
 from declutch.credit.segments import centre, find_segments, segment_sum
 from declutch.records import Probes, StepTable
 
@@ -29,3 +30,6 @@ def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
         groups = find_segments(table.group[episodes.start])
         return centre(returns, groups, config.std_norm)[episodes.index].float()
     return centre(returns[episodes.index], find_segments(table.group), config.std_norm).float()
+
+
+GRPO = Method("GRPO", GRPOConfig, grpo)

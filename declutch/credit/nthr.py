@@ -9,6 +9,7 @@ from torch import Tensor
 
 from declutch.config.algorithm import GRPOConfig, NTHRConfig
 from declutch.credit.grpo import grpo
+from declutch.credit.registry import Method
 from declutch.credit.segments import find_segments, segment_mean, segment_sum
 from declutch.credit.table import spread_to_tokens, step_of_token
 from declutch.records import Probes, StepTable
@@ -139,3 +140,6 @@ def _check(probes: Probes | None, num_tokens: int) -> None:
             f"{len(probes.hidden)} hidden states and {len(probes.token_ids)} token ids for "
             f"{num_tokens} response tokens"
         )
+
+
+NTHR = Method("NTHR", NTHRConfig, nthr, probes=("hidden", "readout"), is_per_token=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from declutch.config.algorithm import PPOConfig
+from declutch.credit.registry import CriticNeeds, Method
 from declutch.credit.segments import (
     STD_EPSILON,
     Segments,
@@ -79,3 +80,19 @@ def _estimate(table: StepTable, probes: Probes | None, config: PPOConfig) -> tup
     rewards = torch.zeros(len(step), dtype=torch.float64)
     rewards[last] = returns[step[last]]
     return gae(probes.values, rewards, tokens, config.gamma, config.lam)
+
+
+PPO = Method(
+    "PPO",
+    PPOConfig,
+    ppo,
+    probes=("values",),
+    is_per_token=True,
+    critic=CriticNeeds(
+        targets=value_targets,
+        # Ten times the policy's, as in the code base of the papers.
+        learning_rate=lambda config, rate: config.critic_lr or 10 * rate,
+        warmup=lambda config: config.critic_warmup,
+        value_clip=lambda config: config.value_clip,
+    ),
+)

@@ -1,58 +1,81 @@
-"""The advantage functions by the `type` of their configuration."""
+"""What a method of credit assignment declares, and how the one that is configured is found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from declutch.credit.gigpo import gigpo
-from declutch.credit.grpo import grpo
-from declutch.credit.nthr import nthr
-from declutch.credit.ppo import ppo, value_targets
-from declutch.credit.rloo import rloo
-from declutch.credit.rlvmr import rlvmr
+from declutch.config.algorithm import METHODS, MethodConfig
+from declutch.config.dotted import import_dotted
 from declutch.credit.table import spread_to_tokens
 from declutch.records import Probes, StepTable
 
 Advantage = Callable[[StepTable, Probes | None, Any], Tensor]
 
 
-class Method(NamedTuple):
-    """An advantage function and what it has to be given.
+@dataclass(frozen=True)
+class CriticNeeds:
+    """What a method asks of its critic.
 
     Attributes:
-        function: (table of S steps, probes, its configuration) -> f32[S], or f32[K] where
-            `is_per_token`.
-        probes: names of the optional `Probes` fields it reads; empty when it takes None.
-        is_per_token: each of the K response tokens has an advantage of its own.
-        value_targets: (table, probes, its configuration) -> f32[K], what a critic is to learn;
-            None for a method without a critic.
+        targets: (table, probes, its configuration) -> f32[K], what the critic is to learn.
+        learning_rate: (its configuration, the policy's learning rate) -> the critic's.
+        warmup: (its configuration) -> iterations at the start in which only the critic learns.
+        value_clip: (its configuration) -> how far a value may move from its old one before its
+            loss stops pulling, in units of the return.
     """
 
-    function: Advantage
+    targets: Advantage
+    learning_rate: Callable[[Any, float], float]
+    warmup: Callable[[Any], int]
+    value_clip: Callable[[Any], float]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of credit assignment: its settings, its advantage function, and all that it needs.
+
+    Attributes:
+        label: its name in titles, e.g. "GiGPO".
+        config: the class of its settings, with a default `type` where the method is shipped.
+        advantage: (table of S steps, probes, its configuration) -> f32[S], or f32[K] where
+            `is_per_token`.
+        probes: names of the optional `Probes` fields it reads; empty where it is given None.
+        is_per_token: each of the K response tokens has an advantage of its own.
+        similarity: (its configuration) -> how much alike two observations of a group are that
+            count as one anchor, as in `build_table`; 1 asks for equal texts.
+        critic: what it asks of a critic; None for a method without one.
+    """
+
+    label: str
+    config: type[MethodConfig]
+    advantage: Advantage
     probes: tuple[str, ...] = ()
     is_per_token: bool = False
-    value_targets: Advantage | None = None
+    similarity: Callable[[Any], float] = lambda config: 1.0
+    critic: CriticNeeds | None = None
 
 
-METHODS: Final[Mapping[str, Method]] = MappingProxyType(
-    {
-        "grpo": Method(grpo),
-        "rloo": Method(rloo),
-        "gigpo": Method(gigpo),
-        "nthr": Method(nthr, ("hidden", "readout"), is_per_token=True),
-        "ppo": Method(ppo, ("values",), is_per_token=True, value_targets=value_targets),
-        "rlvmr": Method(rlvmr),
-    }
-)
+@cache
+def find_method(name: str) -> Method:
+    """The method that `algorithm.type` names: a shipped one, or "package.module:NAME".
+
+    Raises:
+        ValueError: nothing of that name, or something else than a `Method`.
+    """
+    found = import_dotted(METHODS.get(name, name))
+    if not isinstance(found, Method):
+        raise ValueError(f"{name} is no declutch.credit.registry.Method, but {found!r}")
+    return found
 
 
 def agent_advantage(
-    table: StepTable, probes: Probes | None, config: Any, format_penalty: float
+    table: StepTable, probes: Probes | None, config: MethodConfig, format_penalty: float
 ) -> Tensor:
     """The configured method's advantage of every token, less the penalty of an invalid format.
 
@@ -60,14 +83,14 @@ def agent_advantage(
 
     Args:
         table: S steps with K response tokens in all.
-        probes: what `METHODS[config.type].probes` names.
-        config: a section of `Config.algorithm`.
+        probes: what `find_method(config.type).probes` names.
+        config: the section `algorithm` of the settings.
         format_penalty: taken off the tokens of a step whose format was invalid.
     Returns:
         f32[K].
     """
-    method = METHODS[config.type]
-    advantage = method.function(table, probes, config)
+    method = find_method(config.type)
+    advantage = method.advantage(table, probes, config)
     if not method.is_per_token:
         advantage = spread_to_tokens(table, advantage)
     is_valid = spread_to_tokens(table, table.is_valid)

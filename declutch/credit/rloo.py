@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from declutch.config.algorithm import RLOOConfig
+from declutch.credit.registry import Method
 from declutch.credit.segments import find_segments, segment_mean, segment_sum
 from declutch.records import Probes, StepTable
 
@@ -35,3 +36,6 @@ def rloo(table: StepTable, probes: Probes | None, config: RLOOConfig) -> Tensor:
     # A singleton deviates by 0; any divisor will do.
     advantage = deviation * total / (total - weight).clamp(min=1)
     return advantage[episodes.index].float()
+
+
+RLOO = Method("RLOO", RLOOConfig, rloo)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from declutch.config.algorithm import GRPOConfig, RLVMRConfig
 from declutch.credit.grpo import grpo
+from declutch.credit.registry import Method
 from declutch.credit.segments import centre_by_id, find_segments
 from declutch.records import META_TAGS, Probes, StepTable
 
@@ -33,7 +34,7 @@ def rlvmr(table: StepTable, probes: Probes | None, config: RLVMRConfig) -> Tenso
     # Steps without a tag share the id -1 and earn nothing, so that theirs is 0.
     group_and_tag = table.group * (len(META_TAGS) + 1) + table.tag
     step_term = centre_by_id(meta_reward(table), group_and_tag, divide_by_std=True).float()
-    if config.form == "sum":
+    if config.combine == "sum":
         return episode_term + config.step_weight * step_term
     return config.alpha * episode_term + (1 - config.alpha) * step_term
 
@@ -68,3 +69,6 @@ def _is_recovery(table: StepTable) -> Tensor:
     has_failed = ~(table.is_valid & table.is_admissible)
     is_other = table.action != table.action.roll(1)
     return (table.position > 0) & has_failed.roll(1) & is_other
+
+
+RLVMR = Method("RLVMR", RLVMRConfig, rlvmr)

@@ -5,9 +5,9 @@ from builders import make_action, make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.config.algorithm import ALGORITHMS, GRPOConfig
+from declutch.config.algorithm import GRPOConfig
 from declutch.credit.grpo import grpo
-from declutch.credit.registry import METHODS, agent_advantage
+from declutch.credit.registry import agent_advantage
 from declutch.credit.table import build_table, mean_over_tokens
 
 REWARD = st.sampled_from([0.0, 0.0, 1.0, 0.25, -2.0])
@@ -120,11 +120,3 @@ def test_advantages_of_a_group_sum_to_zero_over_its_episodes(plan):
 def test_empty_table():
     table, _ = build_table([])
     assert grpo(table, None, GRPOConfig()).shape == torch.Size([0])
-
-
-def test_registry_serves_every_algorithm_of_the_configuration():
-    assert set(METHODS) == set(ALGORITHMS)
-    assert all(config().type == name for name, config in ALGORITHMS.items())
-    assert METHODS["grpo"].function is grpo
-    with pytest.raises(TypeError):
-        METHODS["other"] = METHODS["grpo"]

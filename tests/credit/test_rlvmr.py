@@ -25,7 +25,7 @@ PLAY = st.tuples(
 PLAN = st.lists(st.tuples(st.integers(0, 2), PLAY), min_size=1, max_size=8)
 CONFIG = st.builds(
     RLVMRConfig,
-    form=st.sampled_from(["mix", "sum"]),
+    combine=st.sampled_from(["mix", "sum"]),
     alpha=st.sampled_from([0.0, 0.25, 0.5, 1.0]),
     step_weight=st.sampled_from([0.0, 0.5, 2.0]),
     group_stats=st.sampled_from(["episodes", "steps"]),
@@ -84,7 +84,7 @@ def test_the_published_form_adds_the_step_term():
         (0, (True, 1.0, [done("planning", "x"), done("monitor", "y")])),
         (0, (False, 0.0, [done("planning", "x")])),
     ]
-    first, second = advantages(plan, RLVMRConfig(form="sum", step_weight=2.0))
+    first, second = advantages(plan, RLVMRConfig(combine="sum", step_weight=2.0))
     assert first == pytest.approx([3 * 0.70711, 0.70711], abs=1e-4)
     assert second == pytest.approx([-3 * 0.70711], abs=1e-4)
 
@@ -162,7 +162,7 @@ def test_equals_the_loop_version(plan, config):
     plan = sorted(plan, key=lambda item: item[0])
     columns = [(group, play[0], rewards_of(play), play[2]) for group, play in plan]
     expected = oracle.rlvmr(
-        columns, config.form, config.alpha, config.step_weight, config.group_stats
+        columns, config.combine, config.alpha, config.step_weight, config.group_stats
     )
     found = rlvmr(table_of(plan), None, config).tolist()
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -199,7 +199,7 @@ def test_without_the_step_term_it_is_grpo(plan, group_stats):
     table = table_of(plan)
     expected = grpo(table, None, GRPOConfig(group_stats=group_stats)).tolist()
     mixed = RLVMRConfig(alpha=1.0, group_stats=group_stats)
-    added = RLVMRConfig(form="sum", step_weight=0.0, group_stats=group_stats)
+    added = RLVMRConfig(combine="sum", step_weight=0.0, group_stats=group_stats)
     for config in (mixed, added):
         assert rlvmr(table, None, config).tolist() == pytest.approx(expected, abs=1e-6)
 
