@@ -33,6 +33,7 @@ from declutch.config.algorithm import GRPOConfig, LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
 from declutch.credit.registry import agent_advantage
 from declutch.credit.table import build_table
+from declutch.learner.lesson import PassSettings, PolicyLesson
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.samples import build_samples
 from declutch.learner.update import Randomness, update
@@ -197,7 +198,7 @@ def run_declutch(model: Any, prompts: list[list[list[int]]]) -> Clock:
     opt = OptimizerConfig(
         lr=LEARNING_RATE, mini_batch=NUM_SAMPLES // NUM_STEPS, micro_batch_tokens=2048
     )
-    loss = LossConfig(kl_coef=0.0)
+    settings = PassSettings(LossConfig(kl_coef=0.0), 1.0, opt.micro_batch_tokens, EOS, NEW_TOKENS)
     optimizer = build_optimizer(model, opt)
     engine = HFEngine(model, EOS)
     params = SamplingParams(temperature=1.0, max_tokens=NEW_TOKENS, stop_ids=())
@@ -221,15 +222,11 @@ def run_declutch(model: Any, prompts: list[list[list[int]]]) -> Clock:
                 update(
                     model,
                     optimizer,
-                    build_samples(steps, by_step, Role.AGENT),
-                    (),
-                    loss,
+                    PolicyLesson(build_samples(steps, by_step, Role.AGENT), settings),
+                    None,
                     opt,
                     GCDConfig(),
-                    1.0,
                     Randomness(draw, draw),
-                    EOS,
-                    NEW_TOKENS,
                 )
         assert {completion.token_ids.numel() for completion in completions} == {NEW_TOKENS}
     return clock

@@ -31,6 +31,8 @@ SEES_ALL_SETTINGS = (
     "config",
     "cold_start.pipeline",
     "judge.round",
+    "judge.tasks",
+    "judge.value_head",
     "rollout.policy",
     "rollout.groups",
     "runs.folder",

@@ -84,16 +84,13 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
 
 
 def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:
-    from declutch.cold_start.facts import read_cold_start
     from declutch.report.live import TrainWatcher
     from declutch.train.loop import train
 
-    facts = read_cold_start(config.model.path)
     run.write_config(config)
-    run.write_cold_start(vars(facts))
     console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
     with TrainWatcher(config.train.iterations, "demo", console=console) as watcher:
-        train(config, run, suite, watcher, facts.protocol)
+        train(config, run, suite, watcher)
 
 
 @contextmanager

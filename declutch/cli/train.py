@@ -25,7 +25,6 @@ def train_command(
     ] = False,
 ) -> None:
     """Train an agent by algorithm.type, and with a judge's gradient where gcd.enabled=true."""
-    from declutch.cold_start.facts import read_cold_start
     from declutch.report.live import TrainWatcher
     from declutch.runs.folder import RunFolder
     from declutch.train.loop import train
@@ -33,17 +32,14 @@ def train_command(
     run = RunFolder(run_dir).create()
     settings = _resumed_settings(run, given) if resume else _new_settings(run, given)
     suite = open_suite(settings)
-    facts = read_cold_start(settings.model.path)
     run.write_config(settings)
-    run.write_cold_start(vars(facts))
     gcd = settings.gcd
-    form = "gcd" if gcd.form == "generative" else gcd.form
     suggests = "_sugg" if gcd.suggestions.enabled else ""
     title = f"{run_dir.name}: {settings.algorithm.type}"
-    title += f"+{form}{suggests}" if gcd.enabled else ""
+    title += f"+{gcd.traits.label}{suggests}" if gcd.enabled else ""
     with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
         try:
-            last = train(settings, run, suite, watcher, facts.protocol)
+            last = train(settings, run, suite, watcher)
         except UserError:
             run.withdraw_start()
             raise

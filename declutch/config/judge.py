@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from declutch.config.dotted import import_dotted, is_dotted
 from declutch.config.section import JudgePrompt, Section
+from declutch.errors import nearest
 
 
 class SuggestionsConfig(Section):
@@ -45,11 +49,62 @@ class SuggestionsConfig(Section):
     """Tokens of the endpoint's reply, its reasoning included."""
 
 
+@dataclass(frozen=True)
+class TaskTraits:
+    """What settings and reports have to know of an auxiliary task, without importing it.
+
+    Attributes:
+        label: its name in titles, e.g. "GCD".
+        answers: what its sampled answers are called, in the plural; "" where nothing is sampled.
+        needs_labels: it asks about steps that are labelled good or bad.
+        gives_advice: its answers hold advice, which suggestions can be made of.
+    """
+
+    label: str
+    answers: str
+    needs_labels: bool
+    gives_advice: bool
+
+
+TASKS: Final[Mapping[str, str]] = {
+    "judge": "declutch.judge.tasks:JudgeTask",
+    "value_head": "declutch.judge.value_head:ValueHeadTask",
+    "prediction": "declutch.judge.tasks:PredictionTask",
+}
+"""Where the `AuxiliaryTask` of each `gcd.task` is: the one line by which a task is added."""
+
+SHIPPED_TRAITS: Final[Mapping[str, TaskTraits]] = {
+    "judge": TaskTraits("GCD", "judgments", needs_labels=True, gives_advice=True),
+    "value_head": TaskTraits("value-head classifier", "", needs_labels=True, gives_advice=False),
+    "prediction": TaskTraits("prediction", "predictions", needs_labels=False, gives_advice=False),
+}
+"""Traits that are known without importing their task, which takes PyTorch seconds."""
+
+
+def task_traits(name: str) -> TaskTraits:
+    """The traits of the auxiliary task that `gcd.task` names.
+
+    Raises:
+        ValueError: no such task, or what "package.module:NAME" names is none.
+    """
+    if name in SHIPPED_TRAITS:
+        return SHIPPED_TRAITS[name]
+    if name not in TASKS and not is_dotted(name):
+        raise ValueError(
+            f"no such task{nearest(name, tuple(TASKS))}, or package.module:NAME for your own"
+        )
+    traits = getattr(import_dotted(TASKS.get(name, name)), "traits", None)
+    if not isinstance(traits, TaskTraits):
+        raise ValueError(f"{name} is no class derived from declutch.judge.tasks.AuxiliaryTask")
+    return traits
+
+
 class GCDConfig(Section):
     enabled: bool = False
-    form: Literal["generative", "value_head", "future"] = "generative"
-    """What the actor learns beside acting: to judge its steps in words; the ablations are to
-    classify them by a linear layer, and to predict what the environment answers to them."""
+    task: str = "judge"
+    """What the actor learns beside acting: "judge" whether its steps were good, in words; the
+    ablations are "value_head", which classifies them by a linear layer, and "prediction" of what
+    the environment answers; "package.module:NAME" is an `AuxiliaryTask` of your own."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of the judge loss beside the agent's."""
     labels: Literal["oracle", "rule", "llm", "rule+llm"] = "oracle"
@@ -98,10 +153,21 @@ class GCDConfig(Section):
     """Tokens of one judgment or prediction; with the full prompt 512 is usual."""
     suggestions: SuggestionsConfig = SuggestionsConfig()
 
+    @field_validator("task")
+    @classmethod
+    def _check_task(cls, task: str) -> str:
+        task_traits(task)
+        return task
+
+    @property
+    def traits(self) -> TaskTraits:
+        """What the chosen auxiliary task needs and gives."""
+        return task_traits(self.task)
+
     @property
     def asks_endpoint(self) -> bool:
         """Whether labels come from a language model."""
-        return self.form != "future" and self.labels in ("llm", "rule+llm")
+        return self.traits.needs_labels and self.labels in ("llm", "rule+llm")
 
     @property
     def suggests_by_endpoint(self) -> bool:

@@ -66,7 +66,7 @@ class SFTConfig(Section):
     """Steps added with the observation that followed, to be predicted."""
     value_samples: int = Field(default=0, ge=0)
     """Labelled steps added for a value head to classify, balanced likewise; the head is saved
-    beside the model, where gcd.form=value_head finds it."""
+    beside the model, where gcd.task=value_head finds it."""
     reasoning: Literal["template", "endpoint"] = "template"
     """Who words the expert's reasoning in `declutch demonstrations`: templates, or the model at
     `endpoint`, which needs agent.prompt=full. The actions are the expert's either way."""

@@ -12,7 +12,7 @@ from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCount
 from declutch.judge.env import Judge, JudgeEnv, judge_plays
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
 from declutch.judge.questions import Question, select_steps
-from declutch.judge.round import ask_about
+from declutch.judge.tasks import ask_about
 from declutch.records import Episode, Outcome, Role
 from declutch.rollout.collect import CollectParams, collect
 from declutch.rollout.policy import Policy

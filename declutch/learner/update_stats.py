@@ -120,22 +120,26 @@ class UpdateStats:
     mismatch_max: float | None
 
 
-def summarise(steps: Sequence[StepStats], has_kl: bool) -> UpdateStats:
-    """The statistics of an update from those of its optimizer steps (at least one)."""
+def summarise(steps: Sequence[StepStats], agent_has_kl: bool, judge_has_kl: bool) -> UpdateStats:
+    """The statistics of an update from those of its optimizer steps (at least one).
+
+    Args:
+        agent_has_kl, judge_has_kl: whether either part's loss holds the model to a reference.
+    """
     with_judge = [step for step in steps if step.judge is not None]
     judge = None
     if with_judge:
         judge = _summarise_part(
             [step.judge for step in with_judge if step.judge is not None],
             [step.judge_norm for step in with_judge if step.judge_norm is not None],
-            has_kl,
+            judge_has_kl,
         )
     first = [part for part in (steps[0].agent, steps[0].judge) if part is not None]
     num_first = sum(part.num_tokens for part in first)
     return UpdateStats(
         num_steps=len(steps),
         agent=_summarise_part(
-            [step.agent for step in steps], [step.agent_norm for step in steps], has_kl
+            [step.agent for step in steps], [step.agent_norm for step in steps], agent_has_kl
         ),
         judge=judge,
         grad_norm=sum(step.grad_norm for step in steps) / len(steps),

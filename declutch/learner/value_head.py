@@ -68,30 +68,44 @@ class ValueHead:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a value head learns from in one iteration; stands in the place of judge samples."""
+    """The `Lesson` of a value head: labelled prompts that it learns to classify in one iteration.
+
+    Attributes:
+        head: updated in place.
+        examples: labelled prompts.
+        budget, pad_id: as in `classify`.
+    """
 
     head: ValueHead
     examples: Sequence[Labelled]
+    budget: int
+    pad_id: int
 
-    def backward(
-        self, model: nn.Module, budget: int, pad_id: int, chosen: Sequence[int]
-    ) -> PartSums:
-        """Add the gradient of the chosen examples' mean loss to the backbone's and the layer's.
+    @property
+    def prompts(self) -> Sequence[Tensor]:
+        return [example.prompt_ids for example in self.examples]
 
-        Args:
-            budget, pad_id: as in `classify`.
-            chosen: indices of examples, at least one.
-        """
+    @property
+    def has_kl(self) -> bool:
+        return False
+
+    def backward(self, model: nn.Module, chosen: Sequence[int]) -> PartSums:
+        """Add the gradient of the chosen examples' mean loss to the backbone's and the layer's."""
         examples = [self.examples[index] for index in chosen]
         total = 0.0
         prompts = [example.prompt_ids for example in examples]
-        for batch in split_prompts(prompts, budget):
-            logits = read_logits(model, self.head.layer, [prompts[i] for i in batch], pad_id)
+        for batch in split_prompts(prompts, self.budget):
+            chosen_prompts = [prompts[i] for i in batch]
+            logits = read_logits(model, self.head.layer, chosen_prompts, self.pad_id)
             loss = classification_loss(logits, [examples[i].label for i in batch], len(examples))
             loss.backward()
             total += float(loss.detach())
         num_tokens = sum(prompt.numel() for prompt in prompts)
         return PartSums(num_samples=len(examples), num_forward_tokens=num_tokens, loss=total)
+
+    def step(self, grad_clip: float) -> None:
+        """Train the head's own layer."""
+        self.head.step(grad_clip)
 
 
 def make_layer(model: Any, generator: torch.Generator) -> nn.Linear:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from declutch.config.judge import TaskTraits, task_traits
+from declutch.credit.registry import find_method
 from declutch.evaluation.behaviour import Shares
 from declutch.evaluation.intervals import Estimate
 from declutch.evaluation.results import EvalResult, has_partial_scores
@@ -19,14 +21,6 @@ from declutch.runs.read import RunData
 
 DASH = "–"
 PHASE_NAMES = {"eval": "evaluate"}
-
-ALGORITHM_NAMES = {"gigpo": "GiGPO"}
-AUXILIARY_NAMES = {
-    "generative": ("GCD", "judgments"),
-    "value_head": ("value-head classifier", ""),
-    "future": ("prediction", "predictions"),
-}
-"""By `gcd.form`: what the auxiliary task is called, and its answers."""
 
 NOT_EVALUATED = '<p class="empty">Nothing has been evaluated yet.</p>'
 SHORT = {TRAINED: "RL"}
@@ -51,22 +45,37 @@ def describe_method(config: Mapping[str, Any]) -> str:
     if not config:
         return "Settings unknown."
     algorithm = str(pick(config, "algorithm.type") or "?")
-    method = ALGORITHM_NAMES.get(algorithm, algorithm.upper())
+    method = _method_label(algorithm)
     if pick(config, "gcd.enabled"):
         ratio = pick(config, "gcd.gradient_ratio")
         weight = f"weight {pick(config, 'gcd.weight')}"
         if ratio is not None:
             weight = f"gradient {ratio:g} × the agent's"
-        form = pick(config, "gcd.form") or "generative"
-        name, answers = AUXILIARY_NAMES.get(form, (str(form), "answers"))
-        name += "_sugg" if pick(config, "gcd.suggestions.enabled") else ""
-        source = "" if form == "future" else f"{pick(config, 'gcd.labels')} labels, "
-        times = "" if form == "value_head" else f" × {pick(config, 'gcd.num_judgments')} {answers}"
+        task = _task_traits(str(pick(config, "gcd.task") or "judge"))
+        name = task.label + ("_sugg" if pick(config, "gcd.suggestions.enabled") else "")
+        source = f"{pick(config, 'gcd.labels')} labels, " if task.needs_labels else ""
+        times = f" × {pick(config, 'gcd.num_judgments')} {task.answers}" if task.answers else ""
         method += (
             f" + {name} · {source}{weight}, "
             f"{pick(config, 'gcd.num_questions')} steps{times} per iteration"
         )
     return f"{method} · suite {pick(config, 'env.suite')} · seed {pick(config, 'seed')}"
+
+
+def _method_label(name: str) -> str:
+    """The name of a method in titles; its type where a run's own method is not to be found here."""
+    try:
+        return find_method(name).label
+    except ValueError:
+        return name
+
+
+def _task_traits(name: str) -> TaskTraits:
+    """The traits of an auxiliary task; plain ones where a run's own task is not found here."""
+    try:
+        return task_traits(name)
+    except ValueError:
+        return TaskTraits(name, "answers", needs_labels=True, gives_advice=False)
 
 
 def pick(data: Mapping[str, Any], path: str) -> Any:

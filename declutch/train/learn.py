@@ -1,70 +1,93 @@
-"""What an iteration's episodes change: the policy, and a critic where the method has one."""
+"""What one iteration's episodes change: the policy, its critic, and its auxiliary task."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from declutch.config.algorithm import GiGPOConfig, GRPOConfig, PPOConfig
 from declutch.config.run import Config
-from declutch.credit.grpo import grpo
-from declutch.credit.registry import METHODS, agent_advantage
+from declutch.credit.registry import CriticNeeds, Method, agent_advantage, find_method
 from declutch.credit.table import build_table, mean_over_tokens
 from declutch.judge.round import JudgeRound
+from declutch.judge.tasks import Answers, AuxiliaryTask, make_task
 from declutch.learner.checkpoint import Checkpoint, save_checkpoint
 from declutch.learner.critic import Critic, CriticStats, make_critic, update_critic, value_samples
+from declutch.learner.lesson import PassSettings, PolicyLesson
 from declutch.learner.optimizer import build_optimizer, set_learning_rate
 from declutch.learner.probe import probe, probe_hidden, probe_values, readout_matrix
-from declutch.learner.samples import Sample, build_samples
+from declutch.learner.samples import build_samples
 from declutch.learner.update import Randomness, update
 from declutch.learner.update_stats import UpdateStats
-from declutch.learner.value_head import Classification
 from declutch.records import Episode, Probes, Role, Step, StepTable
 from declutch.rollout.policy import Policy, load_policy
 from declutch.streams import stream
-from declutch.train.classifier import Classifier
+
+CRITIC = "critic"
+"""Name of the critic in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Credited:
+    """One iteration's steps and what each of their tokens is worth.
+
+    Attributes:
+        table: the S steps that are trained on, with K response tokens in all.
+        steps: the same steps, in the table's order.
+        probes: what the method asked to know of the tokens; None where it asked for nothing.
+        advantage: f32[K], the penalty of an invalid format included.
+    """
+
+    table: StepTable
+    steps: tuple[Step, ...]
+    probes: Probes | None
+    advantage: Tensor
+
+    @property
+    def step_advantage(self) -> Tensor:
+        """f32[S], the mean over each step's tokens."""
+        return mean_over_tokens(self.table, self.advantage)
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What came of one iteration's learning.
+    """The statistics of one iteration's updates.
 
     Attributes:
-        table: the S steps that were trained on.
-        advantage: f32[S], each step's mean over its tokens, the format's penalty included.
         policy: None in an iteration that only warms the critic up.
         critic: None without a critic.
     """
 
-    table: StepTable
-    advantage: Tensor
     policy: UpdateStats | None
     critic: CriticStats | None
 
 
 @dataclass(frozen=True)
 class Learner:
-    """The policy with its optimizer, the reference it is held to, the critic, the classifier.
+    """The policy with all that learns beside it, as one training run has them.
 
     Attributes:
-        reference: None where no divergence from it is asked for.
+        method: how steps are credited.
+        policy, optimizer: the actor, and what updates it in place.
+        reference: the model that the policy is held to; None where no divergence is asked for.
         critic: None for a method without one.
-        classifier: None unless a value head stands in the judge's place.
+        task: what the actor learns beside acting; None where `gcd.enabled` is false.
     """
 
     config: Config
+    method: Method
     policy: Policy
     optimizer: torch.optim.Optimizer
     reference: PreTrainedModel | None
     critic: Critic | None
-    classifier: Classifier | None
+    task: AuxiliaryTask | None
 
     @classmethod
     def start(cls, config: Config, checkpoint: Checkpoint | None) -> Learner:
@@ -73,56 +96,86 @@ class Learner:
         Raises:
             UserError: a model that cannot be loaded, a checkpoint of another kind of run.
         """
+        method = find_method(config.algorithm.type)
         policy = load_policy(checkpoint.path if checkpoint else config.model.path, config)
         optimizer = build_optimizer(policy.model, config.optimizer)
         critic = None
-        if isinstance(config.algorithm, PPOConfig):
-            rate = config.algorithm.critic_lr or 10 * config.optimizer.lr
+        if method.critic is not None:
+            rate = method.critic.learning_rate(config.algorithm, config.optimizer.lr)
             critic = make_critic(policy.model, config.optimizer, rate)
-        classifier = None
-        if config.gcd.enabled and config.gcd.form == "value_head":
-            classifier = Classifier(config, policy)
+        task = make_task(config, policy) if config.gcd.enabled else None
         if checkpoint is not None:
             checkpoint.restore(optimizer)
             if critic is not None:
-                critic.restore(checkpoint.part("critic"))
-            if classifier is not None:
-                classifier.head.restore(checkpoint.part("value head"))
+                critic.restore(checkpoint.part(CRITIC))
+            if task is not None:
+                task.restore(checkpoint.part)
         reference = None
         if config.loss.kl_coef > 0:
             first = load_policy(config.model.path, config) if checkpoint else policy
             reference = copy.deepcopy(first.model).requires_grad_(False)
-        return cls(config, policy, optimizer, reference, critic, classifier)
+        return cls(config, method, policy, optimizer, reference, critic, task)
+
+    @property
+    def learning_rate(self) -> float:
+        """The policy's learning rate in the iteration that was trained last."""
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def is_warming(self, iteration: int) -> bool:
-        """Only the critic learns in this iteration."""
-        algorithm = self.config.algorithm
-        return isinstance(algorithm, PPOConfig) and iteration < algorithm.critic_warmup
+        """Whether only the critic learns in an iteration, counted from 0."""
+        needs = self.method.critic
+        return needs is not None and iteration < needs.warmup(self.config.algorithm)
 
-    def learn(self, episodes: Sequence[Episode], judged: JudgeRound, iteration: int) -> Learned:
-        """Credit the steps and update what is trained.
+    def credit(self, episodes: Sequence[Episode]) -> Credited:
+        """Say what each token of an iteration's episodes is worth, by the run's method."""
+        config = self.config
+        table, steps = build_table(episodes, self.method.similarity(config.algorithm))
+        probes = self._probe_tokens(steps)
+        penalty = config.train.format_penalty
+        advantage = agent_advantage(table, probes, config.algorithm, penalty)
+        return Credited(table, steps, probes, advantage)
 
+    def update(self, credited: Credited, judged: JudgeRound, iteration: int) -> Learned:
+        """Train the critic and the policy on one iteration's steps and judgments.
+
+        Args:
+            iteration: from 0.
         Raises:
             UserError: diverged.
         """
-        config = self.config
-        algorithm = config.algorithm
-        similarity = algorithm.similarity if isinstance(algorithm, GiGPOConfig) else 1.0
-        table, steps = build_table(episodes, similarity)
-        probes = self.probes(steps)
-        penalty = config.train.format_penalty
-        advantage = agent_advantage(table, probes, config.algorithm, penalty)
         critic = policy = None
-        if self.critic is not None:
-            critic = self.update_critic(table, steps, probes, iteration)
+        if self.critic is not None and self.method.critic is not None:
+            critic = self._update_critic(self.critic, self.method.critic, credited, iteration)
         if not self.is_warming(iteration):
-            by_step = advantage.split(table.num_tokens.tolist())
-            policy = self.update_policy(steps, by_step, judged, iteration)
-        return Learned(table, mean_over_tokens(table, advantage), policy, critic)
+            policy = self._update_policy(credited, judged, iteration)
+        return Learned(policy, critic)
 
-    def probes(self, steps: Sequence[Step]) -> Probes | None:
+    def save(self, path: Path, iteration: int, protocol: str) -> None:
+        """Write a checkpoint.
+
+        Args:
+            iteration: how many have been trained.
+            protocol: of the cold start, "" without one.
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        parts: dict[str, Mapping[str, Any]] = {}
+        if self.critic is not None:
+            parts[CRITIC] = self.critic.state()
+        if self.task is not None:
+            parts |= self.task.state()
+        save_checkpoint(
+            path,
+            self.policy.model,
+            self.policy.tokenizer,
+            self.optimizer,
+            {"iteration": iteration, "seed": self.config.seed, "protocol": protocol},
+            parts,
+        )
+
+    def _probe_tokens(self, steps: Sequence[Step]) -> Probes | None:
         """What the method wants to know of the response tokens, from before the update."""
-        names = METHODS[self.config.algorithm.type].probes
+        names = self.method.probes
         if not names:
             return None
         limits = (self.config.optimizer.micro_batch_tokens, self.policy.pad_id)
@@ -148,94 +201,71 @@ class Learner:
             allowed=tuple(allowed) if is_masked else (),
         )
 
-    def update_critic(
-        self, table: StepTable, steps: Sequence[Step], probes: Probes | None, iteration: int
+    def _update_critic(
+        self, critic: Critic, needs: CriticNeeds, credited: Credited, iteration: int
     ) -> CriticStats:
-        config = self.config
-        method = METHODS[config.algorithm.type]
-        assert self.critic is not None
-        assert isinstance(config.algorithm, PPOConfig)
-        assert method.value_targets is not None
+        config, probes = self.config, credited.probes
         assert probes is not None
         assert probes.values is not None
-        sizes = table.num_tokens.tolist()
-        targets = method.value_targets(table, probes, config.algorithm)
+        sizes = credited.table.num_tokens.tolist()
+        targets = needs.targets(credited.table, probes, config.algorithm)
         return update_critic(
-            self.critic,
-            value_samples(steps, probes.values.split(sizes), targets.split(sizes)),
-            config.algorithm.value_clip,
+            critic,
+            value_samples(credited.steps, probes.values.split(sizes), targets.split(sizes)),
+            needs.value_clip(config.algorithm),
             config.optimizer,
             stream(config.seed, "update-critic", iteration),
             self.policy.pad_id,
         )
 
-    def update_policy(
-        self,
-        steps: Sequence[Step],
-        advantage: Sequence[Tensor],
-        judged: JudgeRound,
-        iteration: int,
-    ) -> UpdateStats:
+    def _update_policy(self, credited: Credited, judged: JudgeRound, iteration: int) -> UpdateStats:
         config = self.config
         set_learning_rate(self.optimizer, config.optimizer, iteration, config.train.iterations)
-        judge: tuple[Sample, ...] | Classification = ()
-        if self.classifier is not None:
-            judge = self.classifier.lesson(judged.questions, iteration)
-        elif judged.episodes:
-            judge_table, judge_steps = build_table(judged.episodes)
-            judge_advantage = grpo(judge_table, None, GRPOConfig())
-            judge = self.samples(judge_steps, judge_advantage, Role.JUDGE)
+        by_step = credited.advantage.split(credited.table.num_tokens.tolist())
+        judge = None
+        if self.task is not None:
+            answers = Answers(judged.episodes, judged.scores)
+            judge = self.task.lesson(
+                judged.questions,
+                answers,
+                iteration,
+                lambda steps, advantage: self._make_lesson(steps, advantage, Role.JUDGE),
+            )
         return update(
             self.policy.model,
             self.optimizer,
-            self.samples(steps, advantage, Role.AGENT),
+            self._make_lesson(credited.steps, by_step, Role.AGENT),
             judge,
-            config.loss,
             config.optimizer,
             config.gcd,
-            config.rollout.temperature,
             Randomness(
                 agent=stream(config.seed, "update", iteration),
                 judge=stream(config.seed, "update-judge", iteration),
             ),
-            self.policy.pad_id,
-            config.agent.max_response_tokens,
         )
 
-    def samples(
+    def _make_lesson(
         self, steps: Sequence[Step], advantage: Tensor | Sequence[Tensor], role: Role
-    ) -> tuple[Sample, ...]:
-        old = None
-        if self.config.loss.recompute_old:
-            old = self.probe(self.policy.model, steps)
-        reference = None if self.reference is None else self.probe(self.reference, steps)
-        return build_samples(steps, advantage, role, old, reference)
+    ) -> PolicyLesson:
+        """Steps as a lesson of the policy loss; `advantage` is f32[S], or S tensors f32[T]."""
+        config = self.config
+        old = self._logprobs(self.policy.model, steps) if config.loss.recompute_old else None
+        reference = None if self.reference is None else self._logprobs(self.reference, steps)
+        limit = (config.agent if role is Role.AGENT else config.gcd).max_response_tokens
+        settings = PassSettings(
+            loss=config.loss,
+            temperature=config.rollout.temperature,
+            token_budget=config.optimizer.micro_batch_tokens,
+            pad_id=self.policy.pad_id,
+            max_response_tokens=limit,
+        )
+        return PolicyLesson(build_samples(steps, advantage, role, old, reference), settings)
 
-    def probe(self, model: PreTrainedModel, steps: Sequence[Step]) -> list[Tensor]:
+    def _logprobs(self, model: PreTrainedModel, steps: Sequence[Step]) -> list[Tensor]:
         return probe(
             model,
             steps,
             self.config.rollout.temperature,
             self.config.optimizer.micro_batch_tokens,
             self.policy.pad_id,
-        )
-
-    def save(self, path: Path, iteration: int, protocol: str) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            UserError: the disk is full or the folder cannot be written.
-        """
-        parts = {}
-        if self.critic is not None:
-            parts["critic"] = self.critic.state()
-        if self.classifier is not None:
-            parts["value head"] = self.classifier.head.state()
-        save_checkpoint(
-            path,
-            self.policy.model,
-            self.policy.tokenizer,
-            self.optimizer,
-            {"iteration": iteration, "seed": self.config.seed, "protocol": protocol},
-            parts,
         )

@@ -18,14 +18,14 @@ from declutch.learner.critic import CriticStats
 from declutch.learner.update_stats import UpdateStats
 from declutch.records import META_TAGS, Episode, Outcome, StepTable
 from declutch.rollout.groups import Played
-from declutch.train.learn import Learned
+from declutch.train.learn import Credited
 
 Metrics = dict[str, float]
 Score = tuple[float, float, float, int]
 """Mean, lower and upper end of the 95% interval, number of games."""
 
 
-def agent_metrics(play: Played, learned: Learned) -> Metrics:
+def agent_metrics(play: Played, credited: Credited) -> Metrics:
     """How the agent played the tasks that were drawn, and what it was trained on.
 
     Episodes that ended in an environment error are only counted.
@@ -54,9 +54,9 @@ def agent_metrics(play: Played, learned: Learned) -> Metrics:
         "agent/env_errors": len(episodes) - len(played),
         "agent/zero_variance_share": _mean(even),
         **_dynamic_metrics(play),
-        **_tag_shares(learned.table),
-        "agent/num_samples": len(learned.table),
-        "agent/advantage_std": float(torch.std(learned.advantage, correction=0)),
+        **_tag_shares(credited.table),
+        "agent/num_samples": len(credited.table),
+        "agent/advantage_std": float(torch.std(credited.step_advantage, correction=0)),
     }
 
 
@@ -137,9 +137,9 @@ def _source_metrics(judged: JudgeRound) -> Metrics:
 _CLASS: Mapping[int, str] = {1: "good", 0: "bad"}
 
 
-def endpoint_metrics(usage: Usage | None) -> Metrics:
-    """What an iteration asked of an endpoint; {} where there is none."""
-    return {} if usage is None else {f"endpoint/{name}": v for name, v in vars(usage).items()}
+def endpoint_metrics(usage: Usage) -> Metrics:
+    """What an iteration asked of an endpoint."""
+    return {f"endpoint/{name}": value for name, value in vars(usage).items()}
 
 
 def update_metrics(stats: UpdateStats | None) -> Metrics:

@@ -47,7 +47,7 @@ def test_a_dumped_configuration_reads_back_equal() -> None:
         ("tiny.num_heads=3", ["tiny.hidden_size=128", "tiny.num_heads=3"]),
         ("algorithm.type=rlvmr", ["algorithm.type=rlvmr", "agent.reasoning=think", "=meta"]),
         ("agent.reasoning=plan", ["agent.reasoning", "plan", "meta"]),
-        ("gcd.form=head", ["gcd.form", "'head'", "value_head"]),
+        ("gcd.task=head", ["gcd.task", "'head'", "value_head"]),
         ("eval.reflection=true", ["eval.reflection=true", "agent.prompt=full"]),
         ("env.suite=sokoban", ["env.suite", "sokoban", "alfworld"]),
     ],
@@ -61,13 +61,13 @@ def test_bad_settings_name_key_and_value(override: str, words: list[str]) -> Non
         assert word in message
 
 
-@pytest.mark.parametrize("form", ["generative", "future"])
-def test_an_answer_in_words_needs_room_for_reasoning(form: str) -> None:
+@pytest.mark.parametrize("task", ["judge", "prediction"])
+def test_an_answer_in_words_needs_room_for_reasoning(task: str) -> None:
     full = ["agent.prompt=full", "agent.max_response_tokens=512", "gcd.enabled=true"]
     with pytest.raises(UserError, match=r"gcd\.max_response_tokens=24 cannot hold"):
-        load_config(None, [*full, f"gcd.form={form}"])
-    load_config(None, [*full, f"gcd.form={form}", "gcd.max_response_tokens=256"])
-    load_config(None, [*full, "gcd.form=value_head"])  # it says nothing
+        load_config(None, [*full, f"gcd.task={task}"])
+    load_config(None, [*full, f"gcd.task={task}", "gcd.max_response_tokens=256"])
+    load_config(None, [*full, "gcd.task=value_head"])  # it says nothing
 
 
 def test_later_files_are_laid_over_earlier_ones_and_the_command_line_over_all(

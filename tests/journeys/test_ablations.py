@@ -19,6 +19,7 @@ from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.judge.round import play_judge
+from declutch.judge.tasks import make_task
 from declutch.learner.checkpoint import load_checkpoint
 from declutch.learner.value_head import HEAD_FILE
 from declutch.rollout.collect import CollectParams, Play, collect
@@ -27,8 +28,8 @@ from declutch.rollout.policy import load_policy
 from declutch.runs.folder import RunFolder
 from declutch.streams import stream
 
-VALUE_HEAD = {"enabled": True, "form": "value_head", "num_questions": 6}
-FUTURE = {"enabled": True, "form": "future", "num_questions": 12, "num_judgments": 4}
+VALUE_HEAD = {"enabled": True, "task": "value_head", "num_questions": 6}
+FUTURE = {"enabled": True, "task": "prediction", "num_questions": 12, "num_judgments": 4}
 FUTURE |= {"max_response_tokens": 48}
 
 
@@ -37,10 +38,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """A configuration small enough for a test, cold-started on all kinds of samples."""
     folder = tmp_path_factory.mktemp("base")
     data = {
-        "env": {"max_steps": 5},
+        "env": {"max_steps": 10},
         "tiny": {"hidden_size": 48, "num_layers": 1, "intermediate_size": 96},
         "sft": {
-            "num_episodes": 30,
+            "num_episodes": 40,
             "epochs": 8,
             "batch_tokens": 512,
             "lr": 1e-2,
@@ -54,6 +55,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
             "group_size": 3,
             "save_every": 1,
             "save_episodes": 6,
+            # Wins of different lengths teach something, whatever else chance brings.
+            "length_penalty": 0.5,
         },
         "loss": {"kl_coef": 0.0},
         "optimizer": {"lr": 1e-3, "mini_batch": None, "num_mini_batches": 2},
@@ -172,7 +175,7 @@ def test_a_prediction_is_asked_for_the_observation_that_came(base: dict) -> None
     episodes = collect(
         plays, suite.make_env, policy.agent, policy.engine, params, stream(0, "test")
     )
-    judged = play_judge(episodes, policy, config, 0, lambda _: nullcontext())
+    judged = play_judge(episodes, make_task(config, policy), config, 0, lambda _: nullcontext())
     asked = {(q.episode, q.position): q for q in judged.questions}
     assert len(asked) == sum(len(episode.steps) for episode in episodes)
     for index, episode in enumerate(episodes):

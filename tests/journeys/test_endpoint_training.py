@@ -76,7 +76,7 @@ def run(config: Config, path: Path, url: str, view: Watcher | None = None) -> Pa
     config = change_config(config, endpoint={"base_url": url})
     folder = RunFolder(path)
     folder.write_config(config)
-    return train(config, folder, make_suite(config.env), view or Watcher(), "strict")
+    return train(config, folder, make_suite(config.env), view or Watcher())
 
 
 def rows(path: Path) -> list[dict]:

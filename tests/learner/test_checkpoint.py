@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import make_samples
+from builders import make_samples, update_on
 from tiny_models import tiny_model
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -17,7 +17,7 @@ from declutch.errors import UserError
 from declutch.learner import checkpoint
 from declutch.learner.checkpoint import is_checkpoint, load_checkpoint, save_checkpoint
 from declutch.learner.optimizer import build_optimizer
-from declutch.learner.update import Randomness, update
+from declutch.learner.update import Randomness
 
 V = 24
 OPT = OptimizerConfig(lr=1e-2, mini_batch=None, num_mini_batches=2)
@@ -36,10 +36,17 @@ class Run:
     def iterate(self, seed):
         draws = Randomness(*(torch.Generator().manual_seed(seed + role) for role in (1, 2)))
         judge = make_samples(6, V, seed + 100)
-        update(
-            self.model, self.optimizer, make_samples(12, V, seed), judge,
-            LossConfig(), OPT, GCDConfig(), 1.0, draws, 0, 24,
-        )  # fmt: skip
+        update_on(
+            self.model,
+            self.optimizer,
+            make_samples(12, V, seed),
+            judge,
+            LossConfig(),
+            OPT,
+            GCDConfig(),
+            1.0,
+            draws,
+        )
 
     def save(self, path, iteration=0):
         return save_checkpoint(

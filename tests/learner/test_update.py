@@ -4,14 +4,14 @@ from dataclasses import replace
 import learner_oracle as oracle
 import pytest
 import torch
-from builders import make_samples
+from builders import make_samples, update_on
 from tiny_models import tiny_model
 
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner.optimizer import build_optimizer, set_learning_rate
-from declutch.learner.update import Randomness, plan_steps, update
+from declutch.learner.update import Randomness, plan_steps
 from declutch.records import Role
 
 V = 24
@@ -32,16 +32,28 @@ def judge_samples(count=12, seed=50):
     return make_samples(count, V, seed, role=Role.JUDGE, copies=4)
 
 
+def prompts_of(samples):
+    return [sample.prompt_ids for sample in samples]
+
+
 def train(agent, judge=(), loss=LOSS, opt=OPT, gcd=None, rounds=2, model=None, **kwargs):
     """Parameters by name and statistics after some updates of a fresh model."""
     model = model or tiny_model("qwen2", V)
     optimizer = build_optimizer(model, opt)
     draws = kwargs.pop("randomness", None) or randomness()
     for _ in range(rounds):
-        stats = update(
-            model, optimizer, agent, judge, loss, opt, gcd or GCDConfig(), 1.0, draws, 0, 24,
+        stats = update_on(
+            model,
+            optimizer,
+            agent,
+            judge,
+            loss,
+            opt,
+            gcd or GCDConfig(),
+            1.0,
+            draws,
             **kwargs,
-        )  # fmt: skip
+        )
     return {name: p.detach().clone() for name, p in model.named_parameters()}, stats
 
 
@@ -79,7 +91,7 @@ def test_gradient_is_the_agents_plus_weight_times_the_judges():
         model = tiny_model("qwen2", V)
         start = {name: p.detach().clone() for name, p in model.named_parameters()}
         descent = torch.optim.SGD(model.parameters(), lr=1.0)
-        stats = update(model, descent, agent, judge, LOSS, one_step, gcd, 1.0, randomness(), 0, 24)
+        stats = update_on(model, descent, agent, judge, LOSS, one_step, gcd, 1.0, randomness())
         return {n: start[n] - p.detach() for n, p in model.named_parameters()}, stats
 
     agent, judge = agent_samples(), judge_samples()
@@ -119,7 +131,7 @@ def test_a_step_follows_the_gradient_of_the_whole_mini_batch(aggregation):
     one_step = OPT.model_copy(update={"num_mini_batches": 1, "grad_clip": 1e9})
     model, expected = tiny_model("qwen2", V), tiny_model("qwen2", V)
     descent = torch.optim.SGD(model.parameters(), lr=1.0)
-    stats = update(model, descent, agent, [], loss, one_step, GCDConfig(), 0.7, randomness(), 0, 24)
+    stats = update_on(model, descent, agent, [], loss, one_step, GCDConfig(), 0.7, randomness())
     total = oracle.minibatch_loss(expected, agent, loss, 0.7, 24)
     total.backward()
     assert stats.agent.loss == pytest.approx(float(total.detach()), abs=1e-5)
@@ -210,7 +222,7 @@ def test_mini_batches_are_even_and_cover_every_sample_once():
     judge = judge_samples(10)
     for mini_batch, num_agent, sizes in ((8, 20, [7, 7, 6]), (256, 20, [20]), (1, 3, [1, 1, 1])):
         opt = OptimizerConfig(mini_batch=mini_batch)
-        plan = plan_steps(num_agent, judge, opt, randomness())
+        plan = plan_steps(num_agent, prompts_of(judge), opt, randomness())
         assert [len(agent) for agent, _ in plan] == sizes
         assert sorted(index for agent, _ in plan for index in agent) == list(range(num_agent))
         assert sorted(index for _, part in plan for index in part) == list(range(10))
@@ -223,14 +235,14 @@ def test_mini_batches_are_even_and_cover_every_sample_once():
 
 def test_judge_samples_do_not_move_the_agents_mini_batches():
     alone = plan_steps(20, [], OPT, randomness())
-    judged = plan_steps(20, judge_samples(), OPT, randomness(judge=77))
+    judged = plan_steps(20, prompts_of(judge_samples()), OPT, randomness(judge=77))
     assert [agent for agent, _ in alone] == [agent for agent, _ in judged]
 
 
 def test_judgments_of_a_question_stay_together():
     questions = judge_samples(3)
     judge = [replace(questions[i % 3], step_id=i) for i in range(12)]
-    plan = plan_steps(20, judge, OPT, randomness())
+    plan = plan_steps(20, prompts_of(judge), OPT, randomness())
     assert sorted(part for _, part in plan) == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
 
 

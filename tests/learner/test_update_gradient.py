@@ -5,13 +5,13 @@ from dataclasses import replace
 import learner_oracle as oracle
 import pytest
 import torch
-from builders import make_samples
+from builders import make_samples, update_on
 from tiny_models import tiny_model
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
-from declutch.learner.update import Randomness, update
+from declutch.learner.update import Randomness
 from declutch.records import Role
 
 V, TEMPERATURE, MAX_TOKENS = 24, 0.9, 11
@@ -53,7 +53,7 @@ TERMS = {
 def descend(model, agent, judge, config, weight):
     """What one step of plain descent at rate 1 takes off every parameter."""
     start = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    update(
+    update_on(
         model,
         torch.optim.SGD(model.parameters(), lr=1.0),
         agent,
@@ -63,8 +63,7 @@ def descend(model, agent, judge, config, weight):
         GCDConfig(weight=weight, max_response_tokens=MAX_TOKENS),
         TEMPERATURE,
         Randomness(torch.Generator(), torch.Generator()),
-        0,
-        MAX_TOKENS,
+        max_response_tokens=MAX_TOKENS,
     )
     gradient = {}
     with torch.no_grad():

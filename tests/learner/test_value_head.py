@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from builders import make_samples
+from builders import make_samples, update_on
 from tiny_models import tiny_model
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -15,7 +15,7 @@ from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner.checkpoint import load_checkpoint, save_checkpoint
 from declutch.learner.optimizer import build_optimizer
-from declutch.learner.update import Randomness, update
+from declutch.learner.update import Randomness
 from declutch.learner.value_head import (
     HEAD_FILE,
     Classification,
@@ -53,12 +53,19 @@ def train(labelled=None, gcd=None, opt=OPT, rounds=2):
     """Parameters by name, head and statistics after some updates of a fresh model."""
     model = tiny_model("qwen2", V)
     optimizer, head, draws = build_optimizer(model, opt), new_head(model), randomness()
-    judge = () if labelled is None else Classification(head, labelled)
+    judge = () if labelled is None else Classification(head, labelled, 64, 0)
     for _ in range(rounds):
-        stats = update(
-            model, optimizer, make_samples(20, V), judge, LOSS, opt, gcd or GCDConfig(), 1.0,
-            draws, 0, 24,
-        )  # fmt: skip
+        stats = update_on(
+            model,
+            optimizer,
+            make_samples(20, V),
+            judge,
+            LOSS,
+            opt,
+            gcd or GCDConfig(),
+            1.0,
+            draws,
+        )
     return {name: p.detach().clone() for name, p in model.named_parameters()}, head, stats
 
 
@@ -106,7 +113,7 @@ def test_its_gradient_is_that_of_finite_differences():
             logits = read_logits(model, layer, [e.prompt_ids for e in examples], 0)
             return classification_loss(logits, [e.label for e in examples], 5).item()
 
-    sums = Classification(head, examples).backward(model, 20, 0, range(5))
+    sums = Classification(head, examples, 20, 0).backward(model, range(5))
     assert sums.loss == pytest.approx(loss(), abs=1e-12)
     assert sums.num_samples == 5
     assert sums.num_forward_tokens == sum(len(e.prompt_ids) for e in examples)
@@ -160,10 +167,17 @@ def test_a_broken_head_at_weight_zero_is_not_seen_by_the_agent():
         head.layer.weight.fill_(math.nan)
     optimizer, draws = build_optimizer(model, OPT), randomness()
     for _ in range(2):
-        update(
-            model, optimizer, make_samples(20, V), Classification(head, make_labelled()), LOSS,
-            OPT, GCDConfig(weight=0.0), 1.0, draws, 0, 24,
-        )  # fmt: skip
+        update_on(
+            model,
+            optimizer,
+            make_samples(20, V),
+            Classification(head, make_labelled(), 64, 0),
+            LOSS,
+            OPT,
+            GCDConfig(weight=0.0),
+            1.0,
+            draws,
+        )
     assert same_bits(plain, {name: p.detach() for name, p in model.named_parameters()})
 
 
@@ -180,7 +194,7 @@ def test_gradient_is_the_agents_plus_weight_times_the_classifiers():
         start = {name: p.detach().clone() for name, p in named.items()}
         descent = torch.optim.SGD(model.parameters(), lr=1.0)
         judge = judge_of(head)
-        stats = update(model, descent, agent, judge, LOSS, one_step, gcd, 1.0, randomness(), 0, 24)
+        stats = update_on(model, descent, agent, judge, LOSS, one_step, gcd, 1.0, randomness())
         return {name: start[name] - p.detach() for name, p in named.items()}, stats
 
     # The classifier's own gradient, by autograd on a plain forward pass of each prompt.
@@ -206,7 +220,7 @@ def test_gradient_is_the_agents_plus_weight_times_the_classifiers():
         (GCDConfig(weight=0.3, gradient_ratio=0.5), 0.5 * norms[0] / norms[1]),
         (GCDConfig(weight=0.0), 0.0),
     ):
-        combined, stats = gradient(lambda head: Classification(head, labelled), gcd)
+        combined, stats = gradient(lambda head: Classification(head, labelled, 64, 0), gcd)
         for name in names:
             expected = of_agent[name] + scale * own.get(name, torch.zeros(()))
             torch.testing.assert_close(combined[name], expected, atol=1e-6, rtol=1e-3)
@@ -250,10 +264,17 @@ def test_it_learns_to_tell_the_classes_apart():
     optimizer, head, draws = build_optimizer(model, OPT), new_head(model), randomness()
     idle = [replace(s, advantage=torch.zeros_like(s.advantage)) for s in make_samples(6, V)]
     for _ in range(60):
-        stats = update(
-            model, optimizer, idle, Classification(head, labelled), LossConfig(kl_coef=0.0), OPT,
-            GCDConfig(), 1.0, draws, 0, 24,
-        )  # fmt: skip
+        stats = update_on(
+            model,
+            optimizer,
+            idle,
+            Classification(head, labelled, 64, 0),
+            LossConfig(kl_coef=0.0),
+            OPT,
+            GCDConfig(),
+            1.0,
+            draws,
+        )
     assert stats.judge.loss < 0.1
     logits = classify(model, head.layer, [e.prompt_ids for e in labelled], 64, 0)
     assert [int(logit > 0) for logit in logits] == [e.label for e in labelled]
@@ -266,9 +287,9 @@ def test_a_resumed_head_continues_bit_for_bit(tmp_path):
 
     def iterate(model, optimizer, head, seed):
         draws = Randomness(*(torch.Generator().manual_seed(seed + i) for i in (0, 1)))
-        judge = Classification(head, make_labelled(seed=seed))
+        judge = Classification(head, make_labelled(seed=seed), 64, 0)
         agent = make_samples(12, V, seed)
-        update(model, optimizer, agent, judge, LOSS, OPT, GCDConfig(), 1.0, draws, 0, 24)
+        update_on(model, optimizer, agent, judge, LOSS, OPT, GCDConfig(), 1.0, draws)
 
     model = tiny_model("qwen2", V)
     optimizer, head = build_optimizer(model, OPT), new_head(model)

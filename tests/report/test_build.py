@@ -303,11 +303,11 @@ def test_page_draws_in_a_browser(run_dir: Path, tmp_path: Path, width: int):
         ({"gcd": {"enabled": True, "gradient_ratio": 0.5}}, "gradient 0.5 × the agent's,"),
         ({"gcd": {"enabled": True}}, "GRPO + GCD · oracle labels, weight 1.0, 30 steps × 8 judg"),
         (
-            {"gcd": {"enabled": True, "form": "value_head"}},
+            {"gcd": {"enabled": True, "task": "value_head"}},
             "GRPO + value-head classifier · oracle labels, weight 1.0, 30 steps per iteration",
         ),
         (
-            {"gcd": {"enabled": True, "form": "future"}},
+            {"gcd": {"enabled": True, "task": "prediction"}},
             "GRPO + prediction · weight 1.0, 30 steps × 8 predictions per iteration",
         ),
     ],

@@ -1,8 +1,12 @@
 """Small records to test with."""
 
+from collections.abc import Sequence
+
 import torch
 
+from declutch.learner.lesson import PassSettings, PolicyLesson
 from declutch.learner.samples import Sample
+from declutch.learner.update import update
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId
 
 
@@ -78,3 +82,15 @@ def make_samples(count, vocab_size, seed=0, role=Role.AGENT, masked=True, refere
             )
         )
     return samples
+
+
+def update_on(model, optimizer, agent, judge, loss, opt, gcd, temperature, draws, **options):
+    """One update on samples of both roles; `options` are further fields of `PassSettings`.
+
+    A `Classification` may stand in the place of the judge's samples.
+    """
+    options = {"max_response_tokens": 24, **options}
+    settings = PassSettings(loss, temperature, opt.micro_batch_tokens, 0, **options)
+    if isinstance(judge, Sequence):
+        judge = PolicyLesson(judge, settings) if judge else None
+    return update(model, optimizer, PolicyLesson(agent, settings), judge, opt, gcd, draws)

@@ -37,7 +37,7 @@ def run_training(config: Config, path: Path) -> Path:
     run = RunFolder(path)
     run.write_config(config)
     with TrainWatcher(config.train.iterations, "test") as view:
-        return train(config, run, make_suite(config.env), view, "strict")
+        return train(config, run, make_suite(config.env), view)
 
 
 def metrics_without_times(path: Path) -> list[dict]:

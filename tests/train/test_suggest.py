@@ -92,7 +92,7 @@ class Watcher:
 def run_training(config: Config, path: Path, watcher: Watcher) -> Path:
     run = RunFolder(path)
     run.write_config(config)
-    return train(config, run, make_suite(config.env), watcher, "strict")
+    return train(config, run, make_suite(config.env), watcher)
 
 
 def versions(path: Path) -> dict[str, dict]:
@@ -277,7 +277,7 @@ def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"gcd": {"enabled": False}}, r"gcd\.enabled=false"),
-        ({"gcd": {"form": "value_head"}}, r"gcd\.form=value_head"),
+        ({"gcd": {"task": "value_head"}}, r"gcd\.task=value_head"),
         ({"gcd": {"suggestions": {"distill": "endpoint"}}}, r"distill=medoid or agent\.prompt="),
         (
             {"agent": FULL, "gcd": {"max_response_tokens": 512, "suggestions": ASKS}},

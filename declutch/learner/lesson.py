@@ -1,0 +1,118 @@
+"""What one part of an update teaches: its examples, and the gradient of the loss over some of them.
+
+An optimizer step sums the gradients of at most two lessons: the agent's own, and an auxiliary
+task's (judging in words, a value head, prediction, or one of your own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from declutch.config.algorithm import LossConfig
+from declutch.learner.forward import sharing_break_even, token_logprobs
+from declutch.learner.loss import loss_normalizer, policy_loss
+from declutch.learner.mode import vocabulary_size
+from declutch.learner.pack import pack
+from declutch.learner.samples import Sample, has_no_gradient
+from declutch.learner.update_stats import PartSums
+
+
+class Lesson(Protocol):
+    """The examples of one part of an update, and how a model learns from a choice of them."""
+
+    @property
+    def prompts(self) -> Sequence[Tensor]:
+        """Each example's prompt, i64[P]; examples of equal prompts stay in one optimizer step."""
+
+    @property
+    def has_kl(self) -> bool:
+        """Whether the loss holds the model to a reference."""
+
+    def backward(self, model: nn.Module, chosen: Sequence[int]) -> PartSums:
+        """Add the gradient of the chosen examples' loss to the parameters' `grad`.
+
+        Args:
+            chosen: indices of examples, at least one; the loss is normalised by these.
+        """
+
+    def step(self, grad_clip: float) -> None:
+        """Train parameters of the lesson's own, if it has any, on the gradient they have."""
+
+
+@dataclass(frozen=True)
+class PassSettings:
+    """What the forward and backward passes of a policy loss have to know.
+
+    Attributes:
+        loss: the policy loss.
+        temperature: what the responses were sampled at.
+        token_budget: tokens of one pass, padding included.
+        pad_id: any token of the vocabulary.
+        max_response_tokens: the limit of a response; "seq-mean-token-sum-norm" divides by it.
+        skip_idle: leave samples out that cannot move the policy; changes nothing but rounding.
+            Clip share, divergence and entropy are then over the rest.
+        share_prompts: compute what prompts have in common once, where the model can; changes
+            nothing but rounding.
+    """
+
+    loss: LossConfig
+    temperature: float
+    token_budget: int
+    pad_id: int
+    max_response_tokens: int
+    skip_idle: bool = True
+    share_prompts: bool = True
+
+
+@dataclass(frozen=True)
+class PolicyLesson:
+    """Sampled responses with their advantages, taught by the policy loss.
+
+    Raises:
+        ValueError: a divergence from a reference is asked for and a sample has none.
+    """
+
+    samples: Sequence[Sample]
+    settings: PassSettings
+
+    def __post_init__(self) -> None:
+        if self.has_kl and any(sample.ref_logprobs is None for sample in self.samples):
+            coefficient = self.settings.loss.kl_coef
+            raise ValueError(f"loss.kl_coef={coefficient} needs the reference's log-probabilities")
+
+    @property
+    def prompts(self) -> Sequence[Tensor]:
+        return [sample.prompt_ids for sample in self.samples]
+
+    @property
+    def has_kl(self) -> bool:
+        return self.settings.loss.kl_coef > 0
+
+    def backward(self, model: nn.Module, chosen: Sequence[int]) -> PartSums:
+        settings, loss = self.settings, self.settings.loss
+        samples = [self.samples[index] for index in chosen]
+        num_tokens = sum(sample.response_ids.numel() for sample in samples)
+        normalizer = loss_normalizer(num_tokens, len(samples), loss, settings.max_response_tokens)
+        active = [
+            sample
+            for sample in samples
+            if not (settings.skip_idle and has_no_gradient(sample, loss.kl_coef))
+        ]
+        sums = PartSums(num_samples=len(samples), num_skipped=len(samples) - len(active))
+        break_even = sharing_break_even(model) if settings.share_prompts else None
+        batches = pack(
+            active, settings.token_budget, settings.pad_id, vocabulary_size(model), break_even
+        )
+        for batch in batches:
+            logprobs, entropy = token_logprobs(model, batch, settings.temperature)
+            part, stats = policy_loss(logprobs, batch, loss, normalizer)
+            part.backward()
+            sums = sums.add(batch, part.detach(), stats, logprobs.detach(), entropy)
+        return sums
+
+    def step(self, grad_clip: float) -> None:
+        """Nothing: the policy's parameters are the optimizer's of the whole update."""

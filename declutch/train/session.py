@@ -1,0 +1,249 @@
+"""What a training run keeps from one iteration to the next, and does around each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from declutch.cold_start.facts import ColdStart, read_cold_start
+from declutch.config.run import Config
+from declutch.endpoint.client import Endpoint, open_endpoint
+from declutch.endpoint.usage import Usage
+from declutch.envs.protocol import Suite, check_levels, wording_of
+from declutch.errors import UserError
+from declutch.evaluation.evaluate import evaluate
+from declutch.evaluation.exam import Examiner
+from declutch.evaluation.players import evaluation_params, model_player
+from declutch.judge.labels import check_labels
+from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
+from declutch.judge.round import JudgeRound, play_judge
+from declutch.learner.checkpoint import load_checkpoint
+from declutch.records import Episode, Outcome
+from declutch.rollout.groups import Played
+from declutch.runs.episodes import PlayedIteration
+from declutch.runs.folder import RunFolder, iteration_name
+from declutch.train.learn import Credited, Learned, Learner
+from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores
+from declutch.train.suggest import Suggester
+
+
+class Watcher(Protocol):
+    """Who watches a training run, such as the live view in the terminal."""
+
+    def phase(self, name: str) -> None:
+        """A phase of an iteration begins."""
+
+    def update(self, metrics: Mapping[str, float]) -> None:
+        """An iteration is done; these are its metrics."""
+
+    def note(self, text: str) -> None:
+        """Something is to be told that ends nothing."""
+
+    def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
+        """An evaluation is done; these are its levels."""
+
+
+@dataclass
+class Clock:
+    """Seconds that an iteration spends in each of its phases.
+
+    Attributes:
+        watcher: is told of every phase that begins.
+        began: when the iteration did, by `time.perf_counter`.
+        seconds: by phase; a phase that is entered again goes on where it stopped.
+    """
+
+    watcher: Watcher
+    began: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def restart(self) -> None:
+        """Begin an iteration."""
+        self.began, self.seconds = time.perf_counter(), {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a part of the iteration under its name."""
+        self.watcher.phase(name)
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def metrics(self, learned: Learned) -> dict[str, float]:
+        """The iteration's times so far, and how fast its update was."""
+        times = {f"time/{name}": seconds for name, seconds in self.seconds.items()}
+        times["time/iteration"] = time.perf_counter() - self.began
+        if learned.policy is not None:
+            parts = (learned.policy.agent, learned.policy.judge)
+            tokens = sum(part.num_forward_tokens for part in parts if part is not None)
+            times["time/tokens_per_second"] = tokens / max(self.seconds["update"], 1e-9)
+        return times
+
+
+@dataclass
+class Session:
+    """A training run in progress.
+
+    Attributes:
+        iteration: how many iterations have been trained.
+        cold_start: what the model that the run starts from was made of.
+        chat: the endpoint for labels and suggestions; None where neither asks one.
+        labeler: asks it for labels; None where `gcd.labels` does not.
+        counted: the endpoint's account as of the last metrics.
+    """
+
+    config: Config
+    run: RunFolder
+    suite: Suite
+    watcher: Watcher
+    cold_start: ColdStart
+    learner: Learner
+    suggester: Suggester
+    iteration: int
+    chat: Endpoint | None
+    labeler: Labeler | None
+    clock: Clock
+    counted: Usage = field(default_factory=Usage)
+
+    @classmethod
+    def start(cls, config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Session:
+        """Begin a run, or go on from the last checkpoint in its folder.
+
+        Raises:
+            UserError: as for `train`.
+        """
+        if (config.gcd.enabled and config.gcd.traits.needs_labels) or config.eval.judge:
+            check_labels(config.gcd, suite)
+        check_levels(suite, config.eval.levels)
+        # Before anything that takes time: an endpoint that is not named fails at once.
+        chat = labeler = None
+        if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
+            chat = open_endpoint(config.endpoint)
+        if chat is not None and config.gcd.asks_endpoint:
+            asking = AskSettings(config.gcd, config.agent, wording_of(suite))
+            labeler = Labeler(asking, chat, config.seed, watcher.note)
+        cold_start = read_cold_start(config.model.path)
+        run.write_cold_start(vars(cold_start))
+        last = run.last_checkpoint()
+        checkpoint = None if last is None else load_checkpoint(last)
+        learner = Learner.start(config, checkpoint)
+        iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
+        run.rewind(iteration)
+        suggester = Suggester(config.gcd.suggestions, run, chat, watcher.note)
+        return cls(
+            config=config,
+            run=run,
+            suite=suite,
+            watcher=watcher,
+            cold_start=cold_start,
+            learner=learner,
+            suggester=suggester,
+            iteration=iteration,
+            chat=chat,
+            labeler=labeler,
+            clock=Clock(watcher),
+        )
+
+    @property
+    def is_last(self) -> bool:
+        """Whether all iterations have been trained."""
+        return self.iteration == self.config.train.iterations
+
+    @property
+    def is_save_due(self) -> bool:
+        """Whether the iteration just trained is to be saved."""
+        return self.iteration % self.config.train.save_every == 0 or self.is_last
+
+    @property
+    def is_evaluation_due(self) -> bool:
+        """Whether the iteration just trained is to be evaluated."""
+        every = self.config.eval.every
+        return (every > 0 and self.iteration % every == 0) or self.is_last
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the checkpoint of the current iteration is, or will be."""
+        return self.run.checkpoint_path(self.iteration)
+
+    def check_played(self, episodes: Sequence[Episode]) -> None:
+        """Make sure that an iteration has something to train on.
+
+        Raises:
+            UserError: all its episodes ended in an environment error.
+        """
+        errors = [episode.error for episode in episodes if episode.outcome is Outcome.ENV_ERROR]
+        if len(errors) == len(episodes):
+            raise UserError(
+                f"iteration {self.iteration + 1}: all {len(errors)} episodes ended in an "
+                f"environment error, the first: {errors[0]}; `declutch doctor` checks the games"
+            )
+
+    def judge(self, episodes: Sequence[Episode]) -> JudgeRound:
+        """Have the auxiliary task's questions asked and answered; nothing without a task.
+
+        What was learned so far is saved before an endpoint that is away ends the run.
+        """
+        task = self.learner.task
+        if task is None or self.learner.is_warming(self.iteration):
+            return JudgeRound.empty()
+        try:
+            return play_judge(
+                episodes, task, self.config, self.iteration, self.clock.phase, self.labeler
+            )
+        except EndpointFailedError:
+            if self.iteration and not self.checkpoint.exists():
+                self.save()
+            raise
+
+    def suggest(self, judged: JudgeRound, episodes: Sequence[Episode]) -> dict[str, float]:
+        """Collect the judgments' advice, and renew the suggestions when they are due; metrics."""
+        if not self.config.gcd.suggestions.enabled:
+            return {}
+        codec = self.learner.policy.codec
+        with self.clock.phase("judge"):
+            return self.suggester.update(judged, episodes, codec, self.iteration + 1)
+
+    def endpoint_metrics(self) -> dict[str, float]:
+        """What was asked of the endpoint since this was last called."""
+        if self.chat is None:
+            return {}
+        before, self.counted = self.counted, self.chat.usage
+        return endpoint_metrics(self.counted - before)
+
+    def write_episodes(self, played: Played, credited: Credited, judged: JudgeRound) -> None:
+        """Write some of the iteration's episodes in full, for the report's browser."""
+        shown = PlayedIteration(
+            self.iteration,
+            played.episodes,
+            credited.table,
+            credited.step_advantage,
+            judged,
+            self.learner.policy.codec,
+        )
+        self.run.write_episodes(shown, self.config.train.save_episodes)
+
+    def evaluate(self) -> dict[str, float]:
+        """Evaluate the policy as it is, and write and show the result; metrics."""
+        config, policy = self.config, self.learner.policy
+        with self.clock.phase("eval"):
+            name = iteration_name(self.iteration)
+            params = evaluation_params(config.env, config.eval, config.gcd)
+            player = model_player(name, policy, self.suite, params, self.cold_start.protocol)
+            examiner = None
+            if config.eval.judge:
+                examiner = Examiner(policy, policy, name, config.eval, config.gcd)
+            result = evaluate(player, self.suite, config.eval, examiner)
+        self.run.write_evaluation(name, result)
+        self.watcher.evaluation(self.iteration, eval_scores(result))
+        return eval_metrics(result)
+
+    def save(self) -> None:
+        """Write a checkpoint, and delete those that are more than are to be kept."""
+        with self.clock.phase("save"):
+            self.learner.save(self.checkpoint, self.iteration, self.cold_start.protocol)
+            if self.config.train.keep_checkpoints is not None:
+                self.run.prune_checkpoints(self.config.train.keep_checkpoints)
