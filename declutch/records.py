@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Action:
-    """A parsed response.
+    """An action as parsed from a response: text, thought, and whether it was valid and admissible.
 
     Attributes:
         text: the action's text, "" when none could be read.
@@ -76,7 +76,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of an episode, which is one training sample.
+    """One step of an episode, which is one training sample: what was seen, sampled and earned.
 
     Attributes:
         observation: what the agent saw before acting.
@@ -107,7 +107,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Episode:
-    """One play of one task.
+    """One play of one task: its steps in order, and how it ended.
 
     Attributes:
         task: what was played.
@@ -136,7 +136,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class StepTable:
-    """All steps of an iteration as columns, sorted by (group, episode, position).
+    """All steps of an iteration as columns of integer ids, sorted by (group, episode, position).
 
     Attributes:
         group, episode, position, anchor, action, tag: i64[S] integer ids. `anchor` numbers the
@@ -165,7 +165,7 @@ class StepTable:
 
 @dataclass(frozen=True)
 class Probes:
-    """What one no-gradient pass over the response tokens yields; K tokens in table order.
+    """What a no-gradient pass tells a method of credit about the K response tokens, in table order.
 
     Attributes:
         token_ids: i64[K].
@@ -224,7 +224,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled response.
+    """One sampled response of an engine: tokens, log-probabilities, and what the mask allowed.
 
     Attributes:
         token_ids: i64[T], stop token included.
@@ -240,7 +240,7 @@ class Completion:
 
 
 def empty_float() -> Tensor:
-    """f32[0]."""
+    """An empty tensor f32[0], where a record has no log-probabilities."""
     return torch.zeros(0, dtype=torch.float32)
 
 
@@ -262,7 +262,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ActionMask:
-    """Restricts what follows a trigger token to one of a few token sequences.
+    """A mask of sampling: what follows a trigger token is one of a few token sequences.
 
     Before `trigger_id` is sampled every token is free; after it the response must be exactly one
     of `sequences`, each of which ends with a stop token. Inside a sequence only tokens that
@@ -279,7 +279,7 @@ class ActionMask:
 
 @dataclass(frozen=True)
 class Request:
-    """One response to sample.
+    """One response for an engine to sample: the prompt's tokens and the mask of the action.
 
     Attributes:
         prompt_ids: i64[P].
@@ -295,7 +295,7 @@ class Request:
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to sample.
+    """How an engine samples: temperature, length, and what ends a response.
 
     Attributes:
         temperature: > 0, or 0 for the most likely token. Log-probabilities are those of the

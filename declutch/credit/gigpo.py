@@ -12,7 +12,7 @@ from declutch.records import Probes, StepTable
 
 
 def gigpo(table: StepTable, probes: Probes | None, config: GiGPOConfig) -> Tensor:
-    """Episode return against its group, plus discounted return against its anchor state.
+    """GiGPO's advantage: return against the group, plus discounted return against the same state.
 
     Steps of one group with the same current observation form an anchor group, whichever episodes
     they are of; a state met twice in an episode counts twice. The step term of a step is

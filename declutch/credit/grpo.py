@@ -11,7 +11,7 @@ from declutch.records import Probes, StepTable
 
 
 def grpo(table: StepTable, probes: Probes | None, config: GRPOConfig) -> Tensor:
-    """Episode return against its group: `(R_e - mean) / (std + 1e-6)`, for every step of e.
+    """GRPO's advantage of each step: `(R_e - mean) / (std + 1e-6)` of its episode e in its group.
 
     Args:
         table: S steps sorted by (group, episode, position).

@@ -19,7 +19,7 @@ BLOCK_TOKENS = 256
 
 
 def nthr(table: StepTable, probes: Probes | None, config: NTHRConfig) -> Tensor:
-    """GRPO, with the negative advantage of some tokens of failed steps multiplied by eta.
+    """NTHR's advantage: GRPO that spares failed tokens which resemble successful ones.
 
     A step is a sample, positive if its episode was won. Samples are compared within their matched
     group: the steps of a group with the same current observation, or with the same index. With
@@ -74,7 +74,7 @@ def nthr(table: StepTable, probes: Probes | None, config: NTHRConfig) -> Tensor:
 
 
 def score_tokens(probes: Probes, tokens: Tensor, positives: Tensor) -> Tensor:
-    """s of each token against the positive ones: f64[n] on the CPU.
+    """NTHR's score of failed tokens, f64[n]: how far a step on the successful ones raises them.
 
     With the V x D matrix `M = sum over positives of e_k h_k^T` the double sum is `e_k'^T M h_k'`.
 

@@ -19,7 +19,7 @@ from declutch.records import Probes, StepTable
 
 
 def ppo(table: StepTable, probes: Probes | None, config: PPOConfig) -> Tensor:
-    """What each token gained over the critic's expectation.
+    """PPO's advantage of each token: what it gained over the critic's expectation, by GAE.
 
     Every step is a sequence of its own, whose last token is given the return of the episode.
 
@@ -42,7 +42,7 @@ def ppo(table: StepTable, probes: Probes | None, config: PPOConfig) -> Tensor:
 
 
 def value_targets(table: StepTable, probes: Probes | None, config: PPOConfig) -> Tensor:
-    """f32[K], what the critic is to learn: its old values plus the advantages before whitening."""
+    """What PPO's critic is to learn, f32[K]: its old values plus unwhitened advantages."""
     _, returns = _estimate(table, probes, config)
     return returns
 
@@ -50,7 +50,7 @@ def value_targets(table: StepTable, probes: Probes | None, config: PPOConfig) ->
 def gae(
     values: Tensor, rewards: Tensor, segments: Segments, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation; nothing follows the last token of a segment.
+    """Generalised advantage estimation over segments of tokens; nothing follows a segment.
 
     `delta_t = r_t + gamma V_{t+1} - V_t`; the advantage is the sum of `(gamma lam)^l delta_{t+l}`.
 

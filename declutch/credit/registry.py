@@ -20,7 +20,7 @@ Advantage = Callable[[StepTable, Probes | None, Any], Tensor]
 
 @dataclass(frozen=True)
 class CriticNeeds:
-    """What a method asks of its critic.
+    """What a method of credit assignment asks of its critic: targets, learning rate, warm-up, clip.
 
     Attributes:
         targets: (table, probes, its configuration) -> f32[K], what the critic is to learn.
@@ -63,7 +63,7 @@ class Method:
 
 @cache
 def find_method(name: str) -> Method:
-    """The method that `algorithm.type` names: a shipped one, or "package.module:NAME".
+    """Find the method of credit assignment that `algorithm.type` names, shipped or of one's own.
 
     Raises:
         ValueError: nothing of that name, or something else than a `Method`.
@@ -77,7 +77,7 @@ def find_method(name: str) -> Method:
 def agent_advantage(
     table: StepTable, probes: Probes | None, config: MethodConfig, format_penalty: float
 ) -> Tensor:
-    """The configured method's advantage of every token, less the penalty of an invalid format.
+    """Credit every token by the configured method, less the penalty of an invalid format.
 
     The penalty comes after normalisation: inside it, a group of equal returns would be blown up.
 

@@ -12,7 +12,7 @@ from declutch.records import Probes, StepTable
 
 
 def rloo(table: StepTable, probes: Probes | None, config: RLOOConfig) -> Tensor:
-    """Episode return against the mean of the group's other episodes, for every step of e.
+    """RLOO's advantage of each step: its episode's return less the mean of the group's others.
 
     `R_e - mean of the others = W / (W - w_e) * (R_e - mean)` with weights w that sum to W: 1 for
     every episode, or its number of steps.

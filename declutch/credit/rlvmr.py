@@ -14,7 +14,7 @@ PLANNING, EXPLORE, REFLECTION, MONITOR = range(len(META_TAGS))
 
 
 def rlvmr(table: StepTable, probes: Probes | None, config: RLVMRConfig) -> Tensor:
-    """Episode return against its group, and meta-reward against the steps of the same tag.
+    """RLVMR's advantage: return against the group, and meta-reward against steps with the same tag.
 
     The step term is `(r - mean) / (std + 1e-6)` of the meta-rewards r over all steps of one group
     that carry the same tag, whichever episodes they are of.
@@ -40,7 +40,7 @@ def rlvmr(table: StepTable, probes: Probes | None, config: RLVMRConfig) -> Tenso
 
 
 def meta_reward(table: StepTable) -> Tensor:
-    """What each step's reasoning earned, f32[S] of 0 and 1; 0 wherever the format is invalid.
+    """RLVMR's meta-reward of what each step's reasoning tag promised, f32[S] of 0 and 1.
 
     Planning earns where the episode is won; exploring with an action that no valid response took
     earlier in the episode; reflecting with another action than the step before, where that one's

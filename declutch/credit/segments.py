@@ -16,7 +16,7 @@ STD_EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the segments of a sorted id column lie.
+    """Where the runs of equal ids in a sorted id column begin, and how long they are.
 
     Attributes:
         index: i64[S], the segment (0..N-1) of each entry.
@@ -33,7 +33,7 @@ class Segments:
 
 
 def find_segments(ids: Tensor) -> Segments:
-    """Segments of i64[S] ids.
+    """Find the segments, runs of equal ids, of a sorted column i64[S].
 
     Raises:
         ValueError: an id comes back after another one, so that the ids are not grouped.
@@ -45,13 +45,13 @@ def find_segments(ids: Tensor) -> Segments:
 
 
 def segment_sum(values: Tensor, segments: Segments) -> Tensor:
-    """Sum of each segment: [S] -> f64[N]."""
+    """Sum a column over each of its segments: [S] -> f64[N]."""
     total = torch.zeros(len(segments), dtype=torch.float64)
     return total.index_add(0, segments.index, values.double())
 
 
 def segment_mean(values: Tensor, segments: Segments, weight: Tensor | None = None) -> Tensor:
-    """Mean of each segment: [S] -> f64[N]; exact where all values of a segment are equal.
+    """Average a column over each of its segments: [S] -> f64[N]; exact where all values are equal.
 
     Args:
         weight: [S], positive; None weighs all entries alike.
@@ -64,13 +64,13 @@ def segment_mean(values: Tensor, segments: Segments, weight: Tensor | None = Non
 
 
 def segment_std(values: Tensor, segments: Segments) -> Tensor:
-    """Unbiased standard deviation of each segment: [S] -> f64[N]; 0 for a singleton."""
+    """Unbiased standard deviation over each segment: [S] -> f64[N]; 0 for a singleton."""
     deviation = values.double() - segment_mean(values, segments)[segments.index]
     return (segment_sum(deviation.square(), segments) / (segments.size - 1).clamp(min=1)).sqrt()
 
 
 def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
-    """Values less their segment's mean, over its std + 1e-6 where asked for: [S] -> f64[S].
+    """Subtract each segment's mean, and divide by its std + 1e-6 where asked for: [S] -> f64[S].
 
     Exactly 0 in a singleton and where all values of a segment are equal.
     """
@@ -81,7 +81,7 @@ def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
 
 
 def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:
-    """As `centre`, for i64[S] ids in any order: [S] -> f64[S]."""
+    """Centre a column over equal ids in any order, as `centre` does: [S] -> f64[S]."""
     order = ids.argsort(stable=True)
     centred = torch.empty_like(values, dtype=torch.float64)
     centred[order] = centre(values[order], find_segments(ids[order]), divide_by_std)
@@ -89,7 +89,7 @@ def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:
 
 
 def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tensor:
-    """What is still to come from each entry on, `sum over k >= t of gamma^(k-t) r_k`.
+    """Discounted return to the end of the segment, `sum over k >= t of gamma^(k-t) r_k`.
 
     Args:
         reward: [S], each segment in order of time.

@@ -17,7 +17,7 @@ _TAG_IDS = {tag: place for place, tag in enumerate(META_TAGS)}
 def build_table(
     episodes: Sequence[Episode], similarity: float = 1.0
 ) -> tuple[StepTable, tuple[Step, ...]]:
-    """Flatten episodes into a step table and the steps in the table's order.
+    """Flatten episodes into the step table that credit works on, with its steps in order.
 
     Episodes that ended in an environment error are left out: they are never trained on.
 
@@ -61,17 +61,17 @@ def build_table(
 
 
 def step_of_token(table: StepTable) -> Tensor:
-    """i64[K], the row of the table that each of its K response tokens belongs to."""
+    """The row of the step table that each of its K response tokens belongs to, i64[K]."""
     return torch.arange(len(table)).repeat_interleave(table.num_tokens)
 
 
 def spread_to_tokens(table: StepTable, values: Tensor) -> Tensor:
-    """[S] -> [K]: each step's value for each of its tokens."""
+    """Repeat each step's value of a step table for each of its tokens: [S] -> [K]."""
     return values.repeat_interleave(table.num_tokens)
 
 
 def mean_over_tokens(table: StepTable, values: Tensor) -> Tensor:
-    """[K] -> f32[S]: the mean of each step's tokens; 0 where it has none."""
+    """Average the tokens' values of each step of a step table: [K] -> f32[S]; 0 without tokens."""
     step = step_of_token(table)
     mean = torch.zeros(len(table))
     if len(step):

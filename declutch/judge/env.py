@@ -18,7 +18,7 @@ SUITE = "judge"
 
 
 class JudgeEnv:
-    """Asks one question; the right answer is worth 1, any other 0."""
+    """Judging as an environment: it asks one question; the right answer is worth 1, others 0."""
 
     def __init__(self, questions: Sequence[Question]) -> None:
         self._questions = questions
@@ -80,7 +80,7 @@ class _Examinee:
 
 
 class Judge(_Examinee):
-    """The model as a critic of its own steps; the answer is "0" or "1"."""
+    """The actor in the role of a judge of its own steps, who answers "0" or "1" in words."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Judge(_Examinee):
 
 
 class Forecaster(_Examinee):
-    """The model as one who foretells what its steps lead to; the answer is an observation."""
+    """The actor in the role of one who foretells what its step leads to, an observation."""
 
     def __init__(self, codec: Codec, config: AgentConfig, max_tokens: int) -> None:
         super().__init__(codec, config, max_tokens, "</answer>", (("</think>", "<answer>"),))
@@ -120,6 +120,6 @@ class Forecaster(_Examinee):
 
 
 def judge_plays(questions: Sequence[Question], num_judgments: int) -> list[Play]:
-    """Every question `num_judgments` times; the question is the group."""
+    """Plays of the judging environment: every question `num_judgments` times, as one group each."""
     tasks = [TaskId(SUITE, "train", i, f"question {i}") for i in range(len(questions))]
     return [Play(task, task.index) for task in tasks for _ in range(num_judgments)]

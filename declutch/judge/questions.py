@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Question:
-    """One step to be judged, or whose outcome is to be predicted.
+    """One question that an auxiliary task asks about a step, with its right answer.
 
     Attributes:
         episode, position: which step.
@@ -45,7 +45,7 @@ def select_steps(
     count: int,
     generator: torch.Generator,
 ) -> list[tuple[int, int, int]]:
-    """Choose up to `count` labelled steps.
+    """Choose up to `count` labelled steps to be judged, half of them good and half bad.
 
     Both classes get half, so that always answering "bad" cannot pay; when one class has fewer,
     the other fills up no further than its own half plus what keeps the two equal, i.e. the result
@@ -71,7 +71,7 @@ def build_questions(
     sources: Sequence[Sequence[str]],
     render: Callable[[Episode, int], str],
 ) -> list[Question]:
-    """Write the chosen steps' questions; `render` gives the judge prompt of a step.
+    """Write the judge's questions about chosen steps; `render` gives the judge prompt of a step.
 
     Args:
         sources: by episode and step, where the label came from.
@@ -85,7 +85,7 @@ def build_questions(
 def spread_steps(
     episodes: Sequence[Episode], count: int, generator: torch.Generator
 ) -> list[tuple[int, int]]:
-    """Choose up to `count` steps whatever they were worth; turns as in `select_steps`.
+    """Choose up to `count` steps to ask about, spread over tasks and episodes.
 
     Returns:
         (episode, position) pairs in play order.

@@ -21,7 +21,7 @@ Phase = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class JudgeRound:
-    """What one iteration's judging produced.
+    """What one training iteration's judging produced: labels, questions, answers.
 
     Attributes:
         questions: the steps asked about; `Question.episode` indexes the agent's episodes.
@@ -95,7 +95,7 @@ def play_judge(
 def choose_sources(
     gcd: GCDConfig, rule: Sequence[Labels], oracle: Sequence[Labels], llm: LLMLabels | None
 ) -> dict[str, Sequence[Labels]]:
-    """The labels that questions are made of, by source.
+    """Choose the sources of labels, by name, that an iteration's questions are made of.
 
     Args:
         llm: None where no language model was asked.

@@ -36,7 +36,7 @@ TeachAnswers = Callable[[Sequence[Step], Tensor], Lesson]
 
 @dataclass(frozen=True)
 class Answers:
-    """How an iteration's questions were answered.
+    """How an auxiliary task's questions were answered in an iteration: in words, or by scores.
 
     Attributes:
         episodes: one a sampled answer, of one step; its group is its question.
@@ -49,7 +49,7 @@ class Answers:
 
 
 class AuxiliaryTask(ABC):
-    """What the actor learns beside acting, in one training run.
+    """What the actor learns beside acting, in one training run: judging, a value head, prediction.
 
     A task of your own is a class derived from this one, which `gcd.task=package.module:NAME` names.
 
@@ -108,7 +108,7 @@ class AuxiliaryTask(ABC):
 
 
 class SampledTask(AuxiliaryTask):
-    """A task whose answers are sampled in words, rewarded, and credited by GRPO.
+    """An auxiliary task whose answers are sampled in words, rewarded, and credited by GRPO.
 
     The answers to one question are a group.
     """
@@ -143,7 +143,7 @@ class SampledTask(AuxiliaryTask):
 
 
 class JudgeTask(SampledTask):
-    """GCD: the actor judges in words whether steps of its own were good or bad.
+    """GCD, the generative judge: the actor says in words whether steps of its own were good or bad.
 
     Source: GC section 4, RM section 4.
     """
@@ -166,7 +166,7 @@ class JudgeTask(SampledTask):
 
 
 class PredictionTask(SampledTask):
-    """The ablation of GCD that predicts what the environment answers to the agent's steps.
+    """The ablation of GCD in which the actor predicts what the environment answers to its steps.
 
     Source: RM, "future GRPO".
     """
@@ -202,7 +202,7 @@ def ask_about_labelled(
     gcd: GCDConfig,
     draw: torch.Generator,
 ) -> list[Question]:
-    """The judge's questions about up to `gcd.num_questions` labelled steps, balanced by class.
+    """Ask the judge about up to `gcd.num_questions` labelled steps, balanced by class.
 
     Args:
         sources: labels of every step by source; steps that sources disagree on are left out.
@@ -220,7 +220,7 @@ def ask_about(
     policy: Policy,
     gcd: GCDConfig,
 ) -> list[Question]:
-    """The judge's questions about chosen steps that `policy` played.
+    """Ask the judge about chosen labelled steps that `policy` played.
 
     Args:
         chosen, origins: as `chosen` and `sources` of `build_questions`.
@@ -237,13 +237,13 @@ def ask_about(
 
 
 def shown_step(policy: Policy, episode: Episode, position: int) -> tuple[str, str]:
-    """The agent's prompt and whole response at one step, as a question quotes them."""
+    """The agent's prompt and whole response at a step, as a task's question quotes them."""
     problem = policy.agent.render(view_at(episode, position))
     return problem, policy.codec.decode(episode.steps[position].response_ids)
 
 
 def make_task(config: Config, policy: Policy) -> AuxiliaryTask:
-    """The auxiliary task that `gcd.task` names, for one run.
+    """Make the auxiliary task that `gcd.task` names, for one training run.
 
     Raises:
         UserError: the model that the run starts from does not suit the task.

@@ -30,7 +30,7 @@ PART = "value head"
 
 
 class ValueHeadTask(AuxiliaryTask):
-    """A classifier in the judge's place: it reads the judge's prompt and samples nothing.
+    """The ablation of GCD with a value head, which reads the judge's prompt and samples nothing.
 
     Source: RM, appendix B.
 

@@ -24,7 +24,7 @@ from declutch.records import Role, Step, TokenBatch
 
 @dataclass(frozen=True)
 class CriticStats:
-    """One iteration's update of the critic.
+    """Statistics of one iteration's update of PPO's critic.
 
     Attributes:
         num_steps: optimizer steps.
@@ -46,7 +46,7 @@ class CriticStats:
 
 @dataclass(frozen=True)
 class Critic:
-    """A value model with an optimizer of its own, both changed in place."""
+    """PPO's critic: a value model with an optimizer of its own, both changed in place."""
 
     model: Any
     optimizer: torch.optim.Optimizer
@@ -62,13 +62,13 @@ class Critic:
 
 
 def make_critic(model: Any, opt: OptimizerConfig, lr: float) -> Critic:
-    """A critic for a policy; `opt` with its own learning rate."""
+    """Make the critic of a policy, with its optimizer at a learning rate of its own."""
     critic = build_critic(model)
     return Critic(critic, build_optimizer(critic, opt.model_copy(update={"lr": lr})))
 
 
 def build_critic(model: Any) -> Any:
-    """A copy of a causal LM whose read-out is one number a token, 0 to begin with."""
+    """Copy a causal language model into a critic, whose read-out is one number a token."""
     critic = copy.deepcopy(model).requires_grad_(True)
     weight = model.get_output_embeddings().weight
     head = nn.Linear(weight.shape[1], 1).to(weight)
@@ -81,7 +81,7 @@ def build_critic(model: Any) -> Any:
 def value_samples(
     steps: Sequence[Step], old_values: Sequence[Tensor], returns: Sequence[Tensor]
 ) -> tuple[Sample, ...]:
-    """The critic's samples, from S tensors f32[T] of values and of returns."""
+    """Make the critic's training samples of steps, old values and returns, f32[T] each."""
     plain = build_samples(steps, torch.zeros(len(steps)), Role.AGENT, masked=False)
     return tuple(
         replace(sample, old_values=values, returns=wanted)
@@ -90,7 +90,7 @@ def value_samples(
 
 
 def value_loss(values: Tensor, batch: TokenBatch, clip: float, normalizer: float) -> Tensor:
-    """Part of a mini-batch's loss that comes from one of its micro-batches.
+    """The critic's clipped squared error on one micro-batch, as its part of the mini-batch's loss.
 
     Per token `max((V - R)^2, (clamp(V, V_old - clip, V_old + clip) - R)^2) / 2`.
 
@@ -166,7 +166,7 @@ def update_critic(
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float | None:
-    """`1 - Var(R - V) / Var(R)`, f64[K] each; None where all returns are equal."""
+    """Share of the returns' variance that a critic's values explain, `1 - Var(R - V) / Var(R)`."""
     variance = float(returns.var(correction=0))
     if variance == 0:
         return None

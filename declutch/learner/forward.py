@@ -25,7 +25,7 @@ times slower an operation."""
 def token_logprobs(
     model: nn.Module, batch: TokenBatch, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability and entropy of each response token, under the batch's action mask.
+    """Log-probability and entropy of each response token of a batch, under its action mask.
 
     Args:
         model: a causal LM with the Hugging Face interface.
@@ -53,14 +53,14 @@ def token_logprobs(
 
 
 def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
-    """f32[N], what a critic expects before each response token; see `learner.critic`."""
+    """What a critic expects before each response token of a batch, f32[N]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
     device = next(model.parameters()).device
     return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()
 
 
 def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
-    """f32[N, D], the hidden state that the read-out makes each response token's logits of."""
+    """The hidden state that predicts each response token of a batch, f32[N, D]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
     place = _predictor(batch, row, column)
     device = next(model.parameters()).device
@@ -76,10 +76,11 @@ def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
 
 
 def sharing_break_even(model: Any) -> float | None:
-    """Row length at which attention costs as much as everything else, as `pack` wants it.
+    """Row length up to which sharing prompts in a forward pass pays; None where a model cannot.
 
-    None for models that cannot compute several samples after one beginning: they do not take an
-    attention mask of any form and positions they are told, or have a sliding window.
+    At that length attention costs as much as everything else. None is for models that cannot
+    compute several samples after one beginning: they do not take an attention mask of any form
+    and positions they are told, or have a sliding window.
     """
     config = model.config.get_text_config()
     accepted = inspect.signature(model.forward).parameters

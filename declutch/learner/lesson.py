@@ -22,7 +22,7 @@ from declutch.learner.update_stats import PartSums
 
 
 class Lesson(Protocol):
-    """The examples of one part of an update, and how a model learns from a choice of them."""
+    """One part of an update, agent's or auxiliary task's: its examples and their gradient."""
 
     @property
     def prompts(self) -> Sequence[Tensor]:
@@ -45,7 +45,7 @@ class Lesson(Protocol):
 
 @dataclass(frozen=True)
 class PassSettings:
-    """What the forward and backward passes of a policy loss have to know.
+    """Settings of the forward and backward passes of the policy loss.
 
     Attributes:
         loss: the policy loss.
@@ -70,7 +70,7 @@ class PassSettings:
 
 @dataclass(frozen=True)
 class PolicyLesson:
-    """Sampled responses with their advantages, taught by the policy loss.
+    """Sampled responses with their advantages, as a lesson taught by the clipped policy loss.
 
     Raises:
         ValueError: a divergence from a reference is asked for and a sample has none.

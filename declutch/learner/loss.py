@@ -16,7 +16,7 @@ MAX_LOG_RATIO = 20.0
 
 @dataclass(frozen=True)
 class LossStats:
-    """Sums over the response tokens of a batch.
+    """What the policy loss reports of a batch's tokens: clipped, capped, divergence.
 
     Attributes:
         num_tokens: how many there are.
@@ -34,7 +34,7 @@ class LossStats:
 def loss_normalizer(
     num_tokens: int, num_sequences: int, config: LossConfig, max_response_tokens: int
 ) -> float:
-    """What a mini-batch's summed loss is divided by; at least 1.
+    """What a mini-batch's summed policy loss is divided by, for each way of aggregation.
 
     Args:
         num_tokens: response tokens of the whole mini-batch.
@@ -52,7 +52,7 @@ def loss_normalizer(
 def policy_loss(
     logprobs: Tensor, batch: TokenBatch, config: LossConfig, normalizer: float
 ) -> tuple[Tensor, LossStats]:
-    """Part of a mini-batch's loss that comes from one of its micro-batches.
+    """The clipped policy loss with its divergence term, on one micro-batch of a mini-batch.
 
     Per token `-w min(r A, clip(r, 1 - low, 1 + high) A) + kl_coef (exp(d) - d - 1)` with r the
     ratio of the policy to the old policy, of the token or the geometric mean over its response
@@ -100,7 +100,7 @@ def policy_loss(
 
 
 def k3_divergence(policy: Tensor, reference: Tensor) -> Tensor:
-    """Per-token estimate of KL(policy || reference) from tokens of the policy; never negative."""
+    """Estimate KL(policy || reference) per token by the k3 estimator, which is never negative."""
     difference = (reference - policy).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return difference.exp() - difference - 1
 

@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Without dropout inside the block: the learner's policy must be the one that sampled."""
+    """Switch dropout off inside the block: the policy trained must be the one that sampled."""
     was_training = model.training
     model.eval()
     try:
@@ -21,7 +21,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def vocabulary_size(model: Any) -> int:
-    """V, the width of the model's logits."""
+    """The width V of a causal language model's logits."""
     head = model.get_output_embeddings()
     if head is not None:
         return int(head.weight.shape[0])

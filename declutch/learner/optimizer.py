@@ -9,7 +9,7 @@ from declutch.config.algorithm import OptimizerConfig
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW over the parameters that require a gradient."""
+    """Build the optimizer, AdamW, over the parameters of a model that require a gradient."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return torch.optim.AdamW(
         parameters,
@@ -23,7 +23,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, config: OptimizerConfig, iteration: int, num_iterations: int
 ) -> None:
-    """Give the optimizer the learning rate of an iteration, a function of its number alone.
+    """Set the optimizer's learning rate for an iteration, as the schedule gives it.
 
     Args:
         iteration: from 0 to `num_iterations` - 1.

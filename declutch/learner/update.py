@@ -22,7 +22,7 @@ MAX_JUDGE_SCALE = 10.0
 
 @dataclass(frozen=True)
 class Randomness:
-    """Where mini-batches are drawn from; two streams, so that judging never moves the agent's.
+    """The random streams that an update draws mini-batches from, one a role.
 
     Attributes:
         agent: shuffles the agent's samples.
@@ -82,7 +82,7 @@ def update(
 def plan_steps(
     num_agent: int, judge: Sequence[Tensor], opt: OptimizerConfig, randomness: Randomness
 ) -> list[tuple[list[int], list[int]]]:
-    """Sample indices of each optimizer step of one pass over the data: (agent's, judge's).
+    """Divide samples among the optimizer steps of a pass: (agent's, judge's) indices each.
 
     `opt.mini_batch` is an upper bound: the steps' sizes differ by one at most, since a small rest
     would otherwise be a step as long as the others. Judgments of one question stay together, so

@@ -13,7 +13,7 @@ from declutch.records import TokenBatch
 
 @dataclass(frozen=True)
 class PartSums:
-    """One role's sums over one optimizer step; skipped samples are in `num_samples` only.
+    """One role's sums over one optimizer step of an update: tokens, loss, divergence, mismatch.
 
     Attributes:
         num_forward_tokens: prompt and response tokens computed, padding apart.
@@ -54,7 +54,7 @@ class PartSums:
 
 @dataclass(frozen=True)
 class StepStats:
-    """One optimizer step; norms are of the whole gradient, before clipping."""
+    """Statistics of one optimizer step of an update; norms are from before clipping."""
 
     agent: PartSums
     judge: PartSums | None
@@ -67,7 +67,7 @@ class StepStats:
 
 @dataclass(frozen=True)
 class PartStats:
-    """One role's part of an update.
+    """Statistics of one role's part of an update, the agent's or the judge's.
 
     Attributes:
         num_samples: samples given, each counted once a pass.
@@ -97,7 +97,7 @@ class PartStats:
 
 @dataclass(frozen=True)
 class UpdateStats:
-    """One iteration's update.
+    """Statistics of one iteration's update of the policy, both roles together.
 
     Attributes:
         num_steps: optimizer steps.
@@ -121,7 +121,7 @@ class UpdateStats:
 
 
 def summarise(steps: Sequence[StepStats], agent_has_kl: bool, judge_has_kl: bool) -> UpdateStats:
-    """The statistics of an update from those of its optimizer steps (at least one).
+    """Sum up the statistics of an update from those of its optimizer steps (at least one).
 
     Args:
         agent_has_kl, judge_has_kl: whether either part's loss holds the model to a reference.

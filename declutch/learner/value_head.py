@@ -32,7 +32,7 @@ HEAD_FILE = "value_head.pt"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A prompt, i64[P], that ends with what is to be classified; label 1 is good, 0 bad."""
+    """A prompt, i64[P], that a value head is to classify; label 1 is good, 0 bad."""
 
     prompt_ids: Tensor
     label: int
@@ -40,7 +40,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class ValueHead:
-    """The layer, f32[D] -> f32[1], and its own optimizer.
+    """A value head: a linear layer, f32[D] -> f32[1], with an optimizer of its own.
 
     The layer follows its own loss whatever share of the gradient reaches the backbone, and is
     clipped by itself: at `gcd.weight` 0 it is a linear probe of the embeddings that the agent's
@@ -109,7 +109,7 @@ class Classification:
 
 
 def make_layer(model: Any, generator: torch.Generator) -> nn.Linear:
-    """A fresh layer on the model's device; its logits are of order 1 whatever the width."""
+    """Make a value head's fresh layer on the model's device; its logits are of order 1."""
     size = model.config.get_text_config().hidden_size
     layer = nn.Linear(size, 1)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def make_layer(model: Any, generator: torch.Generator) -> nn.Linear:
 
 
 def classification_loss(logits: Tensor, labels: Sequence[int], normalizer: int) -> Tensor:
-    """Binary cross-entropy in nats, summed and divided by `normalizer`.
+    """Binary cross-entropy of a value head's logits in nats, summed and divided by `normalizer`.
 
     Args:
         logits: f32[K], log-odds of "good".
@@ -132,7 +132,7 @@ def classification_loss(logits: Tensor, labels: Sequence[int], normalizer: int) 
 def classify(
     model: Any, layer: nn.Linear, prompts: Sequence[Tensor], budget: int, pad_id: int
 ) -> Tensor:
-    """f32[K], the log-odds that each prompt ends with a good step; no gradient, on the CPU.
+    """A value head's log-odds, f32[K], that each prompt ends with a good step; no gradient.
 
     Args:
         prompts: K tensors i64[P].
@@ -147,7 +147,7 @@ def classify(
 
 
 def read_logits(model: Any, layer: nn.Linear, prompts: Sequence[Tensor], pad_id: int) -> Tensor:
-    """f32[K], differentiable, from one forward pass."""
+    """A value head's logits of some prompts, f32[K], differentiable, from one forward pass."""
     length = torch.tensor([prompt.numel() for prompt in prompts])
     input_ids = torch.full((len(prompts), int(length.max())), pad_id)
     for row, prompt in enumerate(prompts):
@@ -160,7 +160,7 @@ def read_logits(model: Any, layer: nn.Linear, prompts: Sequence[Tensor], pad_id:
 
 
 def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]:
-    """Indices of the prompts of each forward pass, long ones first; `budget` counts padding."""
+    """Split prompts among a value head's forward passes; `budget` counts padding."""
     order = sorted(range(len(prompts)), key=lambda index: -prompts[index].numel())
     while order:
         size = max(1, budget // prompts[order[0]].numel())
@@ -169,14 +169,14 @@ def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]
 
 
 def layer_bytes(layer: nn.Linear) -> bytes:
-    """The content of a model folder's `value_head.pt`."""
+    """A value head's layer as the content of a model folder's `value_head.pt`."""
     buffer = io.BytesIO()
     torch.save(layer.state_dict(), buffer)
     return buffer.getvalue()
 
 
 def load_layer(layer: nn.Linear, folder: Path) -> bool:
-    """Give a fresh layer the weights that lie beside a model's; false where there are none.
+    """Load a value head's layer from beside a model's weights; false where there is none.
 
     Raises:
         UserError: a damaged file, or a layer of another width.

@@ -36,7 +36,7 @@ CRITIC = "critic"
 
 @dataclass(frozen=True)
 class Credited:
-    """One iteration's steps and what each of their tokens is worth.
+    """One training iteration's steps and what each of their tokens is worth, before the update.
 
     Attributes:
         table: the S steps that are trained on, with K response tokens in all.
@@ -58,7 +58,7 @@ class Credited:
 
 @dataclass(frozen=True)
 class Learned:
-    """The statistics of one iteration's updates.
+    """Statistics of what one training iteration's updates changed, of the policy and of the critic.
 
     Attributes:
         policy: None in an iteration that only warms the critic up.
