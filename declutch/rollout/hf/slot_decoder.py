@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,15 @@ class PassLimits:
     room: int
 
 
+def cache_argument(model: PreTrainedModel) -> str:
+    """The name under which a model's forward pass takes the cache of keys and values.
+
+    Older versions of transformers call it past_key_values; newer ones call it cache, and warn of
+    the former name at every call.
+    """
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 class SlotDecoder:
     """Rows over a `SlotCache`.
 
@@ -81,6 +91,7 @@ class SlotDecoder:
         self, model: PreTrainedModel, pad_id: int, limits: PassLimits, arena: Arena
     ) -> None:
         self._model = model
+        self._cache_argument = cache_argument(model)
         self._pad_id = pad_id
         self._limits = limits
         self._arena = arena
@@ -202,9 +213,9 @@ class SlotDecoder:
             input_ids=torch.tensor(padded, device=device),
             attention_mask=self._attention_mask(positions, max(starts), cache.attended),
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1 if longest == 1 else torch.tensor(ends, device=device),
+            **{self._cache_argument: cache},
         )
         logits: Tensor = output.logits
         if len(ends) == 1:

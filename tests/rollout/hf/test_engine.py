@@ -411,6 +411,13 @@ def test_completions_can_be_learned_from() -> None:
     assert completion.logprobs.dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["qwen2", "gpt2"])
+def test_the_libraries_warn_of_nothing(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(generate(make_model(name), make_requests(3))) >= 3
+
+
 def test_no_requests_give_no_completions() -> None:
     assert generate(make_model(), []) == []
 
