@@ -63,14 +63,16 @@ def labels_command(
 
     A run folder stands for its last checkpoint and brings its own settings.
     """
-    from declutch.config.files import load_config
+    from declutch.config.files import override_config
     from declutch.rollout.policy import load_policy
     from declutch.runs.folder import RunFolder
 
     run = RunFolder(Path(model))
     last = run.last_checkpoint()
-    files = given.config or ([run.config_path] if last is not None and run.has_started() else None)
-    settings = load_config(files, given.items)
+    if last is not None and run.has_started() and not given.config:
+        settings = override_config(run.read_config(), given.items, str(run.path))
+    else:
+        settings = given.load()
     policy = load_policy(last or model, settings)
     run_labels(policy, settings, open_suite(settings), job, terminal)
 

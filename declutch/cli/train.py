@@ -59,12 +59,11 @@ def _new_settings(run: RunFolder, given: GivenSettings) -> Config:
 
 def _resumed_settings(run: RunFolder, given: GivenSettings) -> Config:
     """The run's own settings, of which few may change when it is resumed."""
-    from declutch.config.files import apply_overrides, parse_config
+    from declutch.config.files import override_config
     from declutch.config.judge import EndpointConfig
 
     if given.config:
         raise UserError("--resume continues with the run's own config.yaml; leave --config out")
-    data = run.read_config().model_dump(mode="json")
     own = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
     # A server may move, a key's variable be renamed; the model it answers by is the run's.
     places = tuple(f"endpoint.{n}=" for n in EndpointConfig.model_fields if n != "model")
@@ -75,4 +74,4 @@ def _resumed_settings(run: RunFolder, given: GivenSettings) -> Config:
                 f"--resume cannot change {item!r}: the run would no longer be the same; start "
                 "a new run folder"
             )
-    return parse_config(apply_overrides(data, given.items), "the resumed run")
+    return override_config(run.read_config(), given.items, "the resumed run")

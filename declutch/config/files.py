@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from declutch.config.algorithm import method_config_class
+from declutch.config.renamed import refuse_renamed, translate_renamed
 from declutch.config.run import Config
 from declutch.config.section import Section
 from declutch.errors import UserError, nearest
@@ -85,6 +86,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
 
 def parse_config(data: dict[str, Any], source: str) -> Config:
     """Validate plain data as a configuration; `source` is named in errors."""
+    refuse_renamed(data, source)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -97,6 +99,11 @@ def change_config(config: Config, **changes: Any) -> Config:
     for key, value in changes.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) else value
     return parse_config(data, "the changed configuration")
+
+
+def override_config(config: Config, overrides: Sequence[str], source: str) -> Config:
+    """`config` with "section.key=value" items laid over it; `source` is named in errors."""
+    return parse_config(apply_overrides(config.model_dump(mode="json"), overrides), source)
 
 
 def first_difference(
@@ -132,6 +139,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a mapping of sections, found {type(data).__name__}")
     return data
+
+
+def read_dumped(path: Path) -> dict[str, Any]:
+    """A YAML file that `dump_config` wrote, perhaps that of a former version, in today's names."""
+    return translate_renamed(read_yaml(path))
 
 
 def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

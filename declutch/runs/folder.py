@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from declutch.config.files import dump_config, first_difference, parse_config, read_yaml
+from declutch.config.files import dump_config, first_difference, parse_config, read_dumped
 from declutch.config.run import Config
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, save_result
@@ -149,7 +149,7 @@ class RunFolder:
         """
         if not self.has_started():
             raise UserError(f"{self.path} is no run folder: it has no {self.config_path.name}")
-        return parse_config(read_yaml(self.config_path), str(self.config_path))
+        return parse_config(read_dumped(self.config_path), str(self.config_path))
 
     def write_config(self, config: Config) -> None:
         """Record the settings of the run that is about to start or to go on."""
@@ -249,7 +249,7 @@ def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> No
     Raises:
         UserError: they are not; the message names the first key and both values.
     """
-    found = parse_config(read_yaml(path), str(path))
+    found = parse_config(read_dumped(path), str(path))
     difference = first_difference(found, config, ignored)
     if difference is not None:
         key, there, here = difference

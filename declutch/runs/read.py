@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from declutch.config.files import read_yaml
+from declutch.config.files import read_dumped
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result
 from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of
@@ -169,7 +169,7 @@ def _read_config(run: RunFolder, notes: list[str]) -> tuple[dict[str, Any], str]
         notes.append(f"{file.name} is missing, so the settings of the run are not known.")
         return {}, ""
     try:
-        return read_yaml(file), file.read_text(encoding="utf-8")
+        return read_dumped(file), file.read_text(encoding="utf-8")
     except UserError as error:
         notes.append(f"{file.name} could not be read: {error}.")
         return {}, ""

@@ -1,0 +1,90 @@
+"""Former names of settings and of their values: refused from a user, translated in old runs.
+
+Who renames a setting adds one line to `RENAMED`. Given in a file or as KEY=VALUE, the former name
+is an error that says the new one; in the config.yaml of a run that a former version wrote, it is
+translated, so that the run can still be resumed, reported and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from declutch.errors import UserError
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A setting that had another name, and perhaps other values, in a former version.
+
+    Attributes:
+        old, new: dotted keys.
+        values: former values whose names have changed as well, and those of today.
+    """
+
+    old: str
+    new: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def translate(self, value: Any) -> Any:
+        """Today's value for one that a former version wrote."""
+        return self.values.get(value, value) if isinstance(value, str) else value
+
+
+RENAMED: Final = (
+    Renamed("sft.demos", "sft.demonstrations"),
+    Renamed("sft.guided_share", "sft.suggestion_share"),
+    Renamed("gcd.suggestions.max_rules", "gcd.suggestions.max_suggestions"),
+)
+
+
+def refuse_renamed(data: Mapping[str, Any], source: str) -> None:
+    """Make sure that plain data of a configuration has no former names in it.
+
+    Args:
+        source: where the data comes from, for the error.
+    Raises:
+        UserError: it has; the message says today's name of each, and of its value.
+    """
+    lines = []
+    for renamed, value in _find_renamed(data):
+        old, new, translated = renamed.old, renamed.new, renamed.translate(value)
+        if translated != value:
+            old, new = f"{old}={value}", f"{new}={translated}"
+        lines.append(f"{old} is now called {new}")
+    if lines:
+        raise UserError(f"{source}: {'; '.join(lines)}")
+
+
+def translate_renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data of a configuration, with today's names in place of former ones."""
+    result: dict[str, Any] = _copy(data)
+    for renamed, value in _find_renamed(data):
+        *path, last = renamed.old.split(".")
+        del _section(result, path)[last]
+        *path, last = renamed.new.split(".")
+        section = _section(result, path)
+        section.setdefault(last, renamed.translate(value))
+    return result
+
+
+def _find_renamed(data: Mapping[str, Any]) -> Iterator[tuple[Renamed, Any]]:
+    """Every former name in `data`, and the value it is given."""
+    for renamed in RENAMED:
+        *path, last = renamed.old.split(".")
+        node: Any = data
+        for part in path:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping) and last in node:
+            yield renamed, node[last]
+
+
+def _section(data: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    for part in path:
+        data = data.setdefault(part, {})
+    return data
+
+
+def _copy(data: Any) -> Any:
+    return {k: _copy(v) for k, v in data.items()} if isinstance(data, Mapping) else data
