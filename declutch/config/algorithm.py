@@ -30,58 +30,68 @@ class GroupRelative(MethodConfig):
     """Settings of every method that compares an episode with the others of its group."""
 
     group_stats: Literal["episodes", "steps"] = "episodes"
-    """What a group's mean and deviation are taken over; "steps" weighs long episodes more."""
+    """What the mean and deviation of a group are taken over: its episodes, or all their steps, which
+    weighs long episodes more."""
 
 
 class GRPOConfig(GroupRelative):
+    """Group-relative policy optimisation, and Dr.GRPO without the division by the deviation."""
+
     type: Literal["grpo"] = "grpo"
     std_norm: bool = True
     """Divide by the group's standard deviation; false gives Dr.GRPO."""
 
 
 class RLOOConfig(GroupRelative):
+    """Leave-one-out: an episode is compared with the mean of the others of its group."""
+
     type: Literal["rloo"] = "rloo"
 
 
 class GiGPOConfig(GroupRelative):
+    """Group-in-group: an episode term, and a step term over steps that were in the same state."""
+
     type: Literal["gigpo"] = "gigpo"
     mode: Literal["mean_norm", "mean_std_norm"] = "mean_norm"
-    """Whether both terms are divided by their standard deviation."""
+    """Whether both terms are only centred, or divided by their standard deviation as well."""
     gamma: float = Field(default=0.95, ge=0, le=1)
-    """Discount per environment step, in the step term."""
+    """The discount per environment step, of the returns in the step term."""
     step_weight: float = Field(default=1.0, ge=0)
-    """Weight of the step term beside the episode term."""
+    """The weight of the step term beside the episode term."""
     similarity: float = Field(default=1.0, gt=0, le=1)
-    """Observations of a group are one state if they are this much alike (share of characters in
-    matching blocks); 1 asks for identity."""
+    """How much alike two observations of a group have to be to count as one state, as the share of
+    their characters in matching blocks; 1 asks for identity."""
 
 
 class NTHRConfig(GroupRelative):
+    """GRPO that spares tokens of failed steps which resemble those of successful ones."""
+
     type: Literal["nthr"] = "nthr"
     std_norm: bool = True
     """Divide by the group's standard deviation; false gives Dr.GRPO."""
     beta: float = Field(default=1.0, ge=0)
-    """Factor of the score above which a failed step's token is spared."""
+    """The factor of the score above which a token of a failed step is spared."""
     match: Literal["anchor", "position"] = "anchor"
-    """Which steps of a group count as answers to one prompt: those with the same current
-    observation, or those with the same index."""
+    """Which steps of a group count as answers to one prompt: "anchor" takes those with the same
+    current observation, "position" those with the same index in their episode."""
 
 
 class PPOConfig(MethodConfig):
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, ge=0, le=1)
-    """Discount per token of a response."""
+    """The discount per token of a response."""
     lam: float = Field(default=1.0, ge=0, le=1)
-    """Of generalised advantage estimation, per token."""
+    """The lambda of generalised advantage estimation, per token."""
     whiten: bool = True
-    """Give the iteration's advantages mean 0 and deviation 1."""
+    """Give the advantages of an iteration mean 0 and deviation 1."""
     critic_lr: float | None = Field(default=None, gt=0)
-    """Learning rate of the critic, a copy of the model with a scalar head; null takes ten times
-    optimizer.lr, as in the papers' code base. The rest of its optimizer is as in `optimizer`."""
+    """The learning rate of the critic, a copy of the model with a scalar head; null takes ten times
+    optimizer.lr, as in the papers' code base. The rest of its optimizer is as in the section
+    optimizer."""
     critic_warmup: int = Field(default=0, ge=0)
-    """Iterations at the start in which only the critic learns."""
+    """The number of iterations at the start in which only the critic learns."""
     value_clip: float = Field(default=0.5, gt=0)
-    """How far a value may move from its old one before its loss stops pulling."""
+    """How far a value may move from its old one before the loss of the critic stops pulling it."""
 
 
 class RLVMRConfig(GroupRelative):
@@ -92,9 +102,9 @@ class RLVMRConfig(GroupRelative):
     """"mix" weighs the episode term by alpha and the step term by the rest, as the paper does;
     "sum" adds step_weight times the step term to the episode term, as its published code does."""
     alpha: float = Field(default=0.5, ge=0, le=1)
-    """Share of the episode term in "mix"."""
+    """The share of the episode term in "mix"; the step term has the rest."""
     step_weight: float = Field(default=1.0, ge=0)
-    """Weight of the step term in "sum"."""
+    """The weight of the step term in "sum"."""
 
 
 METHODS: Final[Mapping[str, str]] = {
@@ -161,35 +171,55 @@ AlgorithmConfig = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_read_
 
 
 class LossConfig(Section):
+    """The clipped policy loss, of the agent and of the judge alike."""
+
     ratio: Literal["token", "sequence"] = "token"
     """What is clipped: each token's ratio of the policies, or the geometric mean of a response's
     (GSPO; its clip range is far narrower, 3e-4 and 4e-4 in the paper)."""
     clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """How far below 1 the ratio of the policies is clipped."""
     clip_high: float = Field(default=0.2, gt=0)
+    """How far above 1 the ratio of the policies is clipped."""
     aggregation: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = (
         "token-mean"
     )
+    """What the summed loss of a mini-batch is divided by: "token-mean" takes its response tokens;
+    "seq-mean-token-mean" averages over each response, then over responses;
+    "seq-mean-token-sum-norm" takes its responses times their maximal length, as Dr.GRPO does."""
     kl_coef: float = Field(default=0.01, ge=0)
-    """Weight of the k3 divergence from the cold-start model; 0 also skips its forward pass."""
+    """The weight of the divergence (k3, in nats per token) from the model that the run started
+    with; 0 also skips the forward pass of that model."""
     importance_cap: float = Field(default=2.0, gt=0)
-    """Cap of the truncated importance weight between the sampling engine and the learner."""
+    """The cap of the truncated importance weight between the sampling engine and the learner."""
     recompute_old: bool = False
-    """Recompute the old log-probabilities in the learner; needed when another engine samples."""
+    """Compute the old log-probabilities anew in the learner, rather than take those of the engine
+    that sampled; it is needed where the engine is not the learner's own model."""
 
 
 class OptimizerConfig(Section):
+    """AdamW, and how the data of an iteration is cut into optimizer steps."""
+
     lr: float = Field(default=1e-6, gt=0)
+    """The learning rate of the policy."""
     lr_schedule: Literal["constant", "linear"] = "constant"
-    """"linear" falls to 0 over the run's iterations."""
+    """How the learning rate goes: "constant" keeps it; "linear" lets it fall to 0 over the run's
+    iterations."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """The decoupled weight decay of AdamW."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """The decay per optimizer step of AdamW's mean of gradients."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
+    """The decay per optimizer step of AdamW's mean of squared gradients."""
     grad_clip: float = Field(default=1.0, gt=0)
+    """The norm that the gradient of an optimizer step is clipped to."""
     mini_batch: int | None = Field(default=256, ge=1)
-    """Agent samples per optimizer step; null gives `num_mini_batches` equal parts instead."""
+    """How many samples (one a step of an episode) of the agent an optimizer step takes; null cuts
+    the iteration into optimizer.num_mini_batches equal parts instead."""
     num_mini_batches: int = Field(default=4, ge=1)
-    """Optimizer steps per iteration when `mini_batch` is null."""
+    """How many optimizer steps a pass over the iteration's data takes, where optimizer.mini_batch is
+    null."""
     epochs: int = Field(default=1, ge=1)
-    """Passes over the data of one iteration."""
+    """How many passes are made over the data of one iteration."""
     micro_batch_tokens: int = Field(default=8192, ge=1)
-    """Tokens in one forward and backward pass; bounds memory, changes no result but rounding."""
+    """The most tokens in one forward and backward pass. It bounds the memory that learning takes,
+    and changes no result but by rounding."""

@@ -1,4 +1,4 @@
-"""Settings of the agent's prompt, the model, sampling, and the cold start."""
+"""Settings of the agent's prompt, the model, sampling in training, and the cold start."""
 
 from __future__ import annotations
 
@@ -11,77 +11,110 @@ from declutch.config.section import Reasoning, Section
 
 
 class AgentConfig(Section):
+    """How the agent is prompted, and what it may answer."""
+
     prompt: Literal["compact", "full"] = "compact"
-    """"full" has the content of the papers' prompt; "compact" is for models of a few million
-    parameters."""
+    """The form of all prompts: "full" has the content of the papers' prompt; "compact" is for
+    models of a few million parameters, which know the templates' words alone."""
     reasoning: Reasoning = "think"
-    """How the agent reasons before it acts: freely, or inside exactly one of <planning>, <explore>,
-    <reflection> and <monitor>, shown its last plan and answers, as algorithm.type=rlvmr rewards."""
+    """How the agent reasons before it acts: "think" leaves it free; "meta" has it reason inside
+    exactly one of <planning>, <explore>, <reflection> and <monitor>, with its last plan and answers
+    in the prompt, as algorithm.type=rlvmr rewards it."""
     history_length: int = Field(default=6, ge=0)
-    """Observation/action pairs (compact: actions) of the past that the prompt shows."""
+    """How many past steps the prompt shows: pairs of observation and action, or actions alone where
+    agent.prompt=compact."""
     constrain_actions: bool = True
-    """Mask the action to the admissible commands, in sampling and in learning alike."""
+    """Whether the action is masked to the admissible commands, in sampling and learning alike."""
     max_response_tokens: int = Field(default=24, ge=2)
-    """Tokens of one response; with the full prompt 512 is usual."""
+    """The most tokens of one response of the agent. With agent.prompt=full, 512 is usual."""
 
 
 class ModelConfig(Section):
+    """The language model that a command loads."""
+
     path: str = ""
-    """A Hugging Face model folder or hub name."""
+    """A Hugging Face model folder, or the name of a model on the hub. It is empty by default, since
+    most commands take the model as an argument."""
     device: str = "auto"
-    """"auto" takes CUDA where there is one."""
+    """The PyTorch device of the model, such as "cpu" or "cuda:1"; "auto" takes CUDA where there is
+    one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """The type of the model's weights and of its arithmetic."""
 
 
 class RolloutConfig(Section):
+    """How responses are sampled in training."""
+
     temperature: float = Field(default=1.0, gt=0)
-    """Sampling temperature of training."""
+    """The sampling temperature of training, of the agent's responses and the judge's alike."""
     max_batch: int = Field(default=128, ge=1)
-    """Prompts decoded at once."""
+    """How many prompts are decoded at once, at most. It bounds the memory that sampling takes."""
 
 
 class SFTConfig(Section):
+    """The cold start: the expert's demonstrations, and the supervised training on them."""
+
     demonstrations: Path | None = None
-    """A dataset written by `declutch demonstrations`; null writes one into the run folder first."""
+    """A file that `declutch demonstrations` wrote. Where it is null, `declutch sft` writes one
+    beside the model first."""
     num_episodes: int = Field(default=300, ge=1)
+    """How many episodes the expert plays for the demonstrations."""
     protocol: Literal["strict", "declared-share"] = "strict"
-    """"strict" refuses held-out task types; "declared-share" draws a share from them."""
+    """Which task types are demonstrated: "strict" leaves the held-out ones out; "declared-share"
+    draws the share sft.held_out_share of the episodes from them. Results name the protocol."""
     held_out_share: float = Field(default=0.05, gt=0, lt=1)
+    """The share of demonstrated episodes that are of held-out task types, where
+    sft.protocol=declared-share."""
     perturb: float = Field(default=0.2, ge=0, lt=1)
-    """Probability that a demonstration plays a random action; the target stays the expert's."""
+    """The probability that a step of a demonstration plays a random action, so that the model also
+    sees how to recover. The action to be learned stays the expert's."""
     epochs: int = Field(default=5, ge=1)
+    """Passes of the supervised training over its examples."""
     lr: float = Field(default=1e-5, gt=0)
+    """The highest learning rate of the supervised training: it rises to this in the warm-up, and
+    then falls to a tenth of it along a cosine."""
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    """The share of the optimizer steps in which the learning rate rises from 0."""
     batch_tokens: int = Field(default=8192, ge=1)
-    """Tokens per optimizer step."""
+    """The most tokens, of prompts and padding as well, that one optimizer step trains on."""
     label_every: int = Field(default=1, ge=1)
-    """Steps of a demonstration from one that the oracle labels to the next: judge samples are of
-    labelled steps. ScienceWorld's oracle takes a second for an answer."""
+    """The oracle labels every n-th step of a demonstration; examples for the judge and the value
+    head are made of labelled steps. ScienceWorld's oracle takes about a second for a label."""
     judge_samples: int = Field(default=100, ge=0)
-    """Labelled steps added as judge examples, balanced between good and bad."""
+    """How many labelled steps are added as examples for the judge, half of them good."""
     suggestion_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the demonstrations whose prompts show suggestions, drawn from the templates' advice:
-    a model that has never read one is thrown off by those of gcd.suggestions."""
+    """The share of the demonstrations whose prompts show suggestions, drawn from the advice that
+    templates word. A model that has never read one is thrown off by those of gcd.suggestions."""
     future_samples: int = Field(default=0, ge=0)
-    """Steps added with the observation that followed, to be predicted."""
+    """How many steps are added with the observation that followed, which is to be predicted."""
     value_samples: int = Field(default=0, ge=0)
-    """Labelled steps added for a value head to classify, balanced likewise; the head is saved
-    beside the model, where gcd.task=value_head finds it."""
+    """How many labelled steps are added for a value head to classify, half of them good. The head
+    is saved beside the model, where gcd.task=value_head finds it."""
     reasoning: Literal["template", "endpoint"] = "template"
-    """Who words the expert's reasoning in `declutch demonstrations`: templates, or the model at
-    `endpoint`, which needs agent.prompt=full. The actions are the expert's either way."""
+    """Who words the expert's reasoning in `declutch demonstrations`: templates, or the language
+    model of the section endpoint, which needs agent.prompt=full. The actions are the expert's
+    either way."""
     critiques: Literal["template", "endpoint"] = "template"
-    """Who words the answers of judge examples in `declutch sft`, likewise."""
+    """Who words the answers of the judge's examples in `declutch sft`: templates, or the language
+    model of the section endpoint, which needs agent.prompt=full."""
     text_max_tokens: int = Field(default=512, ge=1)
-    """Tokens of one text by the endpoint."""
+    """The most tokens of one text that the endpoint words."""
     text_temperature: float = Field(default=0.7, ge=0)
+    """The sampling temperature of the texts that the endpoint words."""
     grad_clip: float = Field(default=1.0, gt=0)
+    """The norm that the gradient of the supervised training is clipped to."""
 
 
 class TinyConfig(Section):
+    """The fresh Qwen2 that `declutch init-tiny` makes, small enough for a laptop's CPU."""
+
     vocabulary_episodes: int = Field(default=1200, ge=1)
-    """Plays of all task types that the tokenizer's words are collected from."""
+    """How many episodes, of all task types, are played to collect the tokenizer's words."""
     hidden_size: int = Field(default=128, ge=16)
+    """The width of the model; a multiple of tiny.num_heads."""
     num_layers: int = Field(default=4, ge=1)
+    """How many transformer layers the model has."""
     num_heads: int = Field(default=4, ge=1)
+    """How many attention heads a layer has."""
     intermediate_size: int = Field(default=384, ge=16)
+    """The width of a layer's feed-forward network."""

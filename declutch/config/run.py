@@ -1,6 +1,6 @@
-"""Every setting of a run, one model per stage; a default is METHOD's unless its line says why not.
+"""All settings of a run in one `Config`, a section for each stage, and what does not go together.
 
-Unknown keys, wrong types and impossible combinations are refused; `config_files` reads
+Unknown keys, wrong types and impossible combinations are refused; `config.files` reads
 configurations, and makes one message of what is wrong with them.
 """
 
@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from declutch.config.algorithm import AlgorithmConfig, GRPOConfig, LossConfig, OptimizerConfig
 from declutch.config.env import EnvConfig
@@ -22,59 +19,80 @@ from declutch.config.section import Section
 
 
 class TrainConfig(Section):
+    """The loop of reinforcement learning: how much is played, what is rewarded, what is kept."""
+
     iterations: int = Field(default=150, ge=1)
+    """Iterations of the run; each plays new episodes, gives credit and updates the weights."""
     tasks_per_iteration: int = Field(default=16, ge=1)
+    """How many tasks an iteration draws; each of them is the task of one group of episodes."""
     group_size: int = Field(default=8, ge=2)
+    """How many episodes of the same task make a group."""
     split: str = "rl-train"
-    """Where tasks are drawn from: the train games of the four training types."""
+    """The split that tasks are drawn from. "rl-train" holds the train games whose task types are
+    not held out."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Steps of a training episode; null takes env.max_steps, which evaluations always use. Fewer
-    make an iteration cheaper, and count a slow success as a failure."""
+    """The most steps of a training episode; null takes env.max_steps, which evaluations always use.
+    Fewer make an iteration cheaper, and count a slow success as a failure."""
     success_reward: float = Field(default=1.0, gt=0)
+    """The return of an episode that was won; any other has return 0."""
     length_penalty: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the reward that a success at the last allowed step loses, in proportion before."""
+    """The share of the reward that a success at the last allowed step loses; an earlier success
+    loses in proportion to its steps."""
     dynamic_sampling: bool = False
     """Replace groups whose returns are all equal, which teach nothing, by groups of new tasks."""
     max_refills: int = Field(default=3, ge=1)
-    """Times per iteration that dynamic sampling plays new groups for those still missing."""
+    """How often in an iteration dynamic sampling plays new groups for those still missing."""
     format_penalty: float = Field(default=0.1, ge=0)
-    """Taken off the advantage of a step with an invalid format, after normalisation."""
+    """What is taken off the advantage of a step whose response has an invalid format, after
+    advantages are normalised."""
     save_every: int = Field(default=10, ge=1)
+    """Iterations from one checkpoint to the next; the last iteration is saved in any case."""
     keep_checkpoints: int | None = Field(default=None, ge=1)
-    """Newest checkpoints to keep; null keeps all."""
+    """How many of the newest checkpoints are kept; null keeps all."""
     save_episodes: int = Field(default=16, ge=0)
-    """Episodes per iteration written out for the report's browser."""
+    """How many episodes are written out in full, for the browser of the report, whenever a
+    checkpoint is saved."""
 
 
 class EvalConfig(Section):
+    """Evaluations, those within a training run and those of `declutch eval` alike."""
+
     every: int = Field(default=10, ge=0)
-    """Iterations between evaluations; 0 evaluates at the end only."""
+    """Iterations of training from one evaluation to the next; 0 evaluates at the end only."""
     levels: tuple[str, ...] = ("L0", "L1", "L2")
+    """The levels that are played. L0 has task types that are trained on, in rooms (or variations)
+    like those trained on; L1 has the same types in new ones; L2 has task types that are held out.
+    L0-train has the games trained on, and L2-seen held-out types in rooms like those of L0."""
     max_games: int | None = Field(default=None, ge=1)
     """Evaluate the first n games of a level's fixed shuffled order; null takes all."""
     temperature: float = Field(default=0.4, ge=0)
+    """The sampling temperature of the agent; 0 always takes the most likely token."""
     seeds: tuple[int, ...] = (0,)
+    """Seeds of the sampling; every game is played once for each of them."""
     reflection: bool = False
     """Show the agent each of its answers, ask it to reflect, and play its second answer; prompting
-    alone, nothing is trained."""
+    alone, nothing is trained. It needs agent.prompt=full."""
     judge: bool = False
-    """Ask the policy to judge steps it has just played, in words, whatever gcd.task; labels are
-    those of gcd.labels."""
+    """Ask the policy to judge steps it has just played, in words, whatever gcd.task is. The labels
+    it is compared with are those of gcd.labels."""
     judge_steps: int = Field(default=200, ge=2)
-    """Steps of a level to judge, half of them good; fewer where there are not as many."""
+    """How many steps of a level are judged, half of them good; fewer where there are not as
+    many."""
     judgments: int = Field(default=1, ge=1)
-    """Times each is judged."""
+    """How often each of these steps is judged."""
     judge_temperature: float | None = Field(default=None, ge=0)
-    """Of the judgments; null takes `temperature`. In training the judge is sampled at
-    rollout.temperature, which blurs what it knows."""
+    """The sampling temperature of these judgments; null takes eval.temperature. Training samples
+    its judge at rollout.temperature, which blurs what the judge knows."""
 
 
 class Config(Section):
     """A whole run: cold start, training, evaluation."""
 
     seed: int = 0
+    """The seed of all that is drawn at random, but for generated games and evaluations, which have
+    seeds of their own."""
     threads: int | None = Field(default=None, ge=1)
-    """PyTorch threads; null leaves PyTorch's own choice."""
+    """How many threads PyTorch computes with; null leaves it to PyTorch."""
     env: EnvConfig = EnvConfig()
     agent: AgentConfig = AgentConfig()
     model: ModelConfig = ModelConfig()
