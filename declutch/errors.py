@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+NEAR = 0.65
+"""How much alike two names have to be for one to be offered in place of the other, in [0, 1]."""
+
 
 class UserError(Exception):
     """A problem the user can fix: the message says what, where and how."""
 
 
 def nearest(name: str, options: Sequence[str]) -> str:
-    """The end of a message about an unknown name: the option it may be meant for, or all."""
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    """The end of a message about an unknown name: the option it is nearly the same as, or all."""
+    close = difflib.get_close_matches(name, options, n=1, cutoff=NEAR)
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(options)}" if options else ""

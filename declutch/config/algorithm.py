@@ -30,8 +30,8 @@ class GroupRelative(MethodConfig):
     """Settings of every method that compares an episode with the others of its group."""
 
     group_stats: Literal["episodes", "steps"] = "episodes"
-    """What the mean and deviation of a group are taken over: its episodes, or all their steps, which
-    weighs long episodes more."""
+    """What the mean and deviation of a group are taken over: its episodes, or all their steps,
+    which weighs long episodes more."""
 
 
 class GRPOConfig(GroupRelative):
@@ -138,7 +138,7 @@ def method_config_class(name: str) -> type[MethodConfig]:
         return _SHIPPED[name]
     if name not in METHODS and not is_dotted(name):
         raise ValueError(
-            f"no such method{nearest(name, tuple(METHODS))}, or package.module:NAME for your own"
+            f"no such method{nearest(name, tuple(METHODS))} (package.module:NAME names one of your own)"
         )
     found = getattr(import_dotted(METHODS.get(name, name)), "config", None)
     if not (isinstance(found, type) and issubclass(found, MethodConfig)):
@@ -147,6 +147,14 @@ def method_config_class(name: str) -> type[MethodConfig]:
             "declutch.config.algorithm.MethodConfig"
         )
     return found
+
+
+def fields_of_method(section: Mapping[str, Any]) -> set[str]:
+    """Keys of the method that the section `algorithm` names, as plain data; none for no method."""
+    try:
+        return set(method_config_class(str(section.get("type", "grpo"))).model_fields)
+    except ValueError:
+        return set()
 
 
 def _read_method(data: Any) -> MethodConfig:

@@ -111,6 +111,6 @@ class EnvConfig(Section):
     def _check_suite(cls, suite: str) -> str:
         if suite not in SUITES and not is_custom(suite):
             raise ValueError(
-                f"no such suite{nearest(suite, SUITES)}, or package.module:Name for your own"
+                f"no such suite{nearest(suite, SUITES)} (package.module:Name names one of your own)"
             )
         return suite

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from declutch.config.algorithm import method_config_class
+from declutch.config.algorithm import fields_of_method
+from declutch.config.explain import explain
 from declutch.config.renamed import refuse_renamed, translate_renamed
 from declutch.config.run import Config
-from declutch.config.section import Section
-from declutch.errors import UserError, nearest
+from declutch.errors import UserError
 
 
 def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
@@ -52,18 +52,10 @@ def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     chosen = above.get("algorithm")
     given = base.get("algorithm")
     if isinstance(chosen, Mapping) and isinstance(given, Mapping) and "type" in chosen:
-        wanted, former = (_fields_of_method(part) for part in (chosen, given))
+        wanted, former = (fields_of_method(part) for part in (chosen, given))
         kept = {key: value for key, value in given.items() if key not in former - wanted}
         base = {**base, "algorithm": kept}
     return _merge(base, above)
-
-
-def _fields_of_method(section: Mapping[str, Any]) -> set[str]:
-    """Keys of the method that a section of plain data names; none where there is no such method."""
-    try:
-        return set(method_config_class(str(section.get("type", "grpo"))).model_fields)
-    except ValueError:
-        return set()
 
 
 def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +82,7 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise UserError(_explain(error, data, source)) from None
+        raise UserError(explain(error, data, source)) from None
 
 
 def change_config(config: Config, **changes: Any) -> Config:
@@ -185,36 +177,3 @@ def _number_or_text(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _explain(error: ValidationError, data: Mapping[str, Any], source: str) -> str:
-    lines = []
-    for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
-        options = _keys_of_section(path[:-1], data)
-        key = ".".join(path)
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {key!r}{nearest(path[-1], options)}")
-        elif key and problem["type"] == "value_error":
-            reason = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}={problem['input']!r}: {reason}")
-        elif key:
-            lines.append(f"{key}={problem['input']!r}: {problem['msg'].lower()}")
-        else:
-            lines.append(problem["msg"].removeprefix("Value error, "))
-    return f"{source}: " + "; ".join(lines)
-
-
-def _keys_of_section(path: list[str], data: Mapping[str, Any]) -> list[str]:
-    if path == ["algorithm"]:
-        return sorted(_fields_of_method(data["algorithm"]))
-    model: Any = Config
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        model = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None
-        )
-        if model is None:
-            return []
-    return list(model.model_fields)

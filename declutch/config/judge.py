@@ -91,7 +91,7 @@ def task_traits(name: str) -> TaskTraits:
         return SHIPPED_TRAITS[name]
     if name not in TASKS and not is_dotted(name):
         raise ValueError(
-            f"no such task{nearest(name, tuple(TASKS))}, or package.module:NAME for your own"
+            f"no such task{nearest(name, tuple(TASKS))} (package.module:NAME names one of your own)"
         )
     traits = getattr(import_dotted(TASKS.get(name, name)), "traits", None)
     if not isinstance(traits, TaskTraits):

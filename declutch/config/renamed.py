@@ -36,6 +36,12 @@ RENAMED: Final = (
     Renamed("sft.demos", "sft.demonstrations"),
     Renamed("sft.guided_share", "sft.suggestion_share"),
     Renamed("gcd.suggestions.max_rules", "gcd.suggestions.max_suggestions"),
+    Renamed(
+        "gcd.form",
+        "gcd.task",
+        {"generative": "judge", "value_head": "value_head", "future": "prediction"},
+    ),
+    Renamed("algorithm.form", "algorithm.combine"),
 )
 
 

@@ -72,7 +72,7 @@ def test_help_and_wrong_options_load_no_large_library() -> None:
             ("eval", "expert", "env.suite=alfworld", "env.data_dir=/nowhere"),
             ["/nowhere", "alfworld-download"],
         ),
-        (("eval", "expert", "gcd.wieght=1"), ["gcd.wieght", "did you mean 'weight'"]),
+        (("eval", "expert", "gcd.wieght=1"), ["gcd.wieght", "did you mean 'gcd.weight'"]),
         (("eval", "expert", "--config", "/none.yaml"), ["/none.yaml"]),
         (("report", "/none"), ["/none"]),
         (("train", "/proc/none"), ["/proc/none"]),

@@ -34,14 +34,12 @@ def test_a_dumped_configuration_reads_back_equal() -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("gcd.wieght=1", ["gcd.wieght", "did you mean 'weight'"]),
-        ("trian.iterations=1", ["trian", "did you mean 'train'"]),
         ("algorithm.type=gigop", ["algorithm.type='gigop'", "did you mean 'gigpo'"]),
-        ("algorithm.gamma=1", ["unknown key 'algorithm.gamma'", "group_stats"]),
+        ("algorithm.gamma=1", ["unknown setting 'algorithm.gamma'", "group_stats"]),
         ("optimizer.lr=fast", ["optimizer.lr", "'fast'"]),
         ("train.group_size=1", ["train.group_size", "greater than or equal to 2"]),
         ("eval.levels=3", ["eval.levels", "3"]),
-        ("train=3", ["train=3"]),
+        ("train=3", ["train=3: this is a section", "train.KEY=VALUE"]),
         ("train.iterations.x=3", ["train.iterations"]),
         ("nonsense", ["nonsense", "section.key=value"]),
         ("tiny.num_heads=3", ["tiny.hidden_size=128", "tiny.num_heads=3"]),
@@ -91,7 +89,7 @@ def test_another_algorithm_leaves_the_settings_of_the_former_behind(tmp_path: Pa
     with pytest.raises(UserError, match=r"algorithm\.group_stats"):
         load_config(path, ["algorithm.group_stats=steps", "algorithm.type=ppo"])
     path.write_text("algorithm: {group_stat: steps}\n")
-    with pytest.raises(UserError, match=r"group_stat'; did you mean 'group_stats'"):
+    with pytest.raises(UserError, match=r"group_stat'; did you mean 'algorithm.group_stats'"):
         load_config(path, ["algorithm.type=rloo"])
 
 

@@ -47,7 +47,10 @@ def test_its_settings_survive_a_file(tmp_path) -> None:
         ("algorithm.type=nowhere:TOY", "'nowhere' cannot be imported"),
         ("algorithm.type=toy_method:TOI", "'toy_method' has no 'TOI'"),
         ("algorithm.type=toy_method:NO_METHOD", "is no declutch.credit.registry.Method"),
-        (f"algorithm.type={TOY} algorithm.vin=2", "unknown key 'algorithm.vin'"),
+        (
+            f"algorithm.type={TOY} algorithm.vin=2",
+            "unknown setting 'algorithm.vin'; did you mean 'algorithm.win'?",
+        ),
         (f"algorithm.type={TOY} algorithm.win=-1", "algorithm.win=-1: input should be greater"),
         ("algorithm=3", "algorithm=3: a section with a type is expected, found int"),
     ],

@@ -283,7 +283,7 @@ def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
             {"agent": FULL, "gcd": {"max_response_tokens": 512, "suggestions": ASKS}},
             r"endpoint\.model is empty",
         ),
-        ({"gcd": {"suggestions": {"evry": 3}}}, "did you mean 'every'"),
+        ({"gcd": {"suggestions": {"evry": 3}}}, "did you mean 'gcd.suggestions.every'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(changes: dict, message: str) -> None:
