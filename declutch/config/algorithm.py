@@ -138,7 +138,8 @@ def method_config_class(name: str) -> type[MethodConfig]:
         return _SHIPPED[name]
     if name not in METHODS and not is_dotted(name):
         raise ValueError(
-            f"no such method{nearest(name, tuple(METHODS))} (package.module:NAME names one of your own)"
+            f"no such method{nearest(name, tuple(METHODS))} "
+            "(package.module:NAME names one of your own)"
         )
     found = getattr(import_dotted(METHODS.get(name, name)), "config", None)
     if not (isinstance(found, type) and issubclass(found, MethodConfig)):
@@ -224,8 +225,8 @@ class OptimizerConfig(Section):
     """How many samples (one a step of an episode) of the agent an optimizer step takes; null cuts
     the iteration into optimizer.num_mini_batches equal parts instead."""
     num_mini_batches: int = Field(default=4, ge=1)
-    """How many optimizer steps a pass over the iteration's data takes, where optimizer.mini_batch is
-    null."""
+    """How many optimizer steps a pass over the iteration's data takes, where optimizer.mini_batch
+    is null."""
     epochs: int = Field(default=1, ge=1)
     """How many passes are made over the data of one iteration."""
     micro_batch_tokens: int = Field(default=8192, ge=1)
