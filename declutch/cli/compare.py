@@ -12,6 +12,7 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped, split_numbers, split_words
 from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,17 +131,10 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
 
 
 def show_plan(grid: Grid, console: Console) -> None:
-    """What training would do."""
-    from declutch.compare.grid import describe_state
-    from declutch.report.tables import make_table
+    """Print what training a grid would do: every run's state, and whether a cold start is made."""
+    from declutch.compare.sheets import plan_sheet
 
-    table = make_table(f"{len(grid.waiting)} of {len(grid.runs)} runs to train", "run")
-    table.add_column("state")
-    table.add_column("starts from")
-    for run in grid.runs:
-        state = describe_state(run, grid.folder(run))
-        table.add_row(str(run.id), state, run.config.model.path)
-    console.print(table)
+    show([plan_sheet(grid)], console)
     if grid.cold_start is not None:
         exists = (grid.out / "cold_start").exists()
         console.print(f"cold start: {'there' if exists else 'to be made once, for all runs'}")
@@ -152,12 +146,12 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     Args:
         iteration: which is compared; None takes the last that all evaluated runs have.
     """
-    from declutch.compare.csv import csv_text
     from declutch.compare.page import render_comparison
     from declutch.compare.runs import read_comparison
-    from declutch.compare.sheets import all_sheets
+    from declutch.compare.sheets import all_sheets, data_sheet
     from declutch.files import write_atomically
-    from declutch.report.sheet import markdown, terminal_table
+    from declutch.report.drawers.csv import draw_csv
+    from declutch.report.drawers.markdown import draw_markdown
 
     comparison = read_comparison(out, ids)
     for note in comparison.notes:
@@ -165,13 +159,11 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     if not comparison.runs:
         return
     sheets = all_sheets(comparison, iteration)
-    for sheet in sheets:
-        if not sheet.is_detail:
-            console.print(terminal_table(sheet, console.width))
-            console.print()
+    show([sheet for sheet in sheets if not sheet.is_detail], console)
+    console.print()
     files = {
-        "table.csv": csv_text(comparison),
-        "table.md": markdown(sheets),
+        "table.csv": draw_csv(data_sheet(comparison)),
+        "table.md": "\n".join(map(draw_markdown, sheets)),
         "compare.html": render_comparison(out.resolve().name, comparison, sheets),
     }
     for name, text in files.items():

@@ -16,22 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.rule import Rule
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
     from rich.console import Console
-    from rich.table import Table
 
     from declutch.config.run import Config
     from declutch.envs.protocol import Suite
-    from declutch.evaluation.intervals import Estimate
     from declutch.evaluation.results import EvalResult
     from declutch.runs.folder import RunFolder
 
@@ -142,7 +140,8 @@ def _evaluate_control(config: Config, model: Path, suite: Suite, console: Consol
 
 def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
     from declutch.evaluation.results import has_partial_scores, load_result
-    from declutch.report.tables import describe_level, paired_table, result_table
+    from declutch.report.headers import describe_level
+    from declutch.report.tables import gain_sheet, paired_sheet, result_sheet
     from declutch.runs.folder import iteration_name
 
     first, last = (
@@ -151,53 +150,14 @@ def _show(run: RunFolder, config: Config, control: EvalResult, console: Console)
     )
     before, after = replace(first, policy="cold start"), replace(last, policy="GRPO + GCD")
     console.print(Rule("success by task type, before and after", align="left"))
-    console.print(paired_table(before, after))
-    console.print(summary_table(before, after, control))
+    title = f"success, % (cold start: protocol {before.protocol})"
+    sheets = [paired_sheet(before, after), gain_sheet(before, after, control, title)]
     if has_partial_scores(after.games):
-        console.print(result_table(before))
-        console.print(result_table(after))
+        sheets += [result_sheet(before), result_sheet(after)]
+    show(sheets, console)
     levels = [f"{level}: {describe_level(level, after.suite)}." for level in after.levels]
     console.print(
         f"{' '.join(levels)}\nThe control spent the time of GRPO + GCD on more of the supervised "
         "training.",
         style="dim",
     )
-
-
-def summary_table(before: EvalResult, after: EvalResult, control: EvalResult) -> Table:
-    """Success of the three models per level, and what the two continuations changed."""
-    from rich import box
-    from rich.table import Table
-
-    from declutch.evaluation.summary import paired
-    from declutch.report.tables import format_percent
-
-    title = f"success, % (cold start: protocol {before.protocol})"
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("level")
-    for heading in ("n", "cold\nstart", "GRPO\n+ GCD", "difference\n[95% interval]"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("more\nSFT", "difference\n[95% interval]"):
-        table.add_column(heading, justify="right", style="dim", no_wrap=True)
-    gains = {row.level: row for row in paired(before, after) if row.kind == ""}
-    others = {row.level: row for row in paired(before, control) if row.kind == ""}
-    for level, gain in gains.items():
-        other = others[level]
-        table.add_row(
-            level,
-            str(gain.difference.n),
-            format_percent(gain.before),
-            f"[bold]{format_percent(gain.after)}[/]",
-            _points(gain.difference),
-            format_percent(other.after),
-            _points(other.difference),
-        )
-    return table
-
-
-def _points(estimate: Estimate) -> str:
-    from declutch.report.tables import format_interval
-
-    # A bracket opens markup in a table cell.
-    interval = format_interval(estimate, is_signed=True).replace(" ", "")
-    return escape(f"{100 * estimate.mean:+.1f} {interval}")

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from declutch.cli.options import GivenSettings, grouped
-from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import show
 from declutch.errors import Finding, Status, has_problem
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-    from rich.table import Table
 
     from declutch.config.run import Config
-    from declutch.envs.protocol import Suite
 
 GIB = 1024**3
 MIN_PYTHON = (3, 11)
@@ -36,10 +34,10 @@ MAIN_PACKAGES = ("torch", "transformers")
 @grouped
 def doctor_command(given: GivenSettings) -> None:
     """Say what is installed and found, and the remedy of every problem."""
-    from declutch.report.tables import findings_table
+    from declutch.report.findings import findings_sheet
 
     findings = diagnose(given.load())
-    terminal.print(findings_table(findings))
+    show([findings_sheet(findings)])
     if has_problem(findings):
         raise typer.Exit(1)
 
@@ -198,34 +196,6 @@ def check_gpu(config: Config, gpus: Sequence[str], *, has_driver: bool) -> Findi
         remedy = "set model.dtype=float32: on a CPU bfloat16 gains nothing for small models"
         return Finding(name, Status.WARN, "none; the CPU is used in bfloat16", remedy)
     return Finding(name, Status.OK, "none; the CPU is used, which suits the tiny model")
-
-
-def games_table(suite: Suite) -> Table:
-    """Games of a suite by split and task type."""
-    from rich import box
-    from rich.table import Table
-
-    from declutch.envs.diagnosis import count_games
-    from declutch.envs.protocol import HasFolder
-
-    counts = count_games(suite)
-    where = f": {suite.root}" if isinstance(suite, HasFolder) else ""
-    table = Table(
-        title=f"{suite.name}{where}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    table.add_column("task type", no_wrap=True)
-    for split in counts:
-        table.add_column(split, justify="right", no_wrap=True)
-    for kind in dict.fromkeys(kind for kinds in counts.values() for kind in kinds):
-        table.add_row(kind, *(str(kinds.get(kind, 0)) for kinds in counts.values()))
-    table.add_section()
-    totals = (str(sum(kinds.values())) for kinds in counts.values())
-    table.add_row("all", *totals, style="bold")
-    return table
 
 
 def _declared_requirements() -> list[Requirement] | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from declutch.cli.options import GivenSettings, grouped
-from declutch.cli.terminal import console, open_suite
+from declutch.cli.terminal import open_suite, show
 from declutch.errors import has_problem
 
 app = typer.Typer(no_args_is_help=True, help="Try out environments, above all your own.")
@@ -23,10 +23,10 @@ def envs_check_command(
 ) -> None:
     """Try out whether an environment keeps the rules that training and evaluation rely on."""
     from declutch.envs.check import check_suite
-    from declutch.report.tables import findings_table
+    from declutch.report.findings import findings_sheet
 
     settings = given.load(f"env.suite={suite}")
     findings = check_suite(open_suite(settings))
-    console.print(findings_table(findings))
+    show([findings_sheet(findings)])
     if has_problem(findings):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from declutch.cli.options import GivenSettings, grouped, removed_option
-from declutch.cli.terminal import console, open_suite
+from declutch.cli.terminal import console, open_suite, show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from declutch.envs.protocol import Suite
     from declutch.evaluation.results import EvalResult
     from declutch.report.progress import Counter
+    from declutch.report.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,21 @@ def _evaluate_model(
 
 
 def show_eval(result: EvalResult, before: EvalResult | None, console: Console) -> None:
-    """Print the tables, and the paired difference from an earlier result."""
-    from declutch.report.tables import behaviour_table, judge_table, paired_table, result_table
+    """Print the tables of an evaluation, and the paired difference from an earlier one."""
+    show(eval_sheets(result, before), console)
 
-    console.print(result_table(result))
-    console.print(behaviour_table(result))
+
+def eval_sheets(result: EvalResult, before: EvalResult | None) -> list[Sheet]:
+    """Tables of `declutch eval`: success and behaviour, then judging and differences, if any."""
+    from declutch.evaluation.summary import summarise
+    from declutch.report.headers import describe_header
+    from declutch.report.tables import behaviour_sheet, judge_sheet, paired_sheet, result_sheet
+
+    named = {result.policy: summarise(result)}
+    behaviour = behaviour_sheet(named, "behaviour by outcome", describe_header([result]))
+    sheets = [result_sheet(result), behaviour]
     if result.judge is not None:
-        console.print(judge_table(result, result.judge))
+        sheets.append(judge_sheet(result, result.judge))
     if before is not None:
-        console.print(paired_table(before, result))
+        sheets.append(paired_sheet(before, result))
+    return sheets

@@ -8,7 +8,7 @@ import typer
 
 from declutch.cli.gold import games_gold_command
 from declutch.cli.options import GivenSettings, grouped, split_words
-from declutch.cli.terminal import console, open_suite, reported
+from declutch.cli.terminal import console, open_suite, reported, show
 from declutch.cli.verify import games_verify_command
 from declutch.errors import UserError
 
@@ -19,9 +19,9 @@ app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games
 @grouped
 def games_list_command(given: GivenSettings) -> None:
     """Count the games of every split and task type."""
-    from declutch.cli.doctor import games_table
+    from declutch.report.games import games_sheet
 
-    console.print(games_table(open_suite(given.load())))
+    show([games_sheet(open_suite(given.load()))])
 
 
 @app.command("generate")
@@ -50,12 +50,12 @@ def games_expert_command(
 ) -> None:
     """Let the expert play every game: share won, length against the walkthrough's, per type."""
     from declutch.envs.diagnosis import count_games
-    from declutch.evaluation.expert import expert_table
-    from declutch.report.tables import expert_rows_table
+    from declutch.evaluation.expert import measure_expert
+    from declutch.report.games import expert_sheet
 
     suite = open_suite(given.load())
     for name in split_words(split) or count_games(suite):
-        console.print(expert_rows_table(name, expert_table(suite, name)))
+        show([expert_sheet(name, measure_expert(suite, name))])
 
 
 app.command("verify")(games_verify_command)

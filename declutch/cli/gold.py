@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +13,11 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped, split_words
 from declutch.cli.terminal import console as terminal
-from declutch.cli.terminal import open_suite
+from declutch.cli.terminal import open_suite, show
 from declutch.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from declutch.config.run import Config
     from declutch.envs.protocol import Suite
@@ -70,6 +69,7 @@ def run_gold(
     """
     from declutch.envs.scienceworld.suite import ScienceWorldSuite
     from declutch.files import write_atomically
+    from declutch.report.games import gold_sheet
     from declutch.report.progress import print_plain, progress
 
     if not isinstance(suite, ScienceWorldSuite):
@@ -83,7 +83,7 @@ def run_gold(
             found[task] = suite.planner.gold(task)
     finally:
         suite.close()
-    console.print(gold_table(found, ", ".join(levels), config.env.max_steps))
+    show([gold_sheet(found, ", ".join(levels), config.env.max_steps)], console)
     for task, gold in found.items():
         if gold.error:
             print_plain(console, f"{task.split} {task.name}: {gold.error}")
@@ -118,34 +118,3 @@ def choose_tasks(
                 f"{nearest(kind, sorted(known))}"
             )
     return list(chosen)
-
-
-def gold_table(found: Mapping[TaskId, GoldPath], title: str, max_steps: int) -> Table:
-    """A row a task and one for all: how many are solved, and how many within `max_steps`."""
-    from declutch.report.tables import make_table
-
-    table = make_table(f"gold paths of {title}, lengths in steps", "task", padding=0)
-    for heading in ("n", "solved", f"% in {max_steps}", "median", "max"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    by_kind: dict[str, list[GoldPath]] = {}
-    for task, gold in found.items():
-        by_kind.setdefault(task.kind, []).append(gold)
-    for kind, paths in by_kind.items():
-        table.add_row(kind, *_cells(paths, max_steps))
-    table.add_section()
-    table.add_row("all", *_cells(list(found.values()), max_steps), style="bold")
-    return table
-
-
-def _cells(paths: Sequence[GoldPath], max_steps: int) -> tuple[str, ...]:
-    from declutch.report.tables import format_percent
-
-    lengths = sorted(len(path.actions) for path in paths if path.is_solved)
-    within = sum(length <= max_steps for length in lengths)
-    return (
-        str(len(paths)),
-        str(len(lengths)),
-        format_percent(within / len(paths)) if paths else "-",
-        str(lengths[len(lengths) // 2]) if lengths else "-",
-        str(lengths[-1]) if lengths else "-",
-    )

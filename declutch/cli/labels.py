@@ -13,18 +13,16 @@ from rich.markup import escape
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
-from declutch.cli.terminal import open_suite
+from declutch.cli.terminal import open_suite, show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from declutch.config.run import Config
     from declutch.endpoint.chat import ChatRequest
     from declutch.endpoint.usage import Usage
     from declutch.envs.protocol import Suite
-    from declutch.evaluation.label_sources import LabelReport
     from declutch.judge.llm_labels import BallotStats
     from declutch.rollout.policy import Policy
 
@@ -96,6 +94,7 @@ def run_labels(
     from declutch.files import write_atomically
     from declutch.judge.llm_labels import AskSettings, build_requests, label_by_llm
     from declutch.judge.questions import spread_steps
+    from declutch.report.tables import label_sheet
     from declutch.rollout.collect import CollectParams
     from declutch.streams import stream
 
@@ -121,40 +120,12 @@ def run_labels(
     report = compare_sources(
         episodes, job.num_steps, config.gcd, wording, asked, chat.usage if chat else None
     )
-    console.print(report_table(report, f"{job.split}, seed {config.seed}"))
+    show([label_sheet(report, f"{job.split}, seed {config.seed}")], console)
     if report.ballots is not None and report.usage is not None:
         console.print(_describe_asks(report.ballots, report.usage), highlight=False)
     if job.out is not None:
         write_atomically(job.out, json.dumps(report_data(report), indent=1) + "\n")
         console.print(f"written to {job.out}")
-
-
-def report_table(report: LabelReport, title: str) -> Table:
-    """A column per source; agreement and precision are against the oracle."""
-    from rich.table import Table
-
-    table = Table(title=f"{report.num_steps} steps of {report.num_episodes} episodes, {title}")
-    table.add_column("")
-    for name in report.sources:
-        table.add_column(name, justify="right")
-    sources = list(report.sources.values())
-    table.add_row("steps", *(str(s.steps) for s in sources))
-    table.add_row("labelled", *(_percent(s.labelled) for s in sources))
-    table.add_row("good, of the labelled", *(_percent(s.good_share) for s in sources))
-    table.add_section()
-    table.add_row("steps the oracle labels too", *(str(s.num_compared) for s in sources))
-    table.add_row("agree with it", *(_percent(s.agreement) for s in sources))
-    table.add_row("a constant verdict would", *(_percent(s.constant) for s in sources))
-    for word in ("good", "bad"):
-        table.add_row(
-            f'right where it says "{word}"', *(_percent(s.precision(word)) for s in sources)
-        )
-    table.add_section()
-    for cell in report.sources["oracle"].cells:
-        said, true = cell.split("/")
-        cells = (str(s.cells[cell]) for s in sources)
-        table.add_row(f"says {said}, the oracle {true}", *cells)
-    return table
 
 
 def estimate_usage(requests: Sequence[ChatRequest], config: Config) -> Usage:
@@ -203,7 +174,9 @@ def _describe_usage(usage: Usage, config: Config) -> str:
 
 
 def _describe_asks(stats: BallotStats, usage: Usage) -> str:
-    agreement = "–" if stats.agreement is None else _percent(stats.agreement)
+    from declutch.report.cells import DASH
+
+    agreement = DASH if stats.agreement is None else _percent(stats.agreement)
     return (
         f"endpoint: {stats.asks} asks about {stats.steps} steps, {stats.kept} labels kept; "
         f"{stats.unreadable} verdicts unreadable, {stats.failed} asks without an answer; "
@@ -215,6 +188,6 @@ def _describe_asks(stats: BallotStats, usage: Usage) -> str:
 
 
 def _percent(share: float) -> str:
-    from declutch.report.tables import format_percent
+    from declutch.report.cells import DASH, format_percent
 
-    return "–" if share != share else f"{format_percent(share)}%"
+    return DASH if share != share else f"{format_percent(share)}%"

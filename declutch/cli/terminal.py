@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,19 @@ if TYPE_CHECKING:
     from declutch.config.run import Config
     from declutch.endpoint.client import Endpoint
     from declutch.envs.protocol import Suite
+    from declutch.report.sheet import Sheet
 
 console = Console()
+
+
+def show(sheets: Iterable[Sheet], terminal: Console = console) -> None:
+    """Print tables on a terminal, one below the other."""
+    from declutch.report.drawers.terminal import draw_terminal
+
+    for number, sheet in enumerate(sheets):
+        if number:
+            terminal.print()
+        terminal.print(draw_terminal(sheet))
 
 
 def reported(description: str) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +11,14 @@ from rich.markup import escape
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
+from declutch.cli.terminal import show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from declutch.config.run import Config
-    from declutch.envs.alfworld.verify import Difference, VerifyReport
+    from declutch.envs.alfworld.verify import Difference
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def run_verify(config: Config, job: VerifyJob, console: Console) -> bool:
     from declutch.envs.alfworld.suite import AlfworldSuite
     from declutch.envs.alfworld.verify import draw_games, verify_games
     from declutch.envs.registry import make_suite
+    from declutch.report.games import verify_sheet
     from declutch.report.progress import Counter
 
     if job.reference != "textworld":
@@ -73,34 +73,12 @@ def run_verify(config: Config, job: VerifyJob, console: Console) -> bool:
     paths = draw_games(suite, job.num_games, seed)
     with Counter("comparing", len(paths), console=console) as counter:
         report = verify_games(paths, seed, job.num_steps, job.workers, lambda _: counter.advance())
-    console.print(summary_table(report, seed))
+    show([verify_sheet(report, seed)], console)
     if report.difference is not None:
         console.print(_describe(report.difference), highlight=False, soft_wrap=True)
         return False
     console.print(f"[bold green]no difference[/] in {report.num_steps} steps")
     return True
-
-
-def summary_table(report: VerifyReport, seed: int) -> Table:
-    """Games by split and type, walks by kind, and successful executions by action template."""
-    from rich.table import Table
-
-    table = Table(title=f"{report.num_games} games, {report.num_steps} steps, seed {seed}")
-    table.add_column("compared")
-    table.add_column("number", justify="right")
-    _add(table, "games", report.games)
-    _add(table, "walks", report.walks)
-    _add(table, "successful executions", report.executed)
-    table.add_row("nonsense commands", str(report.num_nonsense))
-    table.add_row("walks won", str(report.num_won))
-    return table
-
-
-def _add(table: Table, title: str, counts: Mapping[str, int]) -> None:
-    table.add_row(f"[bold]{title}[/]", "")
-    for name, count in sorted(counts.items()):
-        table.add_row(f"  {escape(str(name))}", str(count))
-    table.add_section()
 
 
 def _describe(difference: Difference) -> str:

@@ -1,4 +1,4 @@
-"""The comparison as one self-contained page."""
+"""The page of `declutch compare`: a comparison as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from declutch.compare.runs import Comparison, TrainedRun, picks_at, success_of
 from declutch.compare.sheets import describe, levels_of
 from declutch.report.curves import shorten
-from declutch.report.sections import notes_section, table_html
+from declutch.report.drawers.html import draw_html
+from declutch.report.pieces import notes_html
 from declutch.report.sheet import Sheet
 from declutch.report.shell import asset, render_shell
 
@@ -25,15 +26,15 @@ LINKS = {
 
 
 def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]) -> str:
-    """The whole page.
+    """The page of `declutch compare`: every table and the learning curves of a comparison.
 
     Args:
         name: of the comparison.
         sheets: those of `all_sheets`, in its order.
     """
-    parts = [sheet_html(sheet) for sheet in sheets]
+    parts = [draw_html(sheet) for sheet in sheets]
     main = Template(asset("compare.html")).substitute(
-        notes=notes_section(comparison.notes),
+        notes=notes_html(comparison.notes),
         equal="".join(parts[:2]),
         in_time="".join(parts[2:4]),
         curves=parts[4],
@@ -52,19 +53,6 @@ def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]
         main=main,
         data=chart_data(comparison),
         scripts=SCRIPTS,
-    )
-
-
-def sheet_html(sheet: Sheet) -> str:
-    """A sheet with its header above and its notes below."""
-    body = []
-    for first, *cells in sheet.rows:
-        values = "".join(f'<td class="num {cell.tone}">{escape(cell.text)}</td>' for cell in cells)
-        body.append(f"<tr><th>{escape(first.text)}</th>{values}</tr>")
-    notes = "".join(f'<p class="caption warn">{escape(note)}</p>' for note in sheet.notes)
-    return (
-        f'<h3 class="group">{escape(sheet.title)}</h3>'
-        f'<p class="caption">{escape(sheet.header)}</p>{table_html(sheet.columns, body)}{notes}'
     )
 
 

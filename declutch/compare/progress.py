@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import TaskID, TextColumn
 
+from declutch.report.cells import DASH
 from declutch.report.progress import format_metric, make_bar, print_plain
 from declutch.runs.read import Metrics
 
@@ -92,4 +93,4 @@ def evaluation_of(row: Mapping[str, float | None]) -> dict[str, str]:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else format_metric(share, "%")
+    return DASH if share is None else format_metric(share, "%")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from declutch.compare.grid import Arm
+from declutch.compare.grid import Arm, Grid, describe_state
 from declutch.compare.runs import (
     Comparison,
     Pick,
@@ -22,16 +22,23 @@ from declutch.compare.runs import (
 )
 from declutch.evaluation.intervals import NOTHING, Estimate
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, paired
-from declutch.report.sheet import Cell, Sheet
-from declutch.report.tables import (
+from declutch.report.cells import (
     DASH,
-    describe_setting,
-    format_difference,
+    count_cell,
+    difference_cell,
+    estimate_cell,
     format_percent,
-    format_success,
+    number_cell,
+    percent_cell,
 )
+from declutch.report.headers import describe_setting
+from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 
 COLD_START = "cold start"
+ALL = "all"
+"""In the place of a seed: the seeds pooled."""
+DATA_NAMES = ("method", "gcd", "seed", "level", "kind")
+DATA_NUMBERS = ("iteration", "mean", "low", "high", "n")
 PHASES = ("play", "label", "judge", "update", "save")
 
 
@@ -53,7 +60,7 @@ def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
     return Sheet(
         title=f"Success {selection.name}, % [95% interval]",
         header=describe(comparison),
-        columns=("policy", *levels, "games × seeds", "it."),
+        columns=(words("policy"), *map(Column, (*levels, "games × seeds", "it."))),
         rows=tuple(rows),
         notes=selection.notes,
     )
@@ -66,7 +73,7 @@ def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
     return Sheet(
         title=f"Paired differences {selection.name}, points [95% interval]",
         header=describe(comparison),
-        columns=("difference", *levels, "games × seeds"),
+        columns=(words("difference"), *map(Column, (*levels, "games × seeds"))),
         rows=tuple(_difference_row(contrast, levels) for contrast in contrasts),
         notes=tuple(contrast.note for contrast in contrasts if contrast.note),
     )
@@ -79,12 +86,12 @@ def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
     rows = []
     for level, kind in keys:
         found = [success_of(picks, level, kind) for _, picks in columns]
-        cells = [f"{level} {kind}" if kind else level, str(max(one.n for one in found))]
-        rows.append(_plain([*cells, *(format_success(one) for one in found)]))
+        cells = [Cell(f"{level} {kind}" if kind else level), count_cell(max(e.n for e in found))]
+        rows.append(SheetRow((*cells, *map(estimate_cell, found))))
     return Sheet(
         title=f"Success by task type {selection.name}, % [95% interval]",
         header=describe(comparison),
-        columns=("level and task type", "games", *(name for name, _ in columns)),
+        columns=(words("level and task type"), Column("games"), *(Column(n) for n, _ in columns)),
         rows=tuple(rows),
         is_detail=True,
     )
@@ -109,18 +116,54 @@ def phase_sheet(comparison: Comparison) -> Sheet:
         for run in comparison.of(arm):
             count = max(len(run.metrics), 1)
             whole = sum(training_seconds(row) for row in run.metrics)
-            cells = [str(run.id), str(len(run.metrics)), f"{whole:.0f}", f"{whole / count:.2f}"]
+            cells = [Cell(str(run.id)), count_cell(len(run.metrics))]
+            cells += [number_cell(whole, digits=0), number_cell(whole / count, digits=2)]
             for phase in PHASES:
                 spent = sum(row.get(f"time/{phase}") or 0.0 for row in run.metrics)
-                share = format_percent(spent / whole) if whole else DASH
-                cells.append(f"{spent / count:.2f} ({share}%)")
-            rows.append(_plain(cells))
+                share = f"({format_percent(spent / whole)}%)" if whole else ""
+                cells.append(replace(number_cell(spent / count, digits=2), detail=share))
+            rows.append(SheetRow(tuple(cells)))
     return Sheet(
         title="Seconds per iteration and their shares, evaluations not counted",
         header=describe(comparison),
-        columns=("run", "iterations", "training s", "s/iteration", *PHASES),
+        columns=(
+            *(words("run"), Column("iterations"), Column("training", "s")),
+            *(Column("iteration", "s"), *(Column(phase, "s") for phase in PHASES)),
+        ),
         rows=tuple(rows),
     )
+
+
+def plan_sheet(grid: Grid) -> Sheet:
+    """Table of the runs of a grid: how far each is, and the model that it starts from."""
+    rows = [
+        (str(run.id), describe_state(run, grid.folder(run)), run.config.model.path)
+        for run in grid.runs
+    ]
+    return Sheet(
+        title=f"{len(grid.waiting)} of {len(grid.runs)} runs to train",
+        columns=(words("run"), words("state"), words("starts from")),
+        rows=tuple(SheetRow(tuple(map(Cell, row))) for row in rows),
+    )
+
+
+def data_sheet(comparison: Comparison) -> Sheet:
+    """Every evaluation as data: a row per arm, seed or "all", iteration, level and task type.
+
+    Iteration 0 is the cold start, kind "" is all task types, n counts games, and shares are in
+    [0, 1].
+    """
+    rows = []
+    for arm in comparison.arms:
+        runs = comparison.of(arm)
+        name = (arm.method, "on" if arm.has_gcd else "off")
+        for iteration in sorted({key for run in runs for key in run.evaluations}):
+            picks = picks_at(runs, iteration)
+            for pick in picks:
+                rows += _data_rows((*name, str(pick.run.id.seed)), (pick,))
+            rows += _data_rows((*name, ALL), picks)
+    columns = (*map(words, DATA_NAMES), *map(Column, DATA_NUMBERS))
+    return Sheet("Every evaluation", columns, tuple(rows), is_detail=True)
 
 
 def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sheet, ...]:
@@ -204,27 +247,31 @@ def _between(before: Arm, after: Arm, selection: Selection) -> Contrast:
     return Contrast(name, tuple(one[s] for s in common), tuple(two[s] for s in common), note)
 
 
-def _difference_row(contrast: Contrast, levels: Sequence[str]) -> tuple[Cell, ...]:
+def _data_rows(name: Sequence[str], picks: Picks) -> list[SheetRow]:
+    rows = []
+    for (level, kind), row in success_rows(picks).items():
+        one = row.success
+        shares = [number_cell(share, digits=6) for share in (one.mean, one.low, one.high)]
+        cells = [*map(Cell, (*name, level, kind)), count_cell(picks[0].iteration), *shares]
+        rows.append(SheetRow((*cells, count_cell(one.n))))
+    return rows
+
+
+def _difference_row(contrast: Contrast, levels: Sequence[str]) -> SheetRow:
     rows: dict[str, PairedRow] = {}
     if contrast.before:
         results = [[pick.result for pick in side] for side in (contrast.before, contrast.after)]
         rows = {row.level: row for row in paired(*results) if not row.kind}
     found = {level: rows[level].difference if level in rows else NOTHING for level in levels}
-    cells = [Cell(format_difference(one), _tone(one)) for one in found.values()]
-    return (Cell(contrast.name), *cells, Cell(_count(found, len(contrast.before))))
+    cells = map(difference_cell, found.values())
+    return SheetRow((Cell(contrast.name), *cells, _count_cell(found, len(contrast.before))))
 
 
-def _success_row(name: str, picks: Picks, levels: Sequence[str]) -> tuple[Cell, ...]:
+def _success_row(name: str, picks: Picks, levels: Sequence[str]) -> SheetRow:
     found = {level: success_of(picks, level) for level in levels}
     iterations = sorted({pick.iteration for pick in picks})
-    return _plain(
-        [
-            name,
-            *(format_success(one) for one in found.values()),
-            _count(found, len(picks)),
-            ", ".join(map(str, iterations)) or DASH,
-        ]
-    )
+    cells = [*map(estimate_cell, found.values()), _count_cell(found, len(picks))]
+    return SheetRow((Cell(name), *cells, Cell(", ".join(map(str, iterations)) or DASH)))
 
 
 def _curves(
@@ -240,31 +287,22 @@ def _curves(
         points = [picks_at(runs, iteration) for iteration in iterations]
         for level in levels:
             found = [success_of(picks, level) for picks in points]
-            rows.append(_plain([name, level, *(format_percent(one.mean) for one in found)]))
+            shares = [percent_cell(one.mean) for one in found]
+            rows.append(SheetRow((Cell(name), Cell(level), *shares)))
     return Sheet(
         title=title,
         header=describe(comparison),
-        columns=("policy", "level", *(f"it. {iteration}" for iteration in iterations)),
+        columns=(words("policy"), words("level"), *(Column(f"it. {n}") for n in iterations)),
         rows=tuple(rows),
         is_detail=is_detail,
     )
 
 
-def _count(found: Mapping[str, Estimate], num_seeds: int) -> str:
+def _count_cell(found: Mapping[str, Estimate], num_seeds: int) -> Cell:
     games = sum(one.n for level, one in found.items() if level != MEAN_LEVEL)
-    return f"{games} × {num_seeds}" if games else DASH
+    return Cell(f"{games} × {num_seeds}" if games else DASH)
 
 
 def _played_alike(one: Picks, two: Picks) -> bool:
     pairs = zip(one, two, strict=False)
     return len(one) == len(two) and all(a.result.games == b.result.games for a, b in pairs)
-
-
-def _plain(texts: Sequence[str]) -> tuple[Cell, ...]:
-    return tuple(Cell(text) for text in texts)
-
-
-def _tone(difference: Estimate) -> str:
-    if difference.n == 0 or not difference.excludes_zero:
-        return ""
-    return "up" if difference.mean > 0 else "down"

@@ -30,7 +30,7 @@ class ExpertRow:
     median_walkthrough: float
 
 
-def expert_table(suite: Suite, split: str, max_steps: int = 50) -> tuple[ExpertRow, ...]:
+def measure_expert(suite: Suite, split: str, max_steps: int = 50) -> tuple[ExpertRow, ...]:
     """Let the expert play every game of a split once; a row per kind, and one for all.
 
     Raises:

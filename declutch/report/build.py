@@ -13,17 +13,11 @@ from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
 from declutch.report.judging import judging_section
 from declutch.report.labels import labels_section
-from declutch.report.policies import compare
-from declutch.report.sections import (
-    behaviour_section,
-    comparison_section,
-    config_section,
-    header_section,
-    notes_section,
-    phases_section,
-    score_cards,
-)
+from declutch.report.pieces import notes_html
+from declutch.report.policies import compare_policies
+from declutch.report.sections import config_section, header_section, phases_section
 from declutch.report.shell import asset, render_shell
+from declutch.report.success import behaviour_section, comparison_section, score_cards
 from declutch.report.suggestions import suggestions_section
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import RunData, read_run
@@ -64,9 +58,9 @@ def build_report(run_dir: Path) -> Path:
 
 def render_page(data: RunData, episodes: Episodes) -> str:
     """The whole page; everything that comes from the run is escaped or inert."""
-    comparison = compare(data)
+    comparison = compare_policies(data)
     main = Template(asset("page.html")).substitute(
-        notes=notes_section([*data.notes, *episodes.notes]),
+        notes=notes_html([*data.notes, *episodes.notes]),
         cards=score_cards(data, comparison),
         comparison=comparison_section(comparison),
         judging=judging_section(data),

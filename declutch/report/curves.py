@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
-from declutch.report.policies import Comparison
+from declutch.report.policies import PolicyComparison
 from declutch.runs.read import Metrics, RunData
 
 DIGITS = 5
@@ -14,7 +14,7 @@ PHASES = ("play", "label", "judge", "update", "eval", "save")
 CHARTED = ("agent/", "judge/", "labels/", "suggestions/", "update/", "time/")
 
 
-def chart_data(data: RunData, comparison: Comparison) -> dict[str, Any]:
+def chart_data(data: RunData, comparison: PolicyComparison) -> dict[str, Any]:
     """Columns of the metrics, evaluations per level, and the points of the comparison.
 
     Returns:
@@ -46,7 +46,7 @@ def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
     return {level: points[level] for level in order if level in points}
 
 
-def comparison_points(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
     """Per level the points of cold start, control and the trained policy, where there are any."""
     levels: dict[str, list[dict[str, Any]]] = {}
     for policy in comparison.policies:

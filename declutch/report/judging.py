@@ -1,42 +1,46 @@
-"""How well steps of the evaluations were judged."""
+"""The report's section on how well steps of the evaluations were judged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from declutch.evaluation.exam_results import JudgeResult, JudgeRow, summarise_judgments
 from declutch.evaluation.results import EvalResult
+from declutch.report.cells import count_cell, estimate_cell, percent_cell
+from declutch.report.drawers.html import draw_html
+from declutch.report.headers import describe_judging
 from declutch.report.policies import COLD_START, CONTROL
-from declutch.report.sections import DASH, table_html
-from declutch.report.tables import describe_steps, format_interval, format_percent
+from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.read import RunData
 
-HEADINGS = (
-    *("level", "steps", "games", "accuracy", "on good steps", "on bad steps", "unreadable"),
-    *("a constant would", "all labelled steps", "a constant would"),
+COLUMNS = (
+    *(words("level"), Column("steps"), Column("games"), Column("accuracy", "%")),
+    *(Column("on good steps", "%"), Column("on bad steps", "%"), Column("unreadable", "%")),
+    *(Column("a constant would", "%"), Column("all labelled steps", "%")),
+    Column("a constant would there", "%"),
 )
 
 
 def judging_section(data: RunData) -> str:
-    """Judge accuracy of the cold start, the last policy, the control and further evaluations; ""
-    where none of them was asked to judge.
-    """
-    body = []
-    for name, result, judge in _judged(data):
-        steps = describe_steps(result, judge)
-        of = f"{name}: {judge.judge} judges {steps} at temperature {judge.temperature:g}, "
-        of += f"{judge.labels} labels"
-        body.append(f'<tr class="level"><th colspan="{len(HEADINGS)}">{escape(of)}</th></tr>')
-        body += [_row(row) for row in summarise_judgments(judge)]
-    if not body:
+    """The report's table of judge accuracy; "" where no evaluation of the run was judged."""
+    if not any(_judged(data)):
         return ""
     return (
         '<h3>Can it judge?</h3><p class="caption">Verdicts on steps played in the evaluation, '
         "half of them good: an unreadable verdict is wrong, a constant one right on half. "
         "Intervals are 95%, by game. On the right is what the accuracy on good and on bad steps "
-        "comes to on all labelled steps.</p>" + table_html(HEADINGS, body)
+        f"comes to on all labelled steps.</p>{draw_html(judging_sheet(data))}"
     )
+
+
+def judging_sheet(data: RunData) -> Sheet:
+    """Table of the judge accuracy of a run's cold start, last policy, control and others."""
+    lines = []
+    for name, result, judge in _judged(data):
+        heading = f"{name}: {describe_judging(result, judge)}"
+        lines.append(SheetRow((Cell(heading),), "heading"))
+        lines += [_row(row) for row in summarise_judgments(judge)]
+    return Sheet("", COLUMNS, tuple(lines))
 
 
 def _judged(data: RunData) -> Iterator[tuple[str, EvalResult, JudgeResult]]:
@@ -48,18 +52,11 @@ def _judged(data: RunData) -> Iterator[tuple[str, EvalResult, JudgeResult]]:
             yield name, result, result.judge
 
 
-def _row(row: JudgeRow) -> str:
+def _row(row: JudgeRow) -> SheetRow:
     shares = (
         *(row.accuracy_good.mean, row.accuracy_bad.mean, row.unreadable, row.constant),
         *(row.labelled_accuracy, row.labelled_constant),
     )
-    accuracy = _percent(row.accuracy.mean)
-    if row.accuracy.n:
-        accuracy += f" <small>{format_interval(row.accuracy)}</small>"
-    cells = [str(row.num_steps), str(row.num_games), accuracy, *map(_percent, shares)]
-    values = "".join(f'<td class="num">{cell}</td>' for cell in cells)
-    return f'<tr class="kind"><th>{escape(row.level)}</th>{values}</tr>'
-
-
-def _percent(share: float) -> str:
-    return DASH if share != share else f"{format_percent(share)}%"
+    cells = [Cell(row.level), count_cell(row.num_steps), count_cell(row.num_games)]
+    cells += [estimate_cell(row.accuracy), *map(percent_cell, shares)]
+    return SheetRow(tuple(cells))

@@ -1,13 +1,14 @@
-"""Where the labels came from, how the sources agree, and what an endpoint was asked for them."""
+"""The report's section on labels: their sources, how these agree, what an endpoint was asked."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from html import escape
 
-from declutch.report.sections import DASH, table_html
-from declutch.report.tables import format_percent
+from declutch.report.cells import DASH, format_percent, percent_cell
+from declutch.report.drawers.html import draw_html
+from declutch.report.pieces import caption_html, empty_html
+from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.read import Metrics, RunData
 
 SOURCE_NAMES = {"rule": "the rule", "oracle": "the oracle", "llm": "the language model"}
@@ -16,50 +17,60 @@ _FROM = "labels/from/"
 
 
 def labels_section(data: RunData) -> str:
-    """Sums over all iterations; what was not recorded is left out."""
+    """The report's tables of labels, summed over all iterations, as far as they were recorded."""
     rows = data.metrics
-    parts = (_origins(rows), _agreement(rows), _asks(rows), _account(rows))
-    return "".join(parts) or '<p class="empty">No steps were labelled.</p>'
+    sheets = (origin_sheet(rows), agreement_sheet(rows))
+    parts = [draw_html(sheet) for sheet in sheets if sheet.rows]
+    account = account_sheet(rows)
+    parts += [_asks(rows), draw_html(account) if account.rows else ""]
+    return "".join(parts) or empty_html("No steps were labelled.")
 
 
-def _origins(rows: Sequence[Metrics]) -> str:
+def origin_sheet(rows: Sequence[Metrics]) -> Sheet:
+    """Table of the sources that the labels of a run's judged steps came from."""
     origins = _sums(rows, _FROM)
     total = sum(origins.values())
-    if not total:
-        return ""
-    body = [
-        f"<tr><th>{escape(_name(source))}</th>{_number(count)}{_share(count, total)}</tr>"
+    lines = [
+        SheetRow((Cell(_name(source)), _count(count), percent_cell(count / total)))
         for source, count in origins.items()
+        if total
     ]
-    return table_html(["labels of the judged steps come from", "steps", "share"], body)
+    first = words("labels of the judged steps come from")
+    return Sheet("", (first, Column("steps"), Column("share", "%")), tuple(lines))
 
 
-def _agreement(rows: Sequence[Metrics]) -> str:
-    """The confusion matrix of each two sources, a line each."""
+def agreement_sheet(rows: Sequence[Metrics]) -> Sheet:
+    """Table of how often each two sources of labels said what: a confusion matrix in a row."""
     pairs: dict[tuple[str, str], dict[tuple[str, str], float]] = defaultdict(dict)
     for key, count in _sums(rows, _BOTH).items():
         (one, a), (other, b) = (part.rsplit("_", 1) for part in key.split("/"))
         pairs[one, other][a, b] = count
-    body = []
+    lines = []
     for (one, other), cells in pairs.items():
-        counts = [
-            cells.get((a, b), 0.0) for a, b in (_GOODS, ("good", "bad"), ("bad", "good"), _BADS)
-        ]
+        counts = [cells.get(pair, 0.0) for pair in _WORDS]
         total = sum(counts)
         if total:
             name = f"{SOURCE_NAMES.get(one, one)} | {SOURCE_NAMES.get(other, other)}"
-            numbers = "".join(_number(count) for count in counts)
             # What a source that always says the more frequent word would reach.
             constant = max(counts[0] + counts[2], counts[1] + counts[3])
-            agreed = _share(counts[0] + counts[3], total) + _share(constant, total)
-            body.append(f"<tr><th>{escape(name)}</th>{numbers}{agreed}</tr>")
-    if not body:
-        return ""
-    headings = ["steps both label", "good | good", "good | bad", "bad | good", "bad | bad"]
-    return table_html([*headings, "agree", "a constant would"], body)
+            shares = ((counts[0] + counts[3]) / total, constant / total)
+            lines.append(SheetRow((Cell(name), *map(_count, counts), *map(percent_cell, shares))))
+    columns = [Column(f"{a} | {b}") for a, b in _WORDS]
+    columns += [Column("agree", "%"), Column("a constant would", "%")]
+    return Sheet("", (words("steps both label"), *columns), tuple(lines))
 
 
-_GOODS, _BADS = ("good", "good"), ("bad", "bad")
+_WORDS = (("good", "good"), ("good", "bad"), ("bad", "good"), ("bad", "bad"))
+
+
+def account_sheet(rows: Sequence[Metrics]) -> Sheet:
+    """Table of what a run asked of its endpoint: calls, tokens, cost and seconds in all."""
+    account = _sums(rows, "endpoint/")
+    units = {"cost": ".4g"}
+    cells = [Cell(f"{value:{units.get(name, '.0f')}}", value) for name, value in account.items()]
+    columns = [Column(name.replace("_", " ")) for name in account]
+    lines = (SheetRow((Cell("all iterations"), *cells)),) if account else ()
+    return Sheet("", (words("endpoint"), *columns), lines)
 
 
 def _asks(rows: Sequence[Metrics]) -> str:
@@ -77,25 +88,11 @@ def _asks(rows: Sequence[Metrics]) -> str:
         f"good; {_percent(unreadable, asks)} of the answers' verdicts could not be read, "
         f"{_percent(failed, asks)} of the asks got no answer."
     )
-    lines = f'<p class="caption">{text}</p>'
+    lines = caption_html(text)
     if away:
-        lines += (
-            f'<p class="caption warn">In {away} of {len(rows)} iterations the endpoint was away, '
-            "and no label came from it.</p>"
-        )
+        sentence = f"In {away} of {len(rows)} iterations the endpoint was away"
+        lines += caption_html(f"{sentence}, and no label came from it.", is_warning=True)
     return lines
-
-
-def _account(rows: Sequence[Metrics]) -> str:
-    account = _sums(rows, "endpoint/")
-    if not account:
-        return ""
-    units = {"cost": ".4g", "seconds": ".0f"}
-    cells = "".join(
-        f'<td class="num">{value:{units.get(name, ".0f")}}</td>' for name, value in account.items()
-    )
-    headings = ["endpoint", *(name.replace("_", " ") for name in account)]
-    return table_html(headings, [f"<tr><th>all iterations</th>{cells}</tr>"])
 
 
 def _sums(rows: Sequence[Metrics], prefix: str) -> dict[str, float]:
@@ -111,12 +108,8 @@ def _name(source: str) -> str:
     return " and ".join(SOURCE_NAMES.get(part, part) for part in source.split("+"))
 
 
-def _number(value: float) -> str:
-    return f'<td class="num">{value:.0f}</td>'
-
-
-def _share(part: float, total: float) -> str:
-    return f'<td class="num">{_percent(part, total)}</td>'
+def _count(value: float) -> Cell:
+    return Cell(f"{value:.0f}", value)
 
 
 def _percent(part: float, total: float) -> str:

@@ -13,15 +13,15 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
+from declutch.evaluation.intervals import Estimate
+from declutch.report.cells import count_cell, estimate_cell, number_cell
+from declutch.report.drawers.terminal import draw_compact
 from declutch.report.progress import Score, format_metric, format_seconds, make_bar, print_plain
+from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.catalogue import PHASES, PLAIN_METRICS, SECTIONS
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-
-
 SPARKLINE_WIDTH = 24
 
 
@@ -111,17 +111,17 @@ class TrainWatcher:
 
     def _render(self) -> RenderableType:
         panels: list[RenderableType] = [
-            _metric_table(name, self._metrics, entries)
+            draw_compact(metric_sheet(name, self._metrics, entries))
             for name, entries in SECTIONS
             if any(key in self._metrics for _, key, _ in entries)
         ]
         if any(f"time/{phase}" in self._metrics for phase in PHASES):
-            panels.append(_phase_table(self._metrics))
+            panels.append(draw_compact(time_sheet(self._metrics)))
         parts: list[RenderableType] = [self._bar]
         if panels:
             parts.append(Columns(panels, padding=(0, 3)))
         if self._scores:
-            parts.append(_score_table(self._scores))
+            parts.append(draw_compact(evaluation_sheet(self._scores)))
         return Panel(
             Group(*parts), title=escape(self._title), title_align="left", border_style="dim"
         )
@@ -139,49 +139,50 @@ def sparkline(shares: Sequence[float], width: int = SPARKLINE_WIDTH) -> str:
     return "".join(marks)
 
 
-def _metric_table(
+def metric_sheet(
     name: str, metrics: Mapping[str, float], entries: Sequence[tuple[str, str, str]]
-) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_row(Text(name, style="bold"), "")
-    for label, key, unit in entries:
-        if key in metrics:
-            table.add_row(label, format_metric(metrics[key], unit))
-    return table
+) -> Sheet:
+    """Table of the latest metrics of one section of the live view.
+
+    Args:
+        name: of the section.
+        entries: label, key and unit of its metrics; those without a number are left out.
+    """
+    rows = [
+        SheetRow((Cell(label), Cell(format_metric(metrics[key], unit), metrics[key])))
+        for label, key, unit in entries
+        if key in metrics
+    ]
+    return Sheet("", (words(name), Column("")), tuple(rows))
 
 
-def _phase_table(metrics: Mapping[str, float]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_row(Text("seconds", style="bold"), "", "")
+def time_sheet(metrics: Mapping[str, float]) -> Sheet:
+    """Table of the seconds of the latest iteration by phase, with bars of their shares."""
     seconds = {phase: metrics[f"time/{phase}"] for phase in PHASES if f"time/{phase}" in metrics}
     whole = sum(seconds.values()) or 1.0
-    for phase, spent in seconds.items():
-        bar = Text("━" * round(12 * spent / whole), style="cyan")
-        table.add_row(phase, f"{spent:.1f}", bar)
+    rows = [
+        (Cell(phase), number_cell(spent), Cell("━" * round(12 * spent / whole), tone="accent"))
+        for phase, spent in seconds.items()
+    ]
     if "time/iteration" in metrics:
-        table.add_row("iteration", f"{metrics['time/iteration']:.1f}", "")
+        rows.append((Cell("iteration"), number_cell(metrics["time/iteration"]), Cell("")))
     if "time/tokens_per_second" in metrics:
-        table.add_row("tokens/s", f"{metrics['time/tokens_per_second']:.0f}", "")
-    return table
+        rate = number_cell(metrics["time/tokens_per_second"], digits=0)
+        rows.append((Cell("tokens/s"), rate, Cell("")))
+    return Sheet("", (words("seconds"), Column(""), words("")), tuple(map(SheetRow, rows)))
 
 
-def _score_table(scores: Mapping[str, Sequence[tuple[int, Score]]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_row(
-        Text("evaluation", style="bold"), "success", "95% interval", "n", "so far", style="dim"
-    )
+def evaluation_sheet(scores: Mapping[str, Sequence[tuple[int, Score]]]) -> Sheet:
+    """Table of the latest evaluation of each level, with a sparkline of the ones so far.
+
+    Args:
+        scores: level -> iteration and score of each evaluation, in order.
+    """
+    rows = []
     for level, history in scores.items():
-        iteration, (mean, low, high, n) = history[-1]
-        table.add_row(
-            f"{level} at {iteration}",
-            f"{100 * mean:.1f}%",
-            f"[{100 * low:.1f}, {100 * high:.1f}]",
-            str(n),
-            Text(sparkline([score[0] for _, score in history]), style="cyan"),
-        )
-    return table
+        iteration, score = history[-1]
+        line = sparkline([each[0] for _, each in history])
+        cells = (estimate_cell(Estimate(*score)), count_cell(score[3]), Cell(line, tone="accent"))
+        rows.append(SheetRow((Cell(f"{level} at {iteration}"), *cells)))
+    columns = (words("evaluation"), Column("success", "%"), Column("n"), words("so far"))
+    return Sheet("", columns, tuple(rows))

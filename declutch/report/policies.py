@@ -1,4 +1,4 @@
-"""The run's policies side by side, summarised and paired once for the whole page."""
+"""A run's policies side by side, summarised and paired once for the whole report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult
-from declutch.evaluation.summary import PairedRow, Row, paired, summarise
+from declutch.evaluation.summary import (
+    MAIN_LEVELS,
+    MEAN_LEVEL,
+    PairedRow,
+    Row,
+    paired,
+    summarise,
+)
 from declutch.runs.read import RunData
 
 COLD_START = "cold start"
@@ -19,8 +26,8 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Policy:
-    """One policy's rows by level and kind."""
+class PolicyRows:
+    """A policy of a run with the summary of its evaluation, a row per level and task type."""
 
     name: str
     result: EvalResult
@@ -28,8 +35,8 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What there is to compare.
+class PolicyComparison:
+    """The policies of a run that were evaluated, and the differences between them.
 
     Attributes:
         policies: cold start, control and trained policy, as far as they were evaluated.
@@ -37,16 +44,22 @@ class Comparison:
         problems: why two evaluations could not be paired.
     """
 
-    policies: tuple[Policy, ...]
+    policies: tuple[PolicyRows, ...]
     differences: Mapping[tuple[str, str], Mapping[Key, PairedRow]]
     problems: tuple[str, ...]
 
-    def policy(self, name: str) -> Policy | None:
+    def policy(self, name: str) -> PolicyRows | None:
         return next((policy for policy in self.policies if policy.name == name), None)
 
+    @property
+    def keys(self) -> list[Key]:
+        """Levels and kinds of all policies: main levels first, kinds below theirs."""
+        found = dict.fromkeys(key for policy in self.policies for key in policy.rows)
+        return sorted(found, key=lambda key: _rank(key[0]))
 
-def compare(data: RunData) -> Comparison:
-    """Summarise and pair the run's evaluations."""
+
+def compare_policies(data: RunData) -> PolicyComparison:
+    """Summarise the evaluations of a run's cold start, control and last policy, and pair them."""
     results = {
         COLD_START: data.before,
         CONTROL: data.control,
@@ -54,7 +67,7 @@ def compare(data: RunData) -> Comparison:
     }
     present = {name: result for name, result in results.items() if result is not None}
     policies = tuple(
-        Policy(name, result, {(row.level, row.kind): row for row in summarise(result)})
+        PolicyRows(name, result, {(row.level, row.kind): row for row in summarise(result)})
         for name, result in present.items()
     )
     differences = {}
@@ -68,4 +81,10 @@ def compare(data: RunData) -> Comparison:
             problems.append(f"No difference between {first} and {second}: {error}.")
             continue
         differences[first, second] = {(row.level, row.kind): row for row in rows}
-    return Comparison(policies, differences, tuple(problems))
+    return PolicyComparison(policies, differences, tuple(problems))
+
+
+def _rank(level: str) -> tuple[int, str]:
+    if level in MAIN_LEVELS:
+        return MAIN_LEVELS.index(level), ""
+    return (len(MAIN_LEVELS), "") if level == MEAN_LEVEL else (len(MAIN_LEVELS) + 1, level)

@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.rule import Rule
 
+from declutch.report.cells import DASH
+
 Item = TypeVar("Item")
 Score = tuple[float, float, float, int]
 
@@ -148,7 +150,7 @@ def progress(
 def format_metric(value: float, unit: str = "") -> str:
     """A share as "12.3%" (unit "%"), a count as it is, anything else with three digits."""
     if math.isnan(value):
-        return "-"
+        return DASH
     if unit == "%":
         return f"{100 * value:.1f}%"
     if float(value).is_integer() and abs(value) < 1e9:

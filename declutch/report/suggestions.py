@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from declutch.report.sections import folded_html, table_html
+from declutch.report.cells import count_cell
+from declutch.report.drawers.html import draw_html
+from declutch.report.pieces import caption_html, folded_html
+from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.versions import Sentence, Theme, Version
 
 MAX_PLACES = 4
@@ -41,31 +44,36 @@ def _version_html(version: Version) -> str:
     )
     if version.silhouette is not None:
         facts += f", silhouette {version.silhouette:.2f}"
-    note = f'<p class="caption warn">{escape(version.note)}</p>' if version.note else ""
+    note = caption_html(version.note, is_warning=True) if version.note else ""
     items = "".join(f"<li>{escape(each)}</li>" for each in version.suggestions)
     themes = "".join(_theme_html(theme) for theme in version.themes)
-    return f'<p class="caption">{facts}</p>{note}<ol class="suggestions">{items}</ol>{themes}'
+    return f'{caption_html(facts)}{note}<ol class="suggestions">{items}</ol>{themes}'
 
 
 def _theme_html(theme: Theme) -> str:
     title = f"{theme.suggestion or theme.medoid} · {theme.size} judgments"
     title += f" · {theme.left_out}" if theme.left_out else ""
-    body = [_sentence_row(sentence) for sentence in theme.sentences[:MAX_SENTENCES]]
-    hidden = len(theme.sentences) - len(body)
-    more = f'<p class="caption">and {hidden} more sentences</p>' if hidden else ""
-    return folded_html(title, table_html(["advice", "judgments", "about"], body) + more)
+    return folded_html(title, draw_html(sentence_sheet(theme)))
 
 
-def _sentence_row(sentence: Sentence) -> str:
+def sentence_sheet(theme: Theme) -> Sheet:
+    """Table of a theme's sentences of advice: how many judgments gave each, about which steps."""
+    lines = [
+        SheetRow(
+            (Cell(sentence.text), count_cell(sentence.count), Cell(_places(sentence), tone="dim"))
+        )
+        for sentence in theme.sentences[:MAX_SENTENCES]
+    ]
+    hidden = len(theme.sentences) - len(lines)
+    notes = (f"and {hidden} more sentences",) if hidden else ()
+    columns = (words("advice"), Column("judgments"), words("about"))
+    return Sheet("", columns, tuple(lines), notes=notes)
+
+
+def _places(sentence: Sentence) -> str:
     places = [
         f"iteration {place.iteration}, {place.task}, episode {place.episode}, step {place.step + 1}"
         for place in sentence.places[:MAX_PLACES]
     ]
     hidden = len(sentence.places) - len(places)
-    if hidden:
-        places.append(f"and {hidden} more steps")
-    about = "<br>".join(escape(place) for place in places)
-    return (
-        f'<tr><td class="text">{escape(sentence.text)}</td><td class="num">{sentence.count}</td>'
-        f'<td class="num"><small>{about}</small></td></tr>'
-    )
+    return "\n".join([*places, *([f"and {hidden} more steps"] if hidden else [])])

@@ -1,310 +1,250 @@
-"""Summaries as aligned terminal tables; every header names protocol, temperature and n."""
+"""Tables of evaluations: success, behaviour, paired differences, judging, sources of labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from declutch.envs.registry import level_meaning
-from declutch.errors import Finding, Status
 from declutch.evaluation.behaviour import Shares
 from declutch.evaluation.exam_results import JudgeResult, JudgeRow, summarise_judgments
-from declutch.evaluation.intervals import Estimate, McNemar
+from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.label_sources import LabelReport, SourceReport
 from declutch.evaluation.results import EvalResult, has_partial_scores
 from declutch.evaluation.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
+from declutch.report.cells import (
+    count_cell,
+    difference_cell,
+    estimate_cell,
+    number_cell,
+    p_value_cell,
+    percent_cell,
+)
+from declutch.report.headers import describe_header, describe_judging, describe_setting
+from declutch.report.sheet import Cell, Column, Role, Sheet, SheetRow, words
 
-if TYPE_CHECKING:
-    from declutch.evaluation.expert import ExpertRow
 
-DASH = "-"
-
-
-def result_table(*runs: EvalResult) -> Table:
-    """Success per level and task type of one evaluation (or of several training seeds).
+def result_sheet(*runs: EvalResult) -> Sheet:
+    """Table of success per level and task type of one evaluation, or of several training seeds.
 
     Where an environment gives partial scores, their mean and the share finished with more than
-    nothing are columns beside it.
+    nothing are columns beside it; where plays ended in an environment error, so is their number.
     """
     rows = summarise(*runs)
     has_errors = any(row.num_env_errors for row in rows)
     has_scores = has_partial_scores(game for run in runs for game in run.games)
-    table = make_table(describe_header(runs), "level and task type", padding=int(not has_scores))
-    for heading in ("n", "success\n%", "95%\ninterval", "steps", "timed\nout %"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("mean\nscore %", "finished\npositive %") if has_scores else ():
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [Column("n"), Column("success", "%"), Column("steps"), Column("timed out", "%")]
+    if has_scores:
+        columns += [Column("mean score", "%"), Column("finished positive", "%")]
     if has_errors:
-        table.add_column("env errors\nleft out", justify="right", style="red", no_wrap=True)
+        columns.append(Column("env errors left out"))
+    lines = []
     for row in rows:
-        _add_section(table, row.kind)
-        errors = [str(row.num_env_errors or "")] if has_errors else []
-        scores = _score_cells(row) if has_scores else []
-        table.add_row(*_result_cells(row), *scores, *errors, style="" if row.kind else "bold")
-    return table
+        cells = [_name(row), count_cell(row.success.n), estimate_cell(row.success)]
+        # The mean over levels is of success alone: lengths pooled over levels are no such mean.
+        is_mean = row.level == MEAN_LEVEL
+        others = [number_cell(row.shares.num_steps), percent_cell(row.timed_out)]
+        others += [percent_cell(row.score), percent_cell(row.finished_positive)] * has_scores
+        cells += [Cell("", math.nan) if is_mean else cell for cell in others]
+        if has_errors:
+            cells.append(Cell(str(row.num_env_errors or ""), row.num_env_errors, tone="down"))
+        lines.append(SheetRow(tuple(cells), _role(row.kind)))
+    return Sheet(
+        title="success by level and task type [95% interval]",
+        header=describe_header(runs),
+        columns=(words("level and task type"), *columns),
+        rows=tuple(lines),
+    )
 
 
-def behaviour_table(*runs: EvalResult) -> Table:
-    """What the actions were, per level, over all plays and over won and other plays apart."""
-    table = make_table(describe_header(runs), "level and outcome")
-    headings = ("n", "steps", "repeated\n%", "looped\n%", "invalid\n%", "inadmis-\nsible %")
-    for heading in (*headings, "tokens per\nresponse"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in summarise(*runs):
-        if row.kind or row.level == MEAN_LEVEL:
-            continue
-        _add_section(table, "")
-        named = (("all", row.shares), ("won", row.shares_won), ("not won", row.shares_failed))
-        for name, shares in named:
-            first = row.level if name == "all" else f"  {name}"
-            style = "bold" if name == "all" else ""
-            table.add_row(first, *_share_cells(shares), style=style)
-    return table
+def behaviour_sheet(policies: Mapping[str, Iterable[Row]], title: str, header: str = "") -> Sheet:
+    """Table of what the actions were, per level, in all plays and in won and other plays apart.
+
+    Args:
+        policies: name -> what `summarise` gives; with several, each is a row of every level.
+    """
+    rows = {
+        (row.level, name): row
+        for name, found in policies.items()
+        for row in found
+        if not row.kind and row.level != MEAN_LEVEL
+    }
+    columns = [Column("plays"), Column("steps"), Column("timed out", "%"), Column("repeated", "%")]
+    columns += [Column(name, "%") for name in ("looped", "invalid", "inadmissible")]
+    lines = []
+    for level in dict.fromkeys(level for level, _ in rows):
+        if len(policies) > 1:
+            lines.append(SheetRow((Cell(level),), "heading"))
+        for name in policies:
+            if (level, name) not in rows:
+                continue
+            row = rows[level, name]
+            first: Role = "plain" if len(policies) > 1 else "main"
+            named = name if len(policies) > 1 else level
+            lines += [
+                SheetRow(_share_cells(named, row.shares, percent_cell(row.timed_out)), first),
+                SheetRow(_share_cells("won", row.shares_won), "part"),
+                SheetRow(_share_cells("not won", row.shares_failed), "part"),
+            ]
+    return Sheet(
+        title=title,
+        header=header,
+        columns=(words("level and outcome"), *columns, Column("tokens per response")),
+        rows=tuple(lines),
+    )
 
 
-def paired_table(
+def paired_sheet(
     before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
-) -> Table:
-    """Success of two policies on the same games, with the interval of the difference."""
+) -> Sheet:
+    """Table of two policies' success on the same games, with the interval of the difference."""
     first = (before,) if isinstance(before, EvalResult) else tuple(before)
     second = (after,) if isinstance(after, EvalResult) else tuple(after)
-    rows = paired(first, second)
-    title = f"{first[0].policy} → {second[0].policy} on the same games\n{describe_header(second)}"
-    table = make_table(title, "level and task type", padding=0)
-    for heading in ("n", "before\n%", "after\n%", "diff.", "95%\ninterval", "McN.\np"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        _add_section(table, row.kind)
-        table.add_row(*_paired_cells(row), style="" if row.kind else "bold")
-    return table
-
-
-def judge_table(result: EvalResult, judge: JudgeResult) -> Table:
-    """How steps of `result` were judged, a column per level."""
-    title = (
-        f"{judge.judge} judges {describe_steps(result, judge)} at temperature "
-        f"{format_number(judge.temperature)}\n"
-        f"{judge.labels} labels · {describe_setting([result])} · intervals by game"
+    lines = [
+        SheetRow(
+            (
+                _name(row),
+                count_cell(row.difference.n),
+                percent_cell(row.before),
+                percent_cell(row.after),
+                difference_cell(row.difference),
+                p_value_cell(row.test),
+            ),
+            _role(row.kind),
+        )
+        for row in paired(first, second)
+    ]
+    return Sheet(
+        title=f"{first[0].policy} → {second[0].policy} on the same games [95% interval]",
+        header=describe_header(second),
+        columns=(
+            words("level and task type"),
+            *(Column("n"), Column("before", "%"), Column("after", "%")),
+            *(Column("difference", "points"), Column("McNemar p")),
+        ),
+        rows=tuple(lines),
     )
-    table = make_table(title, "")
-    rows = summarise_judgments(judge)
-    for row in rows:
-        table.add_column(row.level, justify="right", no_wrap=True)
-    for name, cells in judge_lines(rows).items():
-        table.add_row(name, *cells, style="bold" if name == "accuracy, %" else "")
-        if name in ("good, %", "a constant verdict, %"):
-            table.add_section()
-    return table
 
 
-def describe_steps(result: EvalResult, judge: JudgeResult) -> str:
-    """Whose steps were judged, as the judge would say it."""
-    return "its own steps" if judge.judge == result.policy else f"the steps of {result.policy}"
+def judge_sheet(result: EvalResult, judge: JudgeResult) -> Sheet:
+    """Table of how well steps of an evaluation were judged, a column per level."""
+    levels = summarise_judgments(judge)
+    groups = (_judged_cells, _accuracy_cells, _played_cells)
+    lines = []
+    for cells in groups:
+        found = [cells(row) for row in levels]
+        for number, name in enumerate(found[0] if found else ()):
+            role: Role = "main" if name == "accuracy, %" else "plain"
+            values = tuple(level[name] for level in found)
+            lines.append(SheetRow((Cell(name), *values), role, is_apart=number == 0))
+    return Sheet(
+        title=describe_judging(result, judge),
+        header=f"{describe_setting([result])} · 95% intervals, by game",
+        columns=(words("judged"), *(Column(row.level) for row in levels)),
+        rows=tuple(lines),
+    )
 
 
-def judge_lines(rows: Sequence[JudgeRow]) -> dict[str, list[str]]:
-    """What is known of judgments, a cell for each of `rows`."""
+def _judged_cells(row: JudgeRow) -> dict[str, Cell]:
     return {
-        "judged steps": [str(row.num_steps) for row in rows],
-        "of games": [str(row.num_games) for row in rows],
-        "good, %": [format_percent(row.good_share) for row in rows],
-        "accuracy, %": [format_percent(row.accuracy.mean) for row in rows],
-        "95% interval": [format_interval(row.accuracy) for row in rows],
-        "right on good steps, %": [format_percent(row.accuracy_good.mean) for row in rows],
-        "right on bad steps, %": [format_percent(row.accuracy_bad.mean) for row in rows],
-        'bad steps called "good", %': [format_percent(row.false_good) for row in rows],
-        "unreadable, %": [format_percent(row.unreadable) for row in rows],
-        "a constant verdict, %": [format_percent(row.constant) for row in rows],
-        "steps played": [str(row.played.num_steps) for row in rows],
-        "labelled": [str(row.played.good + row.played.bad) for row in rows],
-        "of these good, %": [format_percent(row.labelled_good_share) for row in rows],
-        "accuracy on them, %": [format_percent(row.labelled_accuracy) for row in rows],
-        "a constant verdict on them, %": [format_percent(row.labelled_constant) for row in rows],
+        "judged steps": count_cell(row.num_steps),
+        "of games": count_cell(row.num_games),
+        "good, %": percent_cell(row.good_share),
     }
 
 
-def expert_rows_table(split: str, rows: Sequence[ExpertRow]) -> Table:
-    """How often and how fast the expert solves the games of a split, per task type."""
-    table = make_table(f"expert on {split}", "task type")
-    headings = ("games", "% won in\n30 steps", "% won in\n50 steps", "median\nsteps")
-    for heading in (*headings, "walk-\nthrough"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        if row.kind == "all":
-            table.add_section()
-        shares = (row.num_won_30, row.num_won_50)
-        table.add_row(
-            row.kind,
-            str(row.num_games),
-            *(format_percent(won / row.num_games if row.num_games else math.nan) for won in shares),
-            _format_mean(row.median_steps),
-            _format_mean(row.median_walkthrough),
-            style="bold" if row.kind == "all" else "",
+def _accuracy_cells(row: JudgeRow) -> dict[str, Cell]:
+    return {
+        "accuracy, %": estimate_cell(row.accuracy),
+        "right on good steps, %": percent_cell(row.accuracy_good.mean),
+        "right on bad steps, %": percent_cell(row.accuracy_bad.mean),
+        'bad steps called "good", %': percent_cell(row.false_good),
+        "unreadable, %": percent_cell(row.unreadable),
+        "a constant verdict, %": percent_cell(row.constant),
+    }
+
+
+def _played_cells(row: JudgeRow) -> dict[str, Cell]:
+    return {
+        "steps played": count_cell(row.played.num_steps),
+        "labelled": count_cell(row.played.good + row.played.bad),
+        "of these good, %": percent_cell(row.labelled_good_share),
+        "accuracy on them, %": percent_cell(row.labelled_accuracy),
+        "a constant verdict on them, %": percent_cell(row.labelled_constant),
+    }
+
+
+def label_sheet(report: LabelReport, title: str) -> Sheet:
+    """Table of sources of labels beside each other; agreement and precision are with the oracle."""
+    columns = [_source_cells(source) for source in report.sources.values()]
+    lines = [
+        SheetRow(
+            (Cell(name), *(cells[name] for cells in columns)),
+            is_apart=name in ("steps the oracle labels too", "says good, the oracle good"),
         )
-    return table
-
-
-def describe_level(level: str, suite: str) -> str:
-    """What a level of a suite holds, "" for a level of one's own."""
-    if level == MEAN_LEVEL:
-        return "unweighted mean of L0, L1, L2"
-    return level_meaning(suite, level)
-
-
-def describe_header(runs: Sequence[EvalResult]) -> str:
-    """One line: policy, how it was evaluated, plays."""
-    policies = list(dict.fromkeys(run.policy for run in runs))
-    plays = sum(game.is_counted for run in runs for game in run.games)
-    parts = [", ".join(policies), describe_setting(runs), f"{plays} plays, n = games"]
-    if len(runs) > 1:
-        parts.append(f"{len(runs)} training runs")
-    return " · ".join(parts)
-
-
-def describe_setting(runs: Sequence[EvalResult]) -> str:
-    """How policies were evaluated: cold-start protocol, temperature, evaluation seeds, steps."""
-    first = runs[0]
-    seeds = sorted({seed for run in runs for seed in run.seeds})
-    parts = [
-        f"protocol {first.protocol}" if first.protocol else "no cold start",
-        f"temperature {format_number(first.temperature)}",
-        f"evaluation seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds)) or DASH}",
+        for name in columns[0]
     ]
-    if first.max_steps is not None:
-        parts.append(f"at most {first.max_steps} steps")
-    return " · ".join(parts)
-
-
-def format_success(estimate: Estimate) -> str:
-    """A share with its interval, in percent; a dash where there is nothing."""
-    if estimate.n == 0:
-        return DASH
-    return f"{format_percent(estimate.mean)} {format_interval(estimate)}"
-
-
-def format_difference(estimate: Estimate) -> str:
-    """A difference of shares with its interval, in percent points."""
-    if estimate.n == 0:
-        return DASH
-    return f"{100 * estimate.mean:+.1f} {format_interval(estimate, is_signed=True)}"
-
-
-def format_percent(share: float, digits: int = 1) -> str:
-    """0.1234 as "12.3"; a dash where there is nothing."""
-    return DASH if math.isnan(share) else f"{100 * share:.{digits}f}"
-
-
-def format_interval(estimate: Estimate, *, is_signed: bool = False) -> str:
-    """The interval in percent points."""
-    if estimate.n == 0:
-        return DASH
-    sign = "+" if is_signed else ""
-    return f"[{100 * estimate.low:{sign}.1f}, {100 * estimate.high:{sign}.1f}]"
-
-
-def format_number(value: float, digits: int = 3) -> str:
-    """Up to `digits` significant digits; a dash for NaN."""
-    return DASH if math.isnan(value) else f"{value:.{digits}g}"
-
-
-def make_table(title: str, first_column: str, padding: int = 1) -> Table:
-    """An empty table in the style of all of them."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        header_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-        padding=(0, padding),
+    return Sheet(
+        title=f"{report.num_steps} steps of {report.num_episodes} episodes, {title}",
+        columns=(words("labels"), *(Column(name) for name in report.sources)),
+        rows=tuple(lines),
     )
-    # Where there is no room for all, names give way to numbers.
-    table.add_column(first_column, overflow="fold")
-    return table
 
 
-def _result_cells(row: Row) -> list[str | Text]:
-    # The mean over levels is about success alone: lengths pooled over levels would be no such mean.
-    is_mean = row.level == MEAN_LEVEL
-    return [
-        _name(row.level, row.kind),
-        str(row.success.n),
-        format_percent(row.success.mean),
-        format_interval(row.success),
-        "" if is_mean else _format_mean(row.shares.num_steps),
-        "" if is_mean else format_percent(row.timed_out),
-    ]
+def _source_cells(source: SourceReport) -> dict[str, Cell]:
+    said = {
+        f"says {word}, the oracle {true}": count_cell(source.cells[f"{word}/{true}"])
+        for word in ("good", "bad")
+        for true in ("good", "bad")
+    }
+    return {
+        "steps": count_cell(source.steps),
+        "labelled, %": percent_cell(source.labelled),
+        "good, of the labelled, %": percent_cell(source.good_share),
+        "steps the oracle labels too": count_cell(source.num_compared),
+        "agree with it, %": percent_cell(source.agreement),
+        "a constant verdict would, %": percent_cell(source.constant),
+        'right where it says "good", %': percent_cell(source.precision("good")),
+        'right where it says "bad", %': percent_cell(source.precision("bad")),
+        **said,
+    }
 
 
-def _score_cells(row: Row) -> list[str]:
-    if row.level == MEAN_LEVEL:
-        return ["", ""]
-    return [format_percent(row.score), format_percent(row.finished_positive)]
+def gain_sheet(before: EvalResult, after: EvalResult, control: EvalResult, title: str) -> Sheet:
+    """Table of what training and a control of the same time brought per level, from one start."""
+    gains = {row.level: row for row in paired(before, after) if row.kind == ""}
+    others = {row.level: row for row in paired(before, control) if row.kind == ""}
+    lines = []
+    for level, gain in gains.items():
+        other = others[level]
+        cells = [Cell(level), count_cell(gain.difference.n), percent_cell(gain.before)]
+        cells += [percent_cell(gain.after), difference_cell(gain.difference)]
+        cells += [percent_cell(other.after, "dim"), _dim_difference(other.difference)]
+        lines.append(SheetRow(tuple(cells)))
+    names = (before.policy, after.policy, "difference", control.policy, "difference")
+    columns = [Column(name, "points" if name == "difference" else "%") for name in names]
+    return Sheet(title, (words("level"), Column("n"), *columns), tuple(lines))
 
 
-def _share_cells(shares: Shares) -> list[str]:
-    return [
-        str(shares.num_episodes),
-        _format_mean(shares.num_steps),
-        format_percent(shares.repeated),
-        format_percent(shares.looped),
-        format_percent(shares.invalid),
-        format_percent(shares.inadmissible),
-        _format_mean(shares.response_tokens),
-    ]
+def _dim_difference(estimate: Estimate) -> Cell:
+    cell = difference_cell(estimate)
+    return Cell(cell.text, cell.value, cell.detail, cell.interval, "dim")
 
 
-def _paired_cells(row: PairedRow) -> list[str | Text]:
-    difference = row.difference
-    style = ""
-    if difference.excludes_zero:
-        style = "green" if difference.mean > 0 else "red"
-    return [
-        _name(row.level, row.kind),
-        str(difference.n),
-        format_percent(row.before),
-        format_percent(row.after),
-        Text(DASH if difference.n == 0 else f"{100 * difference.mean:+.1f}", style=style),
-        Text(format_interval(difference, is_signed=True), style=style),
-        _format_p(row.test),
-    ]
+def _name(row: Row | PairedRow) -> Cell:
+    return Cell(row.kind or row.level)
 
 
-def _name(level: str, kind: str) -> str:
-    return f"  {kind}" if kind else level
+def _role(kind: str) -> Role:
+    return "part" if kind else "main"
 
 
-def _format_p(test: McNemar | None) -> str:
-    if test is None:
-        return DASH
-    return "<.001" if test.p_value < 0.001 else f"{test.p_value:.3f}"
-
-
-def _format_mean(value: float) -> str:
-    return DASH if math.isnan(value) else f"{value:.1f}"
-
-
-def _add_section(table: Table, kind: str) -> None:
-    if table.row_count and not kind:
-        table.add_section()
-
-
-def findings_table(findings: Sequence[Finding]) -> Table:
-    """The findings, remedies below what they are for."""
-    marks = {Status.OK: ("✓", "green"), Status.WARN: ("!", "yellow"), Status.PROBLEM: ("✗", "red")}
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
-    table.add_column("")
-    table.add_column("checked", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    for finding in findings:
-        mark, style = marks[finding.status]
-        found = Text(finding.detail)
-        if finding.remedy:
-            found.append(f"\n→ {finding.remedy}", style="dim" if style == "green" else style)
-        table.add_row(Text(mark, style=f"bold {style}"), finding.name, found)
-    return table
+def _share_cells(name: str, shares: Shares, timed_out: Cell | None = None) -> tuple[Cell, ...]:
+    parts = (shares.repeated, shares.looped, shares.invalid, shares.inadmissible)
+    return (
+        Cell(name),
+        count_cell(shares.num_episodes),
+        number_cell(shares.num_steps),
+        timed_out or Cell("", math.nan),
+        *map(percent_cell, parts),
+        number_cell(shares.response_tokens),
+    )

@@ -20,7 +20,6 @@ from declutch.cli.doctor import (
     check_packages,
     check_python,
     diagnose,
-    games_table,
 )
 from declutch.config.files import load_config
 from declutch.envs.alfworld import spec
@@ -28,7 +27,9 @@ from declutch.envs.alfworld.spec import check_official_engine
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
 from declutch.errors import Finding, Status, has_problem
-from declutch.report.tables import findings_table
+from declutch.report.drawers.terminal import draw_terminal
+from declutch.report.findings import findings_sheet
+from declutch.report.games import games_sheet
 
 FEW = (
     "env.households.train=12",
@@ -53,9 +54,9 @@ def generated_games(config) -> Finding:
     return finding
 
 
-def render(table, width: int = 100) -> str:
+def render(sheet, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table)
+    console.print(draw_terminal(sheet))
     return console.file.getvalue()
 
 
@@ -234,15 +235,15 @@ def test_diagnosis_covers_everything_and_is_shown(cache_dir: Path):
     assert {"cores", "memory", "cache folder", "GPU"} <= names
     assert has_problem(findings)
     assert not has_problem([f for f in findings if f.status is not Status.PROBLEM])
-    text = render(findings_table(findings))
-    assert "✗ model" in text
+    text = render(findings_sheet(findings))
+    assert "✗  model" in text
     assert "→ correct model.path" in text
 
 
 def test_counts_fit_eighty_columns(cache_dir: Path):
     finding = generated_games(config_with(cache_dir))
     assert "pick_heat_then_place_in_recep      2          2            2" in render(
-        findings_table([finding]), width=80
+        findings_sheet([finding]), width=80
     )
 
 
@@ -250,6 +251,6 @@ def test_games_table_counts_every_split(cache_dir: Path):
     suite = AlfworldSuite(
         households_folder(cache_dir, 0, HouseholdCounts(12, 12, 12)), "households"
     )
-    lines = [line.split() for line in render(games_table(suite)).splitlines()]
+    lines = [line.split() for line in render(games_sheet(suite)).splitlines()]
     assert ["pick_and_place_simple", "2", "2", "2"] in lines
     assert ["all", "12", "12", "12"] in lines

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from declutch.cli.gold import choose_tasks, gold_table, run_gold
+from declutch.cli.gold import choose_tasks, run_gold
 from declutch.config.run import Config
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.errors import UserError
 from declutch.records import TaskId
+from declutch.report.drawers.terminal import draw_terminal
+from declutch.report.games import gold_sheet
 
 
 def task(kind, number, split="dev"):
@@ -25,9 +27,9 @@ TASKS = {
 SUITE = SimpleNamespace(tasks=lambda level: TASKS[level])
 
 
-def text_of(renderable):
+def text_of(sheet):
     console = Console(file=io.StringIO(), width=100)
-    console.print(renderable)
+    console.print(draw_terminal(sheet))
     return console.file.getvalue()
 
 
@@ -46,7 +48,7 @@ def test_a_row_says_how_many_are_solved_and_in_time():
         task("boil", 2): GoldPath((), 40, 12, "ends with score 12"),
         task("melt", 0): GoldPath(("a",) * 4, 9, 100),
     }
-    lines = [line.split() for line in text_of(gold_table(found, "L0", 30)).splitlines()]
+    lines = [line.split() for line in text_of(gold_sheet(found, "L0", 30)).splitlines()]
     assert ["boil", "3", "2", "33.3", "31", "31"] in lines
     assert ["melt", "1", "1", "100.0", "4", "4"] in lines
     assert ["all", "4", "3", "50.0", "30", "31"] in lines

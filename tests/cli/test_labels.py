@@ -10,7 +10,7 @@ from builders import make_action, make_episode, make_step
 from chat_server import BAD, GOOD, chat_server
 from rich.console import Console
 
-from declutch.cli.labels import LabelJob, report_table, run_labels
+from declutch.cli.labels import LabelJob, run_labels
 from declutch.config.files import parse_config
 from declutch.config.run import Config
 from declutch.envs.alfworld.wording import HOUSEHOLD
@@ -18,6 +18,7 @@ from declutch.errors import UserError
 from declutch.evaluation.label_sources import compare_sources
 from declutch.judge.llm_labels import LLMLabels, count_votes
 from declutch.records import Episode, Outcome
+from declutch.report.tables import label_sheet
 
 
 def played(texts: str, oracle: str, *, won: bool = False) -> Episode:
@@ -68,9 +69,8 @@ def test_the_endpoint_is_compared_on_the_steps_it_was_asked_about() -> None:
     endpoint = report.sources["endpoint"]
     assert (endpoint.steps, endpoint.good, endpoint.num_compared) == (4, 3, 2)
     assert (endpoint.agreement, endpoint.constant) == (1 / 2, 1 / 2)
-    assert [column.header for column in report_table(report, "test").columns] == [
-        *("", "oracle", "rule", "endpoint")
-    ]
+    columns = label_sheet(report, "test").columns
+    assert [column.name for column in columns[1:]] == ["oracle", "rule", "endpoint"]
 
 
 @pytest.fixture

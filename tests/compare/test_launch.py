@@ -160,7 +160,7 @@ def test_the_view_says_what_happens() -> None:
         assert "grpo_s0: done, 2 of 4 runs" in text
         assert "grpo_s1: failed: no [games]" in text
         if not is_terminal:
-            assert text.count("evaluation at iteration 2: L0 75.0% L2 -") == 1
+            assert text.count("evaluation at iteration 2: L0 75.0% L2 –") == 1
             assert "\x1b" not in text
 
 

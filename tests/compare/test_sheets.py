@@ -15,13 +15,15 @@ import pytest
 from rich.console import Console
 
 from declutch.cli.compare import show_tables
-from declutch.compare.csv import CSV_COLUMNS, csv_text
 from declutch.compare.grid import Arm, RunId, find_runs
 from declutch.compare.page import chart_data, render_comparison
 from declutch.compare.runs import Comparison, at_equal_time, at_iteration, read_comparison
 from declutch.compare.sheets import (
+    DATA_NAMES,
+    DATA_NUMBERS,
     all_sheets,
     curve_sheet,
+    data_sheet,
     difference_sheet,
     kind_sheet,
     phase_sheet,
@@ -30,7 +32,10 @@ from declutch.compare.sheets import (
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result, save_result
 from declutch.evaluation.summary import summarise
-from declutch.report.sheet import Sheet, markdown, terminal_table
+from declutch.report.drawers.csv import draw_csv
+from declutch.report.drawers.markdown import draw_markdown
+from declutch.report.drawers.terminal import draw_terminal
+from declutch.report.sheet import Sheet
 
 
 def read(folder: Path, **chosen) -> Comparison:
@@ -40,8 +45,12 @@ def read(folder: Path, **chosen) -> Comparison:
 
 def means(sheet: Sheet, row: str) -> list[str]:
     """The cells of a row without their intervals."""
-    (found,) = [cells for cells in sheet.rows if cells[0].text == row]
-    return [cell.text.split(" [")[0] for cell in found[1:]]
+    (found,) = [each.cells for each in sheet.rows if each.cells[0].text == row]
+    return [cell.text for cell in found[1:]]
+
+
+def headings(sheet: Sheet) -> tuple[str, ...]:
+    return tuple(column.heading for column in sheet.columns)
 
 
 def test_success_at_the_last_common_iteration(grid_folder: Path) -> None:
@@ -49,7 +58,7 @@ def test_success_at_the_last_common_iteration(grid_folder: Path) -> None:
     sheet = success_sheet(comparison, at_iteration(comparison))
     assert "at iteration 2" in sheet.title
     expected = ("L0", "L1", "L2", "mean", "games × seeds", "it.")
-    assert sheet.columns == ("policy", *expected)
+    assert headings(sheet) == ("policy", *expected)
     assert means(sheet, "cold start") == ["50.0", "25.0", "25.0", "33.3", "12 × 1", "0"]
     assert means(sheet, "a") == ["87.5", "50.0", "12.5", "50.0", "12 × 2", "2"]
     assert means(sheet, "a+gcd") == ["100.0", "50.0", "50.0", "66.7", "12 × 1", "2"]
@@ -65,14 +74,16 @@ def test_intervals_are_those_of_the_pooled_seeds(grid_folder: Path) -> None:
     ]
     success = summarise(*results)[0].success
     sheet = success_sheet(comparison, at_iteration(comparison))
-    (row,) = [cells for cells in sheet.rows if cells[0].text == "a"]
-    assert row[1].text == f"87.5 [{100 * success.low:.1f}, {100 * success.high:.1f}]"
+    (row,) = [each.cells for each in sheet.rows if each.cells[0].text == "a"]
+    assert row[1].text == "87.5"
+    assert row[1].detail == f"[{100 * success.low:.1f}, {100 * success.high:.1f}]"
+    assert row[1].interval == (100 * success.low, 100 * success.high)
 
 
 def test_differences_are_paired_over_common_seeds(grid_folder: Path) -> None:
     comparison = read(grid_folder)
     sheet = difference_sheet(comparison, at_iteration(comparison))
-    assert [row[0].text for row in sheet.rows] == [
+    assert [row.cells[0].text for row in sheet.rows] == [
         *("a − cold start", "a+gcd − cold start", "b − cold start"),
         *("a+gcd − a", "b − a"),
     ]
@@ -88,7 +99,7 @@ def test_differences_are_paired_over_common_seeds(grid_folder: Path) -> None:
 def test_the_first_method_is_what_others_are_compared_with(grid_folder: Path) -> None:
     comparison = read(grid_folder, methods=["b", "a"], seeds=[1])
     sheet = difference_sheet(comparison, at_iteration(comparison))
-    assert [row[0].text for row in sheet.rows][-1] == "a − b"
+    assert [row.cells[0].text for row in sheet.rows][-1] == "a − b"
     assert means(sheet, "a − b") == ["+50.0", "+0.0", "-50.0", "+0.0", "12 × 1"]
     assert sheet.notes == ()
 
@@ -118,10 +129,10 @@ def test_an_incomplete_grid_is_a_partial_table(
     selection = at_iteration(comparison, 2)
     sheet = success_sheet(comparison, selection)
     assert means(sheet, "a") == ["75.0", "50.0", "25.0", "50.0", "12 × 1", "2"]
-    assert means(sheet, "c") == ["-"] * 6
+    assert means(sheet, "c") == ["–"] * 6
     assert selection.notes == ("Not evaluated at iteration 2: a_s1.",)
     differences = difference_sheet(comparison, selection)
-    assert means(differences, "b − a") == ["-"] * 5
+    assert means(differences, "b − a") == ["–"] * 5
     assert "b − a: no common seed." in differences.notes
     with pytest.raises(UserError, match="iteration 7; there are 0, 1, 2"):
         at_iteration(comparison, 7)
@@ -177,27 +188,31 @@ def test_damaged_evaluations_are_named(grid_folder: Path) -> None:
 
 def test_curves_task_types_and_seconds(grid_folder: Path) -> None:
     comparison = read(grid_folder)
-    curves = {(r[0].text, r[1].text): [c.text for c in r[2:]] for r in curve_sheet(comparison).rows}
+    rows = [[cell.text for cell in row.cells] for row in curve_sheet(comparison).rows]
+    curves = {(name, level): points for name, level, *points in rows}
     assert curves["a", "L0"] == ["50.0", "100.0", "87.5"]
     assert curves["b", "mean"] == ["33.3", "100.0", "50.0"]
     # Games 0 and 2 are of one type, 1 and 3 of the other; "1110" and "1111".
     kinds = kind_sheet(comparison, at_iteration(comparison))
     assert means(kinds, "L0 heat")[:3] == ["2", "50.0", "100.0"]
     assert means(kinds, "L0 look")[:3] == ["2", "50.0", "75.0"]
-    assert means(phase_sheet(comparison), "a_s1")[:4] == ["2", "12", "6.00", "1.50 (25.0%)"]
+    phases = phase_sheet(comparison)
+    assert means(phases, "a_s1")[:4] == ["2", "12", "6.00", "1.50"]
+    assert [row.cells[4].detail for row in phases.rows] == ["(25.0%)"] * 4
 
 
 def test_the_csv_has_every_evaluation(grid_folder: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(read(grid_folder)))))
-    assert tuple(rows[0]) == CSV_COLUMNS
-    found = {tuple(row[key] for key in CSV_COLUMNS[:6]): row for row in rows}
+    sheet = data_sheet(read(grid_folder))
+    rows = list(csv.DictReader(io.StringIO(draw_csv(sheet))))
+    assert tuple(rows[0]) == (*DATA_NAMES, *DATA_NUMBERS)
+    found = {tuple(row[key] for key in (*DATA_NAMES, "iteration")): row for row in rows}
     # 3 evaluations of 4 runs and 3 arms; 3 levels with 2 types each, and the mean.
     assert len(rows) == len(found) == 3 * (4 + 3) * (3 * 3 + 1)
     pooled = found["a", "off", "all", "L0", "", "2"]
-    assert (pooled["mean"], pooled["n"]) == ("0.875000", "4")
+    assert (pooled["mean"], pooled["n"]) == ("0.875", "4")
     single = found["a", "off", "1", "L2", "", "2"]
-    assert (single["mean"], single["low"]) == ("0.000000", "0.000000")
-    assert found["a", "on", "0", "L1", "heat", "0"]["mean"] == "0.500000"
+    assert (float(single["mean"]), float(single["low"])) == (0, 0)
+    assert found["a", "on", "0", "L1", "heat", "0"]["mean"] == "0.5"
     assert float(pooled["low"]) <= 0.875 <= float(pooled["high"])
 
 
@@ -233,8 +248,8 @@ def test_only_cold_starts(grid_folder: Path) -> None:
     comparison = read(grid_folder)
     sheets = all_sheets(comparison)
     assert means(sheets[0], "cold start")[0] == "50.0"
-    assert means(sheets[0], "a") == ["-"] * 6
-    assert "cold start" in markdown(sheets)
+    assert means(sheets[0], "a") == ["–"] * 6
+    assert "cold start" in draw_markdown(sheets[0])
 
 
 def test_what_moved_beyond_chance_is_coloured(
@@ -245,10 +260,10 @@ def test_what_moved_beyond_chance_is_coloured(
     run_writer(tmp_path / "a_s0", {0: before, 1: after}, (1.0,))
     comparison = read(tmp_path)
     sheet = difference_sheet(comparison, at_iteration(comparison))
-    assert [cell.tone for cell in sheet.rows[0]] == ["", "up", "", ""]
-    assert sheet.columns == ("difference", "L0", "L1", "games × seeds")
+    assert [cell.tone for cell in sheet.rows[0].cells] == ["", "up", "", ""]
+    assert headings(sheet) == ("difference", "L0", "L1", "games × seeds")
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
-    console.print(terminal_table(sheet, 120))
+    console.print(draw_terminal(sheet))
     assert "\x1b[32m+100.0" in console.file.getvalue()
 
 

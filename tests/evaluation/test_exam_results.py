@@ -18,7 +18,8 @@ from declutch.evaluation.exam_results import (
 )
 from declutch.evaluation.intervals import wilson
 from declutch.evaluation.results import EvalResult, from_json, to_json
-from declutch.report.tables import judge_table
+from declutch.report.drawers.terminal import draw_terminal
+from declutch.report.tables import judge_sheet
 
 
 def judged(name: str, label: int, good: int, bad: int, unreadable: int = 0) -> JudgedStep:
@@ -83,14 +84,16 @@ def test_a_damaged_part_is_no_evaluation(damage: dict) -> None:
 
 def test_the_table_has_the_numbers() -> None:
     console = Console(file=io.StringIO(), width=100)
-    console.print(judge_table(EVALUATION, RESULT))
+    console.print(draw_terminal(judge_sheet(EVALUATION, RESULT)))
     lines = [line.split("  ") for line in console.file.getvalue().splitlines()]
     cells = {line[0].strip(): line[-1].strip() for line in lines}
-    assert cells["accuracy, %"] == "41.7"
+    accuracy = summarise_judgments(RESULT)[0].accuracy
+    interval = f"[{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+    assert cells["accuracy, %"] == f"41.7 {interval}"
     assert cells["unreadable, %"] == "16.7"
     assert cells['bad steps called "good", %'] == "50.0"
     assert cells["a constant verdict on them, %"] == "75.0"
     other = replace(RESULT, judge="you")
-    console.print(judge_table(EVALUATION, other))
+    console.print(draw_terminal(judge_sheet(EVALUATION, other)))
     title = " ".join(console.file.getvalue().split())
     assert "you judges the steps of me at temperature 0.4" in title

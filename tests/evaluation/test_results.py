@@ -31,7 +31,10 @@ from declutch.evaluation.results import (
 )
 from declutch.evaluation.summary import paired, summarise
 from declutch.records import Episode, Outcome, Role, TaskId
-from declutch.report.tables import behaviour_table, expert_rows_table, paired_table, result_table
+from declutch.report.drawers.terminal import draw_terminal
+from declutch.report.games import expert_sheet
+from declutch.report.sheet import Sheet
+from declutch.report.tables import behaviour_sheet, paired_sheet, result_sheet
 
 COUNTS = ActionCounts(steps=10, repeated=2, looped=4, repeated_or_looped=5, response_tokens=90)
 
@@ -62,10 +65,14 @@ def random_result(seed: int, share: float = 0.6, num_games: int = 40, seeds=(0,)
     )
 
 
-def render(table, width: int = 200) -> str:
+def render(sheet: Sheet, width: int = 200) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table)
+    console.print(draw_terminal(sheet))
     return console.file.getvalue()
+
+
+def behaviour(result: EvalResult) -> Sheet:
+    return behaviour_sheet({result.policy: summarise(result)}, "behaviour")
 
 
 def test_file_round_trip(tmp_path: Path):
@@ -116,7 +123,7 @@ def test_a_damaged_field_is_a_value_error_or_harmless(data):
         result = from_json(json.dumps(content))
     except ValueError:
         return
-    render(result_table(result))
+    render(result_sheet(result))
 
 
 def test_game_result_of_an_episode():
@@ -182,13 +189,13 @@ def test_partial_scores_by_hand():
 
 def test_partial_scores_are_shown_where_there_are_any():
     games = [game for level in ("L0", "L1", "L2") for game in scored(level)]
-    text = render(result_table(make_result(games)))
-    assert "positive %" in text
+    text = render(result_sheet(make_result(games)))
+    assert "positive, %" in text
     row = next(line.split() for line in text.splitlines() if line.startswith("L0 "))
     assert row[:3] == ["L0", "4", "25.0"]
     assert row[-4:] == ["25.0", "56.2", "50.0", "1"]
     for heading in ("positive", "score"):
-        assert heading not in render(result_table(random_result(0)))
+        assert heading not in render(result_sheet(random_result(0)))
     # An environment error's score is no score.
     broken = replace(play("L0", "z", False), outcome=Outcome.ENV_ERROR, score=0.9)
     assert not has_partial_scores([*random_result(0).games, broken])
@@ -285,12 +292,12 @@ def test_paired_with_no_common_game_shows_nothing():
     row = paired(one, two)[0]
     assert row.difference.n == 0
     assert math.isnan(row.before)
-    assert "nan" not in render(paired_table(one, two))
+    assert "nan" not in render(paired_sheet(one, two))
 
 
 def test_tables_name_protocol_temperature_and_n():
     games = [*random_result(0).games, replace(play("L0", "z", False), outcome=Outcome.ENV_ERROR)]
-    text = " ".join(render(result_table(make_result(games))).split())
+    text = " ".join(render(result_sheet(make_result(games))).split())
     for word in (
         "protocol strict",
         "temperature 0.4",
@@ -300,19 +307,19 @@ def test_tables_name_protocol_temperature_and_n():
         "mean",
     ):
         assert word in text
-    assert "env errors" not in render(result_table(random_result(0)))
-    text = render(paired_table(random_result(0, 0.2), random_result(1, 0.9)))
-    assert "McN." in text
+    assert "env errors" not in render(result_sheet(random_result(0)))
+    text = render(paired_sheet(random_result(0, 0.2), random_result(1, 0.9)))
+    assert "McNemar" in text
     assert "protocol strict" in text
 
 
 def test_behaviour_table_splits_by_outcome():
     counts = ActionCounts(steps=4, repeated=1, repeated_or_looped=1, invalid=2, response_tokens=20)
     games = [play("L0", "a", True, counts=counts), play("L0", "b", False)]
-    lines = [line.split() for line in render(behaviour_table(make_result(games))).splitlines()]
+    lines = [line.split() for line in render(behaviour(make_result(games))).splitlines()]
     assert ["won", "1", "4.0", "25.0", "0.0", "50.0", "0.0", "5.0"] in lines
     assert ["not", "won", "1", "10.0", "20.0", "40.0", "0.0", "0.0", "9.0"] in lines
-    assert ["L0", "2", "7.0", "21.4", "28.6", "14.3", "0.0", "7.9"] in lines
+    assert ["L0", "2", "7.0", "50.0", "21.4", "28.6", "14.3", "0.0", "7.9"] in lines
 
 
 def test_tables_fit_eighty_columns():
@@ -320,7 +327,7 @@ def test_tables_fit_eighty_columns():
         replace(game, kind="pick_clean_then_place_in_recep") for game in random_result(0).games
     ]
     one, two = make_result(games), make_result(games[1:])
-    for table in (result_table(one), paired_table(one, two), behaviour_table(one)):
+    for table in (result_sheet(one), paired_sheet(one, two), behaviour(one)):
         text = render(table, width=80)
         assert "…" not in text
         assert "pick_clean_then_place_in_recep" in text or "not won" in text
@@ -329,7 +336,7 @@ def test_tables_fit_eighty_columns():
 def test_long_names_give_way_to_numbers():
     name = "power-component-renewable-vs-nonrenewable-energy"
     games = [replace(game, kind=name) for game in scored()[:-1]]
-    text = render(result_table(make_result(games)), width=80)
+    text = render(result_sheet(make_result(games)), width=80)
     assert "…" not in text
     assert "nonrenewable-energy" in text
     assert "56.2" in text
@@ -337,13 +344,13 @@ def test_long_names_give_way_to_numbers():
 
 def test_expert_table():
     rows = [ExpertRow("heat", 8, 6, 8, 9.5, 7.0), ExpertRow("all", 8, 6, 8, 9.5, math.nan)]
-    lines = [line.split() for line in render(expert_rows_table("train", rows)).splitlines()]
+    lines = [line.split() for line in render(expert_sheet("train", rows)).splitlines()]
     assert ["heat", "8", "75.0", "100.0", "9.5", "7.0"] in lines
-    assert ["all", "8", "75.0", "100.0", "9.5", "-"] in lines
+    assert ["all", "8", "75.0", "100.0", "9.5", "–"] in lines
 
 
 def test_table_of_nothing_is_dashes():
     text = render(
-        result_table(make_result([replace(play("L0", "z", False), outcome=Outcome.ENV_ERROR)]))
+        result_sheet(make_result([replace(play("L0", "z", False), outcome=Outcome.ENV_ERROR)]))
     )
     assert "nan" not in text

@@ -25,7 +25,7 @@ from declutch.envs.custom import CustomSuite
 from declutch.envs.registry import find_wording, make_suite
 from declutch.envs.wording import PLAIN
 from declutch.errors import Status, UserError
-from declutch.evaluation.expert import expert_table
+from declutch.evaluation.expert import measure_expert
 from declutch.evaluation.players import model_player, scripted_player
 from declutch.records import Outcome
 from declutch.rollout.collect import CollectParams
@@ -163,7 +163,7 @@ def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.Monke
     tasks = suite.tasks("train")[:2]
     episodes = scripted_player("expert", suite, 6).play(tasks, 0)
     assert [(len(e.steps), e.outcome) for e in episodes] == [(1, Outcome.FAILED)] * 2
-    total = expert_table(suite, "train")[-1]
+    total = measure_expert(suite, "train")[-1]
     assert (total.num_games, total.num_won_50) == (60, 0)
     demo = play_demonstration(suite.make_env(), Quitter(), tasks[0], random.Random(0), 0.0, 6)
     assert (demo.won, len(demo.steps)) == (False, 1)

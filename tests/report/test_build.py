@@ -22,7 +22,7 @@ from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result, save_result
 from declutch.evaluation.summary import paired, summarise
 from declutch.records import Outcome
-from declutch.report import build_report
+from declutch.report.build import build_report
 from declutch.report.sections import describe_method
 
 

@@ -13,7 +13,7 @@ from declutch.evaluation.exam_results import (
     summarise_judgments,
 )
 from declutch.evaluation.results import EvalResult, save_result
-from declutch.report import build_report
+from declutch.report.build import build_report
 
 
 def judgments(judge: str, right: int) -> JudgeResult:
@@ -48,7 +48,7 @@ def test_judge_accuracy_is_shown_where_it_was_measured(
     (row,) = summarise_judgments(judgments("", 9))
     assert row.accuracy.mean == 0.75
     interval = f"[{100 * row.accuracy.low:.1f}, {100 * row.accuracy.high:.1f}]"
-    assert f"75.0% <small>{interval}</small>" in text
+    assert f"75.0 <small>{interval}</small>" in text
 
 
 def test_levels_without_labelled_steps_have_dashes(

@@ -12,7 +12,7 @@ from declutch.envs.scienceworld.expert import GoldExpert, Planner
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.simulator import Launch
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.evaluation.expert import expert_table
+from declutch.evaluation.expert import measure_expert
 
 ACTIONS = (*SHORT, "wait1", "look around", "eat", "go to hall")
 ANYTHING = Observation("", ACTIONS)
@@ -220,6 +220,6 @@ def test_demonstrations_of_real_tasks(suite, tmp_path):
         assert step.expert_action in step.admissible
         assert step.label_expert == 1
         assert step.label_other in (0, None)
-    *rows, total = expert_table(Few(), "train")
+    *rows, total = measure_expert(Few(), "train")
     assert [row.num_won_30 for row in rows] == [1, 1]
     assert total.median_walkthrough == total.median_steps

@@ -1,0 +1,56 @@
+"""Tables drawn as HTML for the pages of reports; every text is escaped here."""
+
+from __future__ import annotations
+
+from html import escape
+
+from declutch.report.sheet import Cell, Column, Sheet, SheetRow
+
+
+def draw_html(sheet: Sheet) -> str:
+    """Draw a table as a piece of a page; it scrolls where the screen is narrow."""
+    head = "".join(
+        f"<th{_classes(column)}>{_lines(column.heading)}</th>" for column in sheet.columns
+    )
+    body = "".join(_row(row, sheet.columns) for row in sheet.rows)
+    return (
+        (f'<h3 class="group">{_lines(sheet.title)}</h3>' if sheet.title else "")
+        + (f'<p class="caption">{_lines(sheet.header)}</p>' if sheet.header else "")
+        + f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+        + "".join(f'<p class="caption">{_lines(note)}</p>' for note in sheet.notes)
+    )
+
+
+def _row(row: SheetRow, columns: tuple[Column, ...]) -> str:
+    names = [row.role if row.role != "plain" else "", "apart" if row.is_apart else "", row.key]
+    kind = " ".join(escape(name) for name in names if name)
+    opening = f'<tr class="{kind}">' if kind else "<tr>"
+    first, *others = row.cells
+    span = f' colspan="{len(columns)}"' if row.role == "heading" else ""
+    cells = "".join(
+        f"<td{_classes(column, cell)}>{_content(cell)}</td>"
+        for column, cell in zip(columns[1:], others, strict=False)
+    )
+    name = _content(first) if span else _name(first)
+    return f"{opening}<th{span}>{name}</th>{cells}</tr>"
+
+
+def _classes(column: Column, cell: Cell | None = None) -> str:
+    tone, hint = (cell.tone, cell.hint) if cell is not None else ("", "")
+    title = f' title="{escape(hint)}"' if hint else ""
+    return f' class="{"text" if column.is_words else "num"}{f" {tone}" if tone else ""}"{title}'
+
+
+def _name(cell: Cell) -> str:
+    # A long name may break after its underscores on a narrow screen.
+    return _content(cell).replace("_", "_<wbr>")
+
+
+def _content(cell: Cell) -> str:
+    detail = f" <small>{_lines(cell.detail)}</small>" if cell.detail else ""
+    return _lines(cell.text) + detail
+
+
+def _lines(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
