@@ -18,7 +18,6 @@ from rich.console import Console
 
 from declutch.cli.compare import show_failures, show_plan, train_grid
 from declutch.cli.main import main
-from declutch.cold_start.facts import read_cold_start
 from declutch.compare import launch
 from declutch.compare.grid import PlannedRun, make_grid, plan_grid
 from declutch.compare.launch import Failure, hold_folder, train_runs
@@ -247,8 +246,7 @@ def test_a_grid_from_nothing_killed_and_continued(
     plain = grid.runs[0].config
     whole = RunFolder(tmp_path / "whole")
     with TrainWatcher(4, "whole", console=console) as watcher:
-        protocol = read_cold_start(plain.model.path).protocol
-        train(plain, whole, make_suite(plain.env), watcher, protocol)
+        train(plain, whole, make_suite(plain.env), watcher)
     assert metrics_without_times(out / "grpo_s0") == metrics_without_times(whole.path)
 
     rows = list(csv.DictReader((out / "table.csv").open()))
