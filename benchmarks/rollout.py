@@ -28,7 +28,7 @@ from declutch.agent.codec import Codec
 from declutch.agent.prompt import View, build_view, render_agent
 from declutch.agent.speaker import Agent
 from declutch.cold_start.examples import Example
-from declutch.cold_start.sft import train_sft
+from declutch.cold_start.sft import Trainee, train_sft
 from declutch.cold_start.tiny import init_tiny
 from declutch.config.policy import AgentConfig, SFTConfig, TinyConfig
 from declutch.envs.alfworld.expert import Expert
@@ -100,7 +100,8 @@ def prepare(folder: Path) -> tuple[PreTrainedModel, Codec, list[list[Request]]]:
         response = codec.encode_prompt(moment.response.removeprefix("<think>"))
         examples.append(Example(prompt, response))
     sft = SFTConfig(epochs=2, lr=2e-3, batch_tokens=2048)
-    train_sft(model, examples, sft, tokenizer.pad_token_id, torch.Generator().manual_seed(0))
+    trainee = Trainee(model, tokenizer.pad_token_id)
+    train_sft(trainee, examples, sft, torch.Generator().manual_seed(0))
     agent = Agent(codec, AgentConfig())
     batches = [[agent.request(m.view) for m in moments if m.step == step] for step in STEPS]
     return model.eval(), codec, batches

@@ -1,15 +1,16 @@
-"""Demonstrations of a suite's expert.
+"""Play demonstrations of a suite's expert, the data that a cold start is trained on.
 
-With some probability a random command is played in the expert's place, so that the data hold
-states off its path; what is to be learned at every step stays the expert's own action there.
+With some probability a random command is played in the expert's place, so that the data hold states
+that the expert alone would never see. What is to be learned at every step stays the expert's own
+action there.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from declutch.cold_start.demonstrations import (
     DECLARED_SHARE,
@@ -21,10 +22,7 @@ from declutch.cold_start.demonstrations import (
     Demonstration,
     DemonstrationsHeader,
     DemonstrationStep,
-    dump_episode,
-    dump_header,
 )
-from declutch.cold_start.endpoint_texts import Rewritten
 from declutch.envs.protocol import (
     Expert,
     Oracle,
@@ -35,116 +33,89 @@ from declutch.envs.protocol import (
 )
 from declutch.envs.splits import manifest_hash
 from declutch.errors import UserError
-from declutch.files import write_atomically
 from declutch.records import TaskId
 
 
-def write_demonstrations(
-    suite: Suite,
-    out_path: Path,
-    num_episodes: int,
-    protocol: str,
-    held_out_kinds: Sequence[str],
-    *,
-    share: float = 0.05,
-    perturb: float = 0.2,
-    label_every: int = 1,
-    max_steps: int = 30,
-    seed: int = 0,
-    kinds: Sequence[str] | None = None,
-    make_expert: Callable[[int], Expert] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    rewrite: Callable[[Sequence[Demonstration]], Rewritten] | None = None,
-    author: str = TEMPLATE,
-) -> DemonstrationsHeader:
-    """Play demonstrations on the training split and write them to `out_path`.
+@dataclass(frozen=True)
+class DemonstrationPlan:
+    """How many demonstrations are played, of which tasks, and how.
 
-    The same arguments give the same bytes; the file appears only once it is complete.
+    Attributes:
+        num_episodes: how many.
+        protocol: "strict" (no held-out kind) or "declared-share" (`share` of the episodes).
+        held_out_kinds: the kinds of task that the protocol is about.
+        share: share of episodes of held-out kinds, in [0, 1]; not used under "strict".
+        perturb: probability in [0, 1] of a random command in the expert's place.
+        label_every: how many steps lie between one that the oracle labels and the next; 0 for no
+            labels.
+        max_steps: actions after which an episode is given up. It is kept, as not won; so is one
+            that the expert knows no way to win any more, up to there.
+        seed: of the tasks, the perturbation and the expert's wording.
+        kinds: the kinds of task to demonstrate; None for all that the protocol allows.
+    """
+
+    num_episodes: int
+    protocol: str
+    held_out_kinds: tuple[str, ...]
+    share: float = 0.05
+    perturb: float = 0.2
+    label_every: int = 1
+    max_steps: int = 30
+    seed: int = 0
+    kinds: tuple[str, ...] | None = None
+
+
+def play_demonstrations(
+    suite: Suite,
+    plan: DemonstrationPlan,
+    progress: Callable[[int, int], None] | None = None,
+    make_expert: Callable[[int], Expert] | None = None,
+) -> list[Demonstration]:
+    """Play a suite's training tasks as its expert would, to be imitated in a cold start.
 
     Args:
-        protocol: "strict" (no held-out kind) or "declared-share" (`share` of the episodes).
-        share: share of episodes of held-out kinds, in [0, 1]; ignored under "strict".
-        perturb: probability in [0, 1] of a random command in the expert's place.
-        label_every: steps from one that the oracle labels to the next; 0 for no labels.
-        max_steps: actions after which an episode is given up. It is kept, as not won, and so is one
-            that the expert knows no way to win any more, up to there.
-        kinds: kinds to demonstrate; None for all that the protocol allows.
-        make_expert: a new expert from a seed for its wording; None takes the suite's own.
-        progress: called with (episodes done, num_episodes).
-        rewrite: words the reasoning anew; None keeps the expert's.
-        author: who did.
+        progress: called with (episodes done, episodes).
+        make_expert: makes the expert of an episode from a seed; None takes the suite's own.
     Raises:
-        UserError: an argument that makes no sense, a held-out kind asked for under "strict", no
-            task of an asked kind, no expert, or a disk that refuses.
+        UserError: a plan that makes no sense, a held-out kind asked for under "strict", no task of
+            an asked kind, or no expert.
     """
-    _check_arguments(num_episodes, protocol, share, perturb, max_steps)
-    tasks = suite.tasks(TRAIN_SPLIT)
-    held_out = tuple(sorted(held_out_kinds))
-    share = share if protocol == DECLARED_SHARE else 0.0
-    usable = _select_kinds(tasks, kinds, protocol, held_out)
-    drawn = _draw_tasks(usable, held_out, num_episodes, share, seed)
+    _check_plan(plan)
+    drawn = _draw_tasks(_select_tasks(suite.tasks(TRAIN_SPLIT), plan), plan)
     episodes: list[Demonstration] = []
     env = suite.make_env()
     try:
         for index, task in enumerate(drawn):
-            draw = random.Random(f"{seed} {index} {task.name}")
-            number = seed + index
+            draw = random.Random(f"{plan.seed} {index} {task.name}")
+            number = plan.seed + index
             expert = make_expert(number) if make_expert else new_expert(suite, number)
-            episodes.append(
-                play_demonstration(env, expert, task, draw, perturb, max_steps, label_every)
-            )
+            episodes.append(play_demonstration(env, expert, task, plan, draw))
             if progress is not None:
-                progress(index + 1, num_episodes)
+                progress(index + 1, plan.num_episodes)
     finally:
         env.close()
-    written = rewrite(episodes) if rewrite is not None else Rewritten(tuple(episodes), {})
-    header = DemonstrationsHeader(
-        format=FORMAT,
-        protocol=protocol,
-        suite=suite.name,
-        split=TRAIN_SPLIT,
-        seed=seed,
-        perturb=perturb,
-        max_steps=max_steps,
-        share=share,
-        held_out_kinds=held_out,
-        num_episodes=num_episodes,
-        num_steps=sum(len(episode.steps) for episode in episodes),
-        num_won=sum(episode.won for episode in episodes),
-        kinds=dict(sorted(Counter(task.kind for task in drawn).items())),
-        manifest=manifest_hash(tasks),
-        reasoning=author,
-        fallbacks=written.fallbacks,
-    )
-    lines = [dump_episode(episode) for episode in written.episodes]
-    write_atomically(out_path, "\n".join([dump_header(header), *lines, ""]))
-    return header
+    return episodes
 
 
 def play_demonstration(
-    env: TextEnv,
-    expert: Expert,
-    task: TaskId,
-    draw: random.Random,
-    perturb: float,
-    max_steps: int,
-    label_every: int = 1,
+    env: TextEnv, expert: Expert, task: TaskId, plan: DemonstrationPlan, draw: random.Random
 ) -> Demonstration:
-    """Play one demonstration; see `write_demonstrations`."""
+    """Play one task as the expert would, with a random command in its place now and then."""
     observation = env.reset(task)
     expert.reset(task, observation)
     steps: list[DemonstrationStep] = []
     won = is_done = False
-    while not is_done and len(steps) < max_steps:
+    while not is_done and len(steps) < plan.max_steps:
         advice = expert.act()
         if advice is None:
             break
         other = draw_command(observation.admissible, draw, besides=advice.action)
         action = advice.action
-        if other is not None and draw.random() < perturb:
+        if other is not None and draw.random() < plan.perturb:
             action = other
-        # Shifted from task to task, so that no position is left out.
-        is_labelled = label_every > 0 and (len(steps) + task.index) % label_every == 0
+        # The labelled positions are shifted from task to task, so that none is never labelled.
+        every = plan.label_every
+        is_labelled = every > 0 and (len(steps) + task.index) % every == 0
         oracle = env if is_labelled and isinstance(env, Oracle) else None
         steps.append(
             DemonstrationStep(
@@ -167,48 +138,81 @@ def play_demonstration(
     return Demonstration(task, won, tuple(steps), observation.text)
 
 
-def _check_arguments(
-    num_episodes: int, protocol: str, share: float, perturb: float, max_steps: int
-) -> None:
-    if protocol not in PROTOCOLS:
-        raise UserError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
-    for name, number in (("num_episodes", num_episodes), ("max_steps", max_steps)):
+def describe_demonstrations(
+    suite: Suite,
+    plan: DemonstrationPlan,
+    episodes: Sequence[Demonstration],
+    author: str = TEMPLATE,
+    fallbacks: Mapping[str, int] | None = None,
+) -> DemonstrationsHeader:
+    """Describe demonstrations that were played to a plan, for the header of their file.
+
+    Args:
+        author: who worded the reasoning: "template", or "endpoint" and the model's name.
+        fallbacks: steps of an endpoint's that kept the template's reasoning, by reason.
+    """
+    return DemonstrationsHeader(
+        format=FORMAT,
+        protocol=plan.protocol,
+        suite=suite.name,
+        split=TRAIN_SPLIT,
+        seed=plan.seed,
+        perturb=plan.perturb,
+        max_steps=plan.max_steps,
+        share=_held_out_share(plan),
+        held_out_kinds=tuple(sorted(plan.held_out_kinds)),
+        num_episodes=len(episodes),
+        num_steps=sum(len(episode.steps) for episode in episodes),
+        num_won=sum(episode.won for episode in episodes),
+        kinds=dict(sorted(Counter(episode.task.kind for episode in episodes).items())),
+        manifest=manifest_hash(suite.tasks(TRAIN_SPLIT)),
+        reasoning=author,
+        fallbacks=fallbacks or {},
+    )
+
+
+def _held_out_share(plan: DemonstrationPlan) -> float:
+    return plan.share if plan.protocol == DECLARED_SHARE else 0.0
+
+
+def _check_plan(plan: DemonstrationPlan) -> None:
+    if plan.protocol not in PROTOCOLS:
+        raise UserError(f"unknown protocol {plan.protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+    for name, number in (("num_episodes", plan.num_episodes), ("max_steps", plan.max_steps)):
         if number < 1:
             raise UserError(f"{name} is {number}; it must be at least 1")
-    for name, value in (("share", share), ("perturb", perturb)):
+    for name, value in (("share", plan.share), ("perturb", plan.perturb)):
         if not 0.0 <= value <= 1.0:
             raise UserError(f"{name} is {value}; it must be between 0 and 1")
 
 
-def _select_kinds(
-    tasks: Sequence[TaskId], kinds: Sequence[str] | None, protocol: str, held_out: Sequence[str]
-) -> list[TaskId]:
-    """The tasks that may be demonstrated. Raises UserError for a kind that may not or is not."""
+def _select_tasks(tasks: Sequence[TaskId], plan: DemonstrationPlan) -> list[TaskId]:
+    """The tasks that may be demonstrated. Raises UserError for a kind that may not, or is not."""
     present = {task.kind for task in tasks}
-    if kinds is None:
-        allowed = present if protocol == DECLARED_SHARE else present - set(held_out)
+    held_out = set(plan.held_out_kinds)
+    if plan.kinds is None:
+        allowed = present if plan.protocol == DECLARED_SHARE else present - held_out
         return [task for task in tasks if task.kind in allowed]
-    for kind in kinds:
+    for kind in plan.kinds:
         if kind not in present:
             raise UserError(
                 f"no training task of kind {kind!r}; there are {', '.join(sorted(present))}"
             )
-        if protocol == STRICT and kind in held_out:
+        if plan.protocol == STRICT and kind in held_out:
             raise UserError(
                 f"protocol 'strict' allows no demonstration of {kind!r}, which is held out; leave "
                 "it out, or choose the protocol 'declared-share'"
             )
-    return [task for task in tasks if task.kind in kinds]
+    return [task for task in tasks if task.kind in plan.kinds]
 
 
-def _draw_tasks(
-    tasks: Sequence[TaskId], held_out: Sequence[str], count: int, share: float, seed: int
-) -> list[TaskId]:
-    """`count` tasks in random order, each as often as any other of its pool, give or take one."""
-    draw = random.Random(f"{seed} tasks")
-    num_held_out = round(share * count)
+def _draw_tasks(tasks: Sequence[TaskId], plan: DemonstrationPlan) -> list[TaskId]:
+    """Tasks in random order, each as often as any other of its pool, give or take one."""
+    draw = random.Random(f"{plan.seed} tasks")
+    held_out = sorted(plan.held_out_kinds)
+    num_held_out = round(_held_out_share(plan) * plan.num_episodes)
     pools = (
-        ([task for task in tasks if task.kind not in held_out], count - num_held_out),
+        ([task for task in tasks if task.kind not in held_out], plan.num_episodes - num_held_out),
         ([task for task in tasks if task.kind in held_out], num_held_out),
     )
     drawn: list[TaskId] = []

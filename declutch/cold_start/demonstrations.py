@@ -1,6 +1,6 @@
-"""The demonstrations file: its records, and reading and checking it.
+"""The file of demonstrations: its records, and how it is written, read and checked.
 
-One JSON object a line: a header that names the protocol, then one episode each.
+Each line is a JSON object: first a header that names the protocol, then one episode a line.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from declutch.errors import UserError
+from declutch.files import write_atomically
 from declutch.records import TaskId
 
 FORMAT = "declutch-demonstrations/2"
@@ -21,12 +22,12 @@ TRAIN_SPLIT = "train"
 STRICT, DECLARED_SHARE = "strict", "declared-share"
 PROTOCOLS = (STRICT, DECLARED_SHARE)
 TEMPLATE = "template"
-"""Who worded a text that no endpoint wrote."""
+"""Names the author of a text that no endpoint wrote."""
 
 
 @dataclass(frozen=True)
 class DemonstrationsHeader:
-    """What a file of demonstrations says of itself.
+    """The header of a file of demonstrations: which protocol they keep, and how they were played.
 
     Attributes:
         format: "declutch-demonstrations/2".
@@ -34,12 +35,12 @@ class DemonstrationsHeader:
         suite, split: where the tasks come from; the split is always "train".
         seed, perturb, max_steps: how the episodes were played.
         share: declared share of episodes whose kind is held out; 0 under "strict".
-        held_out_kinds: the kinds the protocol is about, sorted.
+        held_out_kinds: the kinds of task that the protocol is about, sorted.
         num_episodes, num_steps, num_won: totals.
-        kinds: number of episodes of each kind.
-        manifest: SHA-256 that pins the list of tasks drawn from.
+        kinds: number of episodes of each kind of task.
+        manifest: SHA-256 of the list of tasks that were drawn from.
         reasoning: who worded the thoughts: "template", or "endpoint" and the model's name.
-        fallbacks: steps of the latter that kept the template's thought, by reason.
+        fallbacks: steps of an endpoint's that kept the template's thought, by reason.
     """
 
     format: str
@@ -62,17 +63,17 @@ class DemonstrationsHeader:
 
 @dataclass(frozen=True)
 class DemonstrationStep:
-    """One step of a demonstration.
+    """One step of a demonstration: what was seen, what the expert would do, and what was played.
 
     Attributes:
         observation, inventory, admissible: what was seen before acting.
         action: what was played.
-        expert_action: what the expert would have played: the supervision target.
+        expert_action: what the expert would have played, which is what a cold start learns.
         thought, short_thought: the expert's reasoning, in sentences and in two or three words.
         other_action: a random other command; None where the expert's is the only one.
-        is_perturbed: the other command was played in the expert's place.
-        label_expert, label_other: oracle labels (1 good, 0 bad, None undecided) of both, played or
-            not; None where the environment has no oracle.
+        is_perturbed: whether the other command was played in the expert's place.
+        label_expert, label_other: the oracle's labels of both commands, played or not: 1 good,
+            0 bad, None where it is undecided, was not asked or does not exist.
     """
 
     observation: str
@@ -90,7 +91,14 @@ class DemonstrationStep:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One demonstration; `final_observation` is the text after the last action."""
+    """One episode as the expert plays it, with a random command in its place now and then.
+
+    Attributes:
+        task: what was played.
+        won: whether it succeeded.
+        steps: every action, in order.
+        final_observation: the text after the last action.
+    """
 
     task: TaskId
     won: bool
@@ -98,15 +106,24 @@ class Demonstration:
     final_observation: str
 
 
-def dump_header(header: DemonstrationsHeader) -> str:
-    """The file's first line."""
-    return _dump(asdict(header))
+def write_demonstrations(
+    path: Path, header: DemonstrationsHeader, episodes: Sequence[Demonstration]
+) -> None:
+    """Write a file of demonstrations; it appears only once it is complete.
+
+    The same demonstrations give the same bytes.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    lines = [_dump(asdict(header)), *map(_dump_episode, episodes)]
+    write_atomically(path, "\n".join([*lines, ""]))
 
 
-def dump_episode(episode: Demonstration) -> str:
+def _dump_episode(episode: Demonstration) -> str:
     """One line of the file: the task's fields, then how it went."""
     task = {each.name: getattr(episode.task, each.name) for each in fields(TaskId)}
-    # Not asdict: it copies deeply, which takes longer than playing.
+    # Not asdict: it copies deeply, which takes longer than playing the episode.
     steps = [step.__dict__ for step in episode.steps]
     rest = {"won": episode.won, "final_observation": episode.final_observation, "steps": steps}
     return _dump({**task, **rest})
@@ -117,7 +134,7 @@ def _dump(record: Mapping[str, Any]) -> str:
 
 
 def read_demonstrations(path: Path) -> tuple[DemonstrationsHeader, list[Demonstration]]:
-    """Header and episodes of a file, its declared protocol checked.
+    """Read a file of demonstrations, and check that it keeps the protocol it declares.
 
     Raises:
         UserError: no such file, a damaged one, or one that breaks its own protocol.
@@ -146,10 +163,10 @@ def check_protocol(
     episodes: Sequence[Demonstration],
     held_out_kinds: Iterable[str] = (),
 ) -> None:
-    """Check the episodes against what the header declares.
+    """Check demonstrations against the protocol that their header declares.
 
     Args:
-        held_out_kinds: kinds held out here, in addition to those the header names.
+        held_out_kinds: kinds of task that are held out here, in addition to the header's.
     Raises:
         UserError: totals that differ, tasks outside the training split, a held-out kind under
             "strict", or more of them than "declared-share" declares.

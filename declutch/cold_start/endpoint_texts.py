@@ -1,7 +1,7 @@
-"""Texts of the cold start that a language model writes, each checked before it is believed.
+"""Have a language model write the cold start's texts, and check each before it is used.
 
-What the expert does and what a step is worth stay what they are: the model finds words for them.
-A text that does not fit falls back to the template's, and is counted.
+The expert's actions and the labels of steps stay what they are; the model only finds words for
+them. Where a text does not fit, the template's is kept instead, and counted as a fallback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from declutch.agent.parse import parse_verdict
 from declutch.agent.prompt import render_agent, render_reasoning
 from declutch.cold_start.demonstrations import Demonstration
-from declutch.cold_start.views import demonstration_views
+from declutch.cold_start.views import build_views
 from declutch.config.policy import SFTConfig
 from declutch.config.section import JudgePrompt
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
@@ -22,17 +22,17 @@ from declutch.envs.wording import Wording
 from declutch.errors import UserError
 
 CHUNK = 64
-"""Questions put at once, between two words about the progress."""
+"""How many questions are put at once, between two reports of the progress."""
 _TAG = re.compile(r"</?[a-z]+>|\\boxed", re.IGNORECASE)
 _ARTICLES = frozenset(("the", "a", "an"))
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """Demonstrations with reasoning by a language model.
+    """Demonstrations whose reasoning a language model has worded anew.
 
     Attributes:
-        episodes: as given, but for the thoughts.
+        episodes: as they were, except for the thoughts.
         fallbacks: number of steps that kept the template's thought, by reason.
     """
 
@@ -48,10 +48,13 @@ def rewrite_reasoning(
     wording: Wording,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rewritten:
-    """Ask for the reasoning of every step, given what the agent saw and the expert's action.
+    """Have a language model word the reasoning at every step of demonstrations.
+
+    It is shown what the agent saw and the action that the expert would take.
 
     Args:
-        history_length: observation/action pairs that are shown.
+        config: how many tokens a text may have, and how it is sampled.
+        history_length: how many observation/action pairs of the past it is shown.
         wording: the suite's words.
         progress: called with (steps done, steps).
     Raises:
@@ -67,9 +70,7 @@ def rewrite_reasoning(
             config,
         )
         for episode in episodes
-        for view, step in zip(
-            demonstration_views(episode, "full", wording), episode.steps, strict=True
-        )
+        for view, step in zip(build_views(episode, "full", wording), episode.steps, strict=True)
     ]
     replies: list[ChatReply] = []
     for first in range(0, len(requests), CHUNK):
@@ -91,10 +92,10 @@ def rewrite_reasoning(
 
 
 def refuse_reasoning(text: str | None, action: str, admissible: Sequence[str]) -> str:
-    """Why a text cannot be the reasoning before `action`; "" when it can.
+    """Say why a text cannot be the reasoning before an action; "" when it can.
 
-    A command of one word ("look") is a word like any other; a longer one counts as named whatever
-    the articles, case and punctuation.
+    It must not name another action. A command of one word, such as "look", is a word like any
+    other; a longer one counts as named whatever the articles, case and punctuation.
 
     Returns:
         "unanswered", "empty", "tags", "unfinished" (no mark ends its last sentence), "other action"
@@ -114,13 +115,15 @@ def refuse_reasoning(text: str | None, action: str, admissible: Sequence[str]) -
 
 
 class CritiqueWriter:
-    """Writes what a judge should answer about steps whose label is known.
+    """Has a language model write what a judge should answer about steps whose label is known.
 
-    The model is put the judge's own question and is not told the label: only critiques that reach
-    it by themselves are kept.
+    The model is asked the judge's own question and is not told the label; its critique is kept
+    only where it comes to the label by itself.
 
     Args:
-        judge_prompt: whose question is put; "rm" wants an action where the verdict is 0.
+        chat: the language model.
+        config: how many tokens a critique may have, and how it is sampled.
+        judge_prompt: which paper's question is asked; "rm" wants an action where the verdict is 0.
     """
 
     def __init__(self, chat: Chat, config: SFTConfig, judge_prompt: JudgePrompt) -> None:
@@ -131,11 +134,11 @@ class CritiqueWriter:
 
     @property
     def fallbacks(self) -> dict[str, int]:
-        """Number of critiques that were not kept so far, by reason."""
+        """How many critiques were not kept so far, by reason."""
         return dict(sorted(self._fallbacks.items()))
 
     def write(self, questions: Sequence[tuple[str, int]]) -> list[str | None]:
-        """A critique per (prompt, label), None where the template's is to be taken.
+        """Write a critique for each (prompt, label); None where the template's is to be taken.
 
         Raises:
             UserError: none of the questions got an answer.
@@ -150,7 +153,7 @@ class CritiqueWriter:
 
 
 def refuse_critique(text: str | None, label: int, judge_prompt: JudgePrompt) -> str:
-    """Why a text cannot be the critique of a step worth `label`; "" when it can.
+    """Say why a text cannot be the critique of a step with this label; "" when it can.
 
     Returns:
         "unanswered", "empty", "unreadable" (not the format that was asked for), "other verdict" or

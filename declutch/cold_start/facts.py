@@ -1,4 +1,4 @@
-"""What a cold start was made from, as recorded beside the model."""
+"""What a model's cold start was made from, as a file beside the model records it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from declutch.cold_start.demonstrations import TEMPLATE
+from declutch.errors import UserError
 
 COLD_START_FILE = "cold_start.json"
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """What a cold start was.
+    """What a model's cold start was: the protocol of its demonstrations, its data, its training.
 
     Attributes:
-        protocol: "strict" or "declared-share"; "" when the model was never cold-started.
-        num_episodes, num_examples, num_judge_examples, num_future_examples, num_value_examples:
-            the data.
-        epochs, steps, tokens, seconds, loss: the training.
+        protocol: of the demonstrations, "strict" or "declared-share"; "" for a model without a
+            cold start.
+        num_episodes: of demonstrations.
+        num_examples, num_judge_examples, num_future_examples, num_value_examples: steps that were
+            trained on to act, to judge, to predict and to classify.
+        epochs, steps, tokens, seconds: of training; steps are the optimizer's.
+        loss: of the last step, in nats per token of the response.
         reasoning, critiques: who worded the demonstrations' thoughts and the judge examples'
             answers: "template", or "endpoint" and the model's name.
-        reasoning_fallbacks, critique_fallbacks: texts of the latter that are the template's after
-            all, by reason.
+        reasoning_fallbacks, critique_fallbacks: texts of an endpoint's that are the template's
+            after all, by reason.
     """
 
     protocol: str
@@ -45,12 +49,22 @@ class ColdStart:
 
 
 def read_cold_start(model_path: str | Path) -> ColdStart:
-    """What the cold start of a model folder was, or of the run whose checkpoint it is; protocol ""
-    where neither says.
+    """Read what a model's cold start was, from its folder or that of the run it is a checkpoint of.
+
+    Returns:
+        Facts with the protocol "" where neither folder says.
+    Raises:
+        UserError: the file is damaged.
     """
     path = Path(model_path)
     for folder in (path, path.parent.parent):
         file = folder / COLD_START_FILE
         if file.is_file():
-            return ColdStart(**json.loads(file.read_text(encoding="utf-8")))
+            try:
+                return ColdStart(**json.loads(file.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{file} does not say what the model's cold start was ({error}); delete it to "
+                    "go on with a model of unknown origin"
+                ) from None
     return ColdStart(protocol="")

@@ -1,54 +1,60 @@
-"""The stages a command runs, from a configuration to files: one function each, no printing."""
+"""Run the stages of a cold start from the settings to files: model, demonstrations, training.
+
+Each stage is one function, which commands call; none prints anything.
+"""
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedModel
+
 from declutch.agent.codec import Codec
-from declutch.cold_start.demonstrate import play_demonstration, write_demonstrations
+from declutch.cold_start.agent_examples import build_agent_examples
+from declutch.cold_start.demonstrate import (
+    DemonstrationPlan,
+    describe_demonstrations,
+    play_demonstrations,
+)
 from declutch.cold_start.demonstrations import (
     TEMPLATE,
-    TRAIN_SPLIT,
     Demonstration,
     DemonstrationsHeader,
     read_demonstrations,
+    write_demonstrations,
 )
-from declutch.cold_start.endpoint_texts import CritiqueWriter, rewrite_reasoning
-from declutch.cold_start.examples import (
-    agent_examples,
-    future_examples,
-    judge_examples,
-    value_examples,
-)
+from declutch.cold_start.endpoint_texts import CritiqueWriter, Rewritten, rewrite_reasoning
+from declutch.cold_start.examples import Example, PromptStyle
 from declutch.cold_start.facts import COLD_START_FILE, ColdStart
-from declutch.cold_start.sft import SFTProgress, train_sft
-from declutch.cold_start.tiny import init_tiny, vocabulary_texts
+from declutch.cold_start.future_examples import build_future_examples
+from declutch.cold_start.judge_examples import build_judge_examples, build_value_examples
+from declutch.cold_start.sft import SFTProgress, Trainee, train_sft
+from declutch.cold_start.tiny import init_tiny
+from declutch.cold_start.vocabulary import collect_texts, play_for_words
 from declutch.config.files import change_config
 from declutch.config.policy import SFTConfig
 from declutch.config.run import Config
 from declutch.endpoint.chat import Chat
-from declutch.envs.protocol import (
-    Expert,
-    HasExpert,
-    HasGuide,
-    Suite,
-    held_out_kinds,
-    wording_of,
-)
+from declutch.envs.protocol import Suite, held_out_kinds, wording_of
 from declutch.envs.registry import find_wording
-from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
-from declutch.learner.value_head import HEAD_FILE, head_optimizer, layer_bytes, start_head
+from declutch.learner.value_head import (
+    HEAD_FILE,
+    ValueHead,
+    head_optimizer,
+    layer_bytes,
+    start_head,
+)
 from declutch.models.load import load_model, pad_token_id, set_threads
 from declutch.models.save import save_model
 from declutch.streams import stream
 
 Progress = Callable[[int, int], None]
+"""Told (done, total) while a stage goes on."""
 Stage = Callable[[str], AbstractContextManager[Progress]]
 """Announces a stage by name, and takes its progress."""
 
@@ -60,25 +66,16 @@ def make_demonstrations(
     progress: Progress | None = None,
     chat: Chat | None = None,
 ) -> DemonstrationsHeader:
-    """Write the demonstrations that `config.sft` describes.
+    """Play demonstrations as `sft` in the settings describes them, and write them to a file.
 
     Args:
         chat: words the reasoning where sft.reasoning=endpoint.
+    Raises:
+        UserError: settings that the suite cannot meet, no endpoint where one is needed or one that
+            does not answer, or a disk that refuses.
     """
     sft = config.sft
-    rewrite = None
-    if sft.reasoning == "endpoint":
-        rewrite = partial(
-            rewrite_reasoning,
-            chat=_needed(chat),
-            config=sft,
-            history_length=config.agent.history_length,
-            wording=wording_of(suite),
-            progress=progress,
-        )
-    return write_demonstrations(
-        suite,
-        out,
+    plan = DemonstrationPlan(
         num_episodes=sft.num_episodes,
         protocol=sft.protocol,
         held_out_kinds=held_out_kinds(suite),
@@ -87,69 +84,44 @@ def make_demonstrations(
         label_every=sft.label_every,
         max_steps=config.env.max_steps,
         seed=config.seed,
-        progress=progress,
-        rewrite=rewrite,
-        author=_author(config, sft.reasoning),
     )
+    # An endpoint that is not there is an error before anything takes time.
+    writer = _require_chat(chat) if sft.reasoning == "endpoint" else None
+    episodes = play_demonstrations(suite, plan, progress)
+    written = Rewritten(tuple(episodes), {})
+    if writer is not None:
+        history, wording = config.agent.history_length, wording_of(suite)
+        written = rewrite_reasoning(episodes, writer, sft, history, wording, progress)
+    header = describe_demonstrations(
+        suite, plan, written.episodes, _name_author(config, sft.reasoning), written.fallbacks
+    )
+    write_demonstrations(out, header, written.episodes)
+    return header
 
 
 def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:
-    """Make a fresh tiny model whose words are those of the suite's games; returns its size.
+    """Make a fresh tiny model whose tokenizer knows the words of a suite's games.
 
-    Only words are taken from the plays, of all task types: a word the tokenizer lacks could never
-    be read, and none of the expert's choices reaches the model. A suite with a guide is played by
-    it, one without an expert at random.
+    Returns:
+        The number of the model's parameters.
     """
-    plays = out.with_name(f".{out.name}.words.jsonl")
-    held_out = held_out_kinds(suite)
-    kinds = {task.kind for task in suite.tasks(TRAIN_SPLIT)}
-    make_expert: Callable[[int], Expert] = Wanderer
-    if isinstance(suite, HasGuide):
-        make_expert = suite.make_guide
-    elif isinstance(suite, HasExpert):
-        make_expert = suite.make_expert
-    try:
-        write_demonstrations(
-            suite,
-            plays,
-            num_episodes=config.tiny.vocabulary_episodes,
-            protocol="declared-share",
-            held_out_kinds=held_out,
-            share=1 / 3 if kinds.intersection(held_out) else 0.0,
-            perturb=0.3,
-            max_steps=config.env.max_steps,
-            seed=config.seed + 1,
-            make_expert=make_expert,
-            label_every=0,
-            progress=progress,
-        )
-        _, demonstrations = read_demonstrations(plays)
-    finally:
-        plays.unlink(missing_ok=True)
-    absent = set(held_out) - kinds
-    if absent:
-        demonstrations += _play_held_out(config, suite, absent, make_expert)
+    # A seed of its own, so that demonstrations under the run's seed are not the same plays.
+    seed, limit = config.seed + 1, config.env.max_steps
+    plays = play_for_words(suite, config.tiny.vocabulary_episodes, limit, seed, progress)
     reasoning = config.agent.reasoning
-    texts = vocabulary_texts(demonstrations, wording_of(suite), reasoning)
+    texts = collect_texts(plays, wording_of(suite), reasoning)
     model, _ = init_tiny(out, texts, config.tiny, config.seed, reasoning)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _play_held_out(
-    config: Config, suite: Suite, kinds: Collection[str], make_expert: Callable[[int], Expert]
-) -> list[Demonstration]:
-    """Plays of task types that only L2 has."""
-    limit = config.tiny.vocabulary_episodes // 3
-    tasks = [task for task in suite.tasks("L2") if task.kind in kinds][:limit]
-    draw = random.Random(f"{config.seed + 1} held out")
-    env = suite.make_env()
-    try:
-        return [
-            play_demonstration(env, make_expert(index), task, draw, 0.3, config.env.max_steps, 0)
-            for index, task in enumerate(tasks)
-        ]
-    finally:
-        env.close()
+@dataclass(frozen=True)
+class _Examples:
+    """What a cold start trains on, by what is learned from it."""
+
+    agent: Sequence[Example]
+    judge: Sequence[Example]
+    future: Sequence[Example]
+    value: Sequence[Example]
 
 
 def run_sft(
@@ -160,77 +132,44 @@ def run_sft(
     should_stop: Callable[[], bool] | None = None,
     chat: Chat | None = None,
 ) -> ColdStart:
-    """Train `config.model.path` on demonstrations, and on steps to judge, to foretell or to
-    classify; write the model to `out`.
+    """Train `model.path` on demonstrations and on steps to judge, to predict or to classify.
 
     Args:
-        should_stop: as for `train_sft`: makes the training open-ended.
+        out: the folder that the trained model is written to.
+        on_step, should_stop: as `train_sft` takes them.
         chat: words the judge examples' answers where sft.critiques=endpoint.
     Raises:
-        UserError: demonstrations that break their protocol, a model that cannot be loaded.
+        UserError: demonstrations that break their protocol, a model that cannot be loaded, or no
+            endpoint where one is needed.
     """
+    sft = config.sft
     header, demonstrations = read_demonstrations(demonstrations_path)
-    _check_demonstrations(header, demonstrations_path, config.sft)
+    _check_header(header, demonstrations_path, sft)
     set_threads(config.threads)
     model, tokenizer = load_model(config.model.path, config.model)
     wording = find_wording(config.env)
     codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
-    history = config.agent.history_length
-    sft = config.sft
-    asked = config.gcd.judge_prompt
-    critique_writer = (
-        CritiqueWriter(_needed(chat), sft, asked) if sft.critiques == "endpoint" else None
-    )
-    examples = agent_examples(
-        demonstrations, codec, history, sft.suggestion_share, stream(config.seed, "guided-examples")
-    )
-    judged = judge_examples(
-        demonstrations,
-        codec,
-        history,
-        sft.judge_samples,
-        stream(config.seed, "judge-examples"),
-        asked,
-        critique_writer,
-    )
-    foretold = future_examples(
-        demonstrations, codec, history, sft.future_samples, stream(config.seed, "future-examples")
-    )
-    classified = value_examples(
-        demonstrations,
-        codec,
-        history,
-        sft.value_samples,
-        stream(config.seed, "value-examples"),
-        asked,
-    )
-    head = (
-        start_head(
-            config.model.path,
-            model,
-            head_optimizer(config.optimizer, config.gcd.head_lr),
-            stream(config.seed, "value-head"),
-        )
-        if sft.value_samples
-        else None
-    )
+    style = PromptStyle(codec, config.agent.history_length, config.gcd.judge_prompt)
+    critique_writer = None
+    if sft.critiques == "endpoint":
+        critique_writer = CritiqueWriter(_require_chat(chat), sft, style.judge_prompt)
+    examples = _build_examples(config, demonstrations, style, critique_writer)
+    trainee = Trainee(model, pad_token_id(tokenizer), _start_head(config, model))
     progress = train_sft(
-        model,
-        [*examples, *judged, *foretold, *classified],
+        trainee,
+        [*examples.agent, *examples.judge, *examples.future, *examples.value],
         sft,
-        pad_token_id(tokenizer),
         stream(config.seed, "sft"),
         on_step,
         should_stop,
-        head,
     )
     facts = ColdStart(
         protocol=header.protocol,
         num_episodes=len(demonstrations),
-        num_examples=len(examples),
-        num_judge_examples=len(judged),
-        num_future_examples=len(foretold),
-        num_value_examples=len(classified),
+        num_examples=len(examples.agent),
+        num_judge_examples=len(examples.judge),
+        num_future_examples=len(examples.future),
+        num_value_examples=len(examples.value),
         epochs=progress.epoch,
         steps=progress.step,
         tokens=progress.tokens,
@@ -238,18 +177,52 @@ def run_sft(
         loss=progress.loss,
         reasoning=header.reasoning,
         reasoning_fallbacks=header.fallbacks,
-        critiques=_author(config, sft.critiques),
-        critique_fallbacks=critique_writer.fallbacks if critique_writer is not None else {},
+        critiques=_name_author(config, sft.critiques),
+        critique_fallbacks=critique_writer.fallbacks if critique_writer else {},
     )
-    facts_text = json.dumps(vars(facts), indent=1) + "\n"
-    files = {COLD_START_FILE: facts_text.encode()}
-    if head is not None:
-        files[HEAD_FILE] = layer_bytes(head.layer)
+    files = {COLD_START_FILE: (json.dumps(vars(facts), indent=1) + "\n").encode()}
+    if trainee.head is not None:
+        files[HEAD_FILE] = layer_bytes(trainee.head.layer)
     save_model(out, model, tokenizer, files)
     return facts
 
 
-def _check_demonstrations(header: DemonstrationsHeader, path: Path, sft: SFTConfig) -> None:
+def _build_examples(
+    config: Config,
+    demonstrations: Sequence[Demonstration],
+    style: PromptStyle,
+    critique_writer: CritiqueWriter | None,
+) -> _Examples:
+    sft, seed = config.sft, config.seed
+    # The names of streams decide what is drawn; they do not follow the names of settings.
+    return _Examples(
+        agent=build_agent_examples(
+            demonstrations, style, sft.suggestion_share, stream(seed, "guided-examples")
+        ),
+        judge=build_judge_examples(
+            demonstrations,
+            style,
+            sft.judge_samples,
+            stream(seed, "judge-examples"),
+            critique_writer,
+        ),
+        future=build_future_examples(
+            demonstrations, style, sft.future_samples, stream(seed, "future-examples")
+        ),
+        value=build_value_examples(
+            demonstrations, style, sft.value_samples, stream(seed, "value-examples")
+        ),
+    )
+
+
+def _start_head(config: Config, model: PreTrainedModel) -> ValueHead | None:
+    if not config.sft.value_samples:
+        return None
+    optimizer = head_optimizer(config.optimizer, config.gcd.head_lr)
+    return start_head(config.model.path, model, optimizer, stream(config.seed, "value-head"))
+
+
+def _check_header(header: DemonstrationsHeader, path: Path, sft: SFTConfig) -> None:
     if header.protocol != sft.protocol:
         raise UserError(
             f"{path} was written under the protocol {header.protocol!r}, but "
@@ -263,14 +236,14 @@ def _check_demonstrations(header: DemonstrationsHeader, path: Path, sft: SFTConf
 
 
 def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tuple[Path, Path]:
-    """A fresh tiny model, demonstrations, and the one trained on the other, all made in `out`.
+    """Make a fresh tiny model and demonstrations, and train the one on the other, all in `out`.
 
     Stages that are finished are not repeated.
 
     Args:
         stage: opened for every stage that has something to do.
     Returns:
-        The model's folder and the demonstrations.
+        The trained model's folder, and the demonstrations.
     """
     tiny, cold = out / "tiny", out / "cold_start"
     demonstrations = config.sft.demonstrations or out / "demonstrations.jsonl"
@@ -287,11 +260,11 @@ def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tu
     return cold, demonstrations
 
 
-def _author(config: Config, kind: str) -> str:
+def _name_author(config: Config, kind: str) -> str:
     return f"endpoint {config.endpoint.model}".strip() if kind == "endpoint" else TEMPLATE
 
 
-def _needed(chat: Chat | None) -> Chat:
+def _require_chat(chat: Chat | None) -> Chat:
     if chat is None:
         raise UserError(
             "this command makes its cold start by templates alone; make one with "

@@ -1,4 +1,4 @@
-"""Supervised cold start: the expert's demonstrations, and steps to judge or to foretell."""
+"""Train a model on supervised examples: the cold start before reinforcement learning."""
 
 from __future__ import annotations
 
@@ -18,19 +18,35 @@ from declutch.config.policy import SFTConfig
 from declutch.learner.value_head import ValueHead, classification_loss
 
 FLOOR = 0.1
-"""Share of the learning rate that a schedule ends with."""
+"""The share of the learning rate that a schedule ends with."""
 OPEN_ENDED_SHARE = 0.3
+"""The share of the learning rate at which a training without a planned end goes on."""
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What a cold start trains: a model, and a value head where labels are to be learned.
+
+    Attributes:
+        pad_id: the token that fills up shorter rows of a batch.
+        head: learns the labels of labelled examples, at its own constant learning rate; None
+            where there are none.
+    """
+
+    model: PreTrainedModel
+    pad_id: int
+    head: ValueHead | None = None
 
 
 @dataclass(frozen=True)
 class SFTProgress:
-    """Where the cold start stands.
+    """How far the supervised training of a cold start has come.
 
     Attributes:
-        step, num_steps: optimizer steps done and planned (0 when open-ended).
-        epoch: passes over the data begun.
+        step, num_steps: optimizer steps done, and planned (0 for a training without a planned end).
+        epoch: passes over the data that have begun.
         loss: mean negative log-likelihood per response token (and label) of this step, in nats.
-        tokens: tokens processed so far.
+        tokens: of prompts and responses, so far.
         seconds: since the start.
     """
 
@@ -43,26 +59,27 @@ class SFTProgress:
 
 
 def train_sft(
-    model: PreTrainedModel,
+    trainee: Trainee,
     examples: Sequence[Example],
     config: SFTConfig,
-    pad_id: int,
     generator: torch.Generator,
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
-    head: ValueHead | None = None,
 ) -> SFTProgress:
-    """Train `model` in place on all examples, `config.epochs` times.
+    """Train a model in place on supervised examples, each `config.epochs` times.
 
     The learning rate warms up linearly, then falls to a tenth along a cosine.
 
     Args:
-        should_stop: makes the training open-ended instead: it goes on until this says so, see
-            `_OpenEnded`; `config.epochs` is not used.
-        head: learns the labels of labelled examples, at its own constant learning rate.
+        generator: draws the order of the examples.
+        on_step: told of every optimizer step.
+        should_stop: makes the training one without a planned end, whatever `config.epochs` says:
+            it goes on at a constant rate until this returns True, then for another tenth of its
+            steps at a falling one.
     Returns:
         The last step's progress.
     """
+    model, head = trainee.model, trainee.head
     passes = _passes(examples, config.batch_tokens, generator)
     rate: Callable[[int], float | None]
     num_steps = 0
@@ -82,7 +99,7 @@ def train_sft(
             break
         for group in optimizer.param_groups:
             group["lr"] = config.lr * factor
-        loss = _loss(model, batch, pad_id, head)
+        loss = _loss(trainee, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
@@ -105,7 +122,7 @@ def train_sft(
 
 @dataclass(frozen=True)
 class _Cosine:
-    """Share of the learning rate at each of `num_steps` steps: linear rise, then a cosine."""
+    """The share of the learning rate at each of `num_steps` steps: a linear rise, then a cosine."""
 
     num_steps: int
     warmup: float
@@ -119,10 +136,10 @@ class _Cosine:
 
 
 class _OpenEnded:
-    """A constant share until told to stop, then a linear fall over another tenth of the steps.
+    """A constant share of the learning rate until told to stop, then a fall for a tenth as long.
 
-    The model has been trained before: the share is what a cosine has in its middle, and the fall
-    takes the noise of that rate out again.
+    It is for a model that has been trained before. The share is about what a cosine has in its
+    middle, and the fall takes the noise of that rate out of the weights again.
     """
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
@@ -141,15 +158,14 @@ class _OpenEnded:
         return OPEN_ENDED_SHARE * (FLOOR + (1.0 - FLOOR) * left)
 
 
-def _loss(
-    model: PreTrainedModel, batch: Sequence[Example], pad_id: int, head: ValueHead | None
-) -> Tensor:
+def _loss(trainee: Trainee, batch: Sequence[Example]) -> Tensor:
     """Mean negative log-likelihood of the batch's response tokens and labels.
 
-    A label counts like one token: a critique in words has one token for its verdict too.
+    A label counts like one token, since a critique in words has one token for its verdict, too.
     """
+    model, head = trainee.model, trainee.head
     shape = (len(batch), max(e.num_tokens for e in batch))
-    input_ids = torch.full(shape, pad_id)
+    input_ids = torch.full(shape, trainee.pad_id)
     targets = torch.full(shape, -100)
     for row, example in enumerate(batch):
         start, stop = example.prompt_ids.numel(), example.num_tokens
@@ -176,9 +192,9 @@ def _loss(
 def _batches(
     examples: Sequence[Example], batch_tokens: int, generator: torch.Generator
 ) -> list[list[Example]]:
-    """Batches of similar length in random order; every example once."""
+    """Every example once, in batches of similar length in random order."""
     order = torch.randperm(len(examples), generator=generator).tolist()
-    # Sorting windows, not the whole, keeps batches random and the padding small.
+    # Sorting within windows, not over all examples, keeps the padding small and batches random.
     batches: list[list[Example]] = []
     window = 4096
     for start in range(0, len(order), window):
@@ -198,7 +214,7 @@ def _batches(
 def _passes(
     examples: Sequence[Example], batch_tokens: int, generator: torch.Generator
 ) -> Iterator[list[list[Example]]]:
-    """Passes over the data without end, each in an order of its own."""
+    """Passes over the examples without end, each in an order of its own."""
     while True:
         yield _batches(examples, batch_tokens, generator)
 

@@ -1,53 +1,52 @@
-"""What the cold start has the model answer to questions about a step, by template."""
+"""Word by template what a model should answer when it is asked about a step of a demonstration."""
 
 from __future__ import annotations
 
 from declutch.agent.prompt import PromptForm
+from declutch.cold_start.demonstrations import DemonstrationStep
 from declutch.config.section import JudgePrompt
 from declutch.envs.wording import GENERAL_ADVICE, Wording
 
 
-def critique_text(
-    form: PromptForm,
+def write_critique(
+    step: DemonstrationStep,
     label: int,
-    phase: str,
-    better: str,
-    thought: str,
+    form: PromptForm,
     wording: Wording,
     judge_prompt: JudgePrompt = "gc",
 ) -> str:
-    """The response a judge should give.
+    """Write what a judge should answer about an action, from the expert's reasoning at its step.
 
     Args:
-        form: prompt form; the compact one begins after the opening tag.
-        label: 1 good, 0 bad.
-        phase: the expert's short reasoning at this state, e.g. "find mug".
-        better: what the expert would do.
-        thought: the expert's full reasoning.
+        step: where the action was taken; only what the expert thought and would do counts.
+        label: of the action, 1 good, 0 bad.
+        form: of the prompt; the compact one begins after the opening tag.
         wording: the suite's words, among them its advice.
         judge_prompt: "rm" wants the better action too where the step was bad; full form only.
     """
-    words = phase.split()
+    words = step.short_thought.split()
     advice = wording.advice.get(words[0] if words else "", GENERAL_ADVICE)[1 - label]
+    better = step.expert_action
     proposal = f"<action>{better}</action>" if judge_prompt == "rm" and label == 0 else ""
     advise = f"<advise>{advice}</advise>"
     if form == "compact":
-        return f"{phase}</think><answer>\\boxed{{{label}}}</answer>{advise}"
+        return f"{step.short_thought}</think><answer>\\boxed{{{label}}}</answer>{advise}"
     finding = (
         "The chosen action does just that."
         if label
         else f"The chosen action does not serve this; '{better}' would have been better."
     )
     return (
-        f"<think>{thought} {finding}</think><answer>\\boxed{{{label}}}</answer>{proposal}{advise}"
+        f"<think>{step.thought} {finding}</think><answer>\\boxed{{{label}}}</answer>"
+        f"{proposal}{advise}"
     )
 
 
-def prediction_text(form: PromptForm, action: str, observation: str, wording: Wording) -> str:
-    """The response a forecaster should give.
+def write_prediction(form: PromptForm, action: str, observation: str, wording: Wording) -> str:
+    """Write what a model should answer that is asked what its action will lead to.
 
     Args:
-        form: prompt form; the compact one begins after the opening tag.
+        form: of the prompt; the compact one begins after the opening tag.
         action: what the agent did.
         observation: what followed, as `observation_text` words it.
         wording: the suite's words.
@@ -58,7 +57,7 @@ def prediction_text(form: PromptForm, action: str, observation: str, wording: Wo
     return f"<think>What follows is what '{action}' shows or changes.</think>{answer}"
 
 
-def critique_vocabulary(wording: Wording) -> tuple[str, ...]:
-    """Every sentence of advice, for a tokenizer to learn."""
+def list_advice(wording: Wording) -> tuple[str, ...]:
+    """List every sentence of advice that the templates give in a suite's critiques."""
     pairs = (*wording.advice.values(), GENERAL_ADVICE)
     return tuple(dict.fromkeys(sentence for pair in pairs for sentence in pair))

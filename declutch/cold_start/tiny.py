@@ -1,12 +1,12 @@
-"""A Qwen2 of about a million parameters with a word-level tokenizer of the environment's own words.
+"""Make a fresh Qwen2 of about a million parameters, with a tokenizer of an environment's words.
 
-Small enough to learn household tasks on a laptop's CPU in minutes; a model folder like any other
-for every command.
+It is small enough to learn household tasks on a laptop's CPU in minutes, and its folder is a model
+folder like any other for every command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +16,30 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from declutch.agent.codec import META_TAG_TOKENS, TAGS
-from declutch.agent.prompt import render_agent
-from declutch.cold_start.demonstrations import Demonstration
-from declutch.cold_start.template_texts import critique_vocabulary
-from declutch.cold_start.views import demonstration_views
 from declutch.config.policy import TinyConfig
 from declutch.config.section import Reasoning
-from declutch.envs.wording import Wording
 from declutch.models.save import save_model
-from declutch.records import META_TAGS
 
 EMBEDDING_STD = 0.05
+"""Standard deviation of a fresh model's embeddings."""
 MAX_NUMBER = 60
-"""Numbers up to this are words whether or not a text shows them."""
+"""Numbers from 1 to this one are words of the tokenizer whether or not a text shows them."""
 
 
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int = 4096, reasoning: Reasoning = "think"
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer that gives every word of `texts`, every number and every tag one token."""
+    """Make a word-level tokenizer for a tiny model: a token for every word, number and tag.
+
+    Args:
+        texts: what the words are taken from.
+        reasoning: "meta" adds the tags of its ways of reasoning.
+    """
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    # Tags that are never used would change the vocabulary's size, and with it the initial weights.
+    # Tags that no response uses are left out: the size of the vocabulary decides the initial
+    # weights, so that they would change models that never see them.
     tags = TAGS if reasoning == "think" else (*TAGS, *META_TAG_TOKENS)
     specials = ["<pad>", "<unk>", "<eos>", *tags]
     trainer = trainers.WordLevelTrainer(
@@ -54,26 +55,6 @@ def train_tokenizer(
     )
 
 
-def vocabulary_texts(
-    demonstrations: Sequence[Demonstration],
-    wording: Wording,
-    reasoning: Reasoning = "think",
-) -> Iterator[str]:
-    """What a tiny agent will read and write: prompts, commands, reasoning, advice."""
-    yield from critique_vocabulary(wording)
-    yield "judge rule goal failed ; : , nothing"
-    yield wording.words
-    if reasoning == "meta":
-        yield " ".join(META_TAGS)
-    for demo in demonstrations:
-        for view, step in zip(
-            demonstration_views(demo, "compact", wording, reasoning), demo.steps, strict=True
-        ):
-            yield render_agent(view, "compact", 6, wording, reasoning)
-            yield from step.admissible
-            yield step.short_thought
-
-
 def init_tiny(
     out_dir: Path,
     texts: Iterable[str],
@@ -81,9 +62,16 @@ def init_tiny(
     seed: int,
     reasoning: Reasoning = "think",
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
-    """Make a fresh model and its tokenizer, and save both as a Hugging Face folder.
+    """Make a fresh tiny model and its tokenizer, and save both as a Hugging Face folder.
 
     The same texts, sizes, seed and way of reasoning give the same bytes.
+
+    Args:
+        out_dir: the folder.
+        texts: what the tokenizer's words are taken from.
+        config: the model's sizes.
+        seed: of the weights.
+        reasoning: how the agent will reason; "meta" needs more tags.
     """
     transformers_logging.disable_progress_bar()
     tokenizer = train_tokenizer(texts, reasoning=reasoning)
@@ -113,8 +101,9 @@ def _qwen2(config: TinyConfig, tokenizer: Any) -> Qwen2Config:
 
 @torch.no_grad()
 def _initialise(model: Qwen2ForCausalLM, generator: torch.Generator) -> None:
-    # From a generator of our own, so that the model does not depend on what ran before; and at a
-    # scale that suits the width, since the usual 0.02 leaves a narrow model silent for long.
+    # From a generator of its own, so that the weights do not depend on what was drawn before; and
+    # at a scale that suits the width, since from the usual 0.02 a narrow model takes long to learn
+    # anything.
     num_residual = 2 * model.config.num_hidden_layers
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):

@@ -1,7 +1,8 @@
-"""Demonstrations as the agent would have seen and answered them."""
+"""Demonstrations as the agent would have seen them, and the responses it would have given."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from declutch.agent.parse import parse_response
@@ -11,16 +12,19 @@ from declutch.config.section import Reasoning
 from declutch.envs.wording import Wording
 
 
-def demonstration_views(
+def build_views(
     demo: Demonstration, form: PromptForm, wording: Wording, reasoning: Reasoning = "think"
 ) -> tuple[View, ...]:
-    """What the agent knew at each step; its own answers are those that lead to what was played."""
+    """Build what the agent would have known at each step of a demonstration.
+
+    Its own earlier answers are those that lead to what was played.
+    """
     steps = demo.steps
     observations = [step.observation for step in steps]
     actions = [step.action for step in steps]
     answers = [
-        parse_response(agent_text(form, step, step.action, tag), step.admissible, reasoning)
-        for step, tag in zip(steps, reasoning_tags(demo, wording, reasoning), strict=True)
+        parse_response(write_response(form, step, step.action, tag), step.admissible, reasoning)
+        for step, tag in zip(steps, tag_reasoning(steps, wording, reasoning), strict=True)
     ]
     return tuple(
         build_view(
@@ -34,27 +38,25 @@ def demonstration_views(
     )
 
 
-def agent_text(form: PromptForm, step: DemonstrationStep, action: str, tag: str) -> str:
-    """The whole response an agent would give to play `action` with the expert's reasoning."""
+def write_response(form: PromptForm, step: DemonstrationStep, action: str, tag: str) -> str:
+    """Write the whole response that plays `action` at a step with the expert's reasoning there."""
     if form == "compact":
         return f"<{tag}>{step.short_thought}</{tag}><action>{action}</action>"
     return f"<{tag}>{step.thought}</{tag}>\n<action>{action}</action>"
 
 
-def reasoning_tags(demo: Demonstration, wording: Wording, reasoning: Reasoning) -> tuple[str, ...]:
-    """The tag of the expert's reasoning at each step."""
-    if reasoning == "think":
-        return ("think",) * len(demo.steps)
-    return meta_tags(demo.steps, wording)
+def tag_reasoning(
+    steps: Sequence[DemonstrationStep], wording: Wording, reasoning: Reasoning
+) -> tuple[str, ...]:
+    """Name the tag that the expert's reasoning stands in at each step of a demonstration.
 
-
-def meta_tags(steps: tuple[DemonstrationStep, ...], wording: Wording) -> tuple[str, ...]:
-    """The way of reasoning, one of `META_TAGS`, that the expert shows at each step.
-
-    It plans at the first step and where its reasoning enters a new phase, reflects after an action
-    that did nothing, explores while it searches, and monitors otherwise. What comes after a
-    failure is a reflection even where it enters a new phase.
+    Under "think" it is the same everywhere. Under "meta" it is the way of reasoning, one of
+    `META_TAGS`, that the expert shows: it plans at the first step and where its reasoning enters a
+    new phase, reflects after an action that did nothing, explores while it searches, and monitors
+    otherwise. What comes after a failure is a reflection even where it enters a new phase.
     """
+    if reasoning == "think":
+        return ("think",) * len(steps)
     tags = ["planning"] if steps else []
     for before, step in pairwise(steps):
         if _did_nothing(before, step, wording):
@@ -67,9 +69,10 @@ def meta_tags(steps: tuple[DemonstrationStep, ...], wording: Wording) -> tuple[s
 
 
 def _did_nothing(step: DemonstrationStep, after: DemonstrationStep, wording: Wording) -> bool:
-    """The action was unavailable, had no effect, or was a detour that left all as it was.
+    """Whether the action was unavailable, had no effect, or was a detour that left all as it was.
 
-    The expert's own actions may change what cannot be seen here: heating leaves the same actions.
+    That nothing visible changed counts only against a random action: one of the expert's own may
+    change what cannot be seen here, as heating leaves the same commands possible.
     """
     is_unchanged = (step.inventory, step.admissible) == (after.inventory, after.admissible)
     return (

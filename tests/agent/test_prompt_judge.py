@@ -1,9 +1,10 @@
 """What follows from which paper's question a judge is put."""
 
 import pytest
+from builders import make_demonstration_step
 
 from declutch.agent.parse import parse_verdict
-from declutch.cold_start.template_texts import critique_text
+from declutch.cold_start.template_texts import write_critique
 from declutch.config.policy import AgentConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.judge.env import Judge
@@ -13,9 +14,8 @@ from declutch.judge.env import Judge
 @pytest.mark.parametrize("form", ["full", "compact"])
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_critique_answers_the_question(form: str, label: int, judge_prompt: str) -> None:
-    text = critique_text(
-        form, label, "find mug", "go to desk 1", "I look.", HOUSEHOLD, judge_prompt
-    )
+    step = make_demonstration_step("find mug", "go to desk 1")
+    text = write_critique(step, label, form, HOUSEHOLD, judge_prompt)
     verdict = parse_verdict(text if form == "full" else f"<think>{text}")
     assert verdict.is_valid
     assert verdict.value == label

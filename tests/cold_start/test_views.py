@@ -3,47 +3,27 @@
 from dataclasses import replace
 
 import pytest
+from builders import make_demonstration_step
 
-from declutch.cold_start.demonstrations import Demonstration, DemonstrationStep
-from declutch.cold_start.views import demonstration_views, meta_tags, reasoning_tags
+from declutch.cold_start.demonstrations import Demonstration
+from declutch.cold_start.views import build_views, tag_reasoning
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.records import META_TAGS, TaskId
-
-HERE = ("go to desk 1", "look")
-
-
-def step(
-    thought: str, action: str = "go to desk 1", observation: str = "seen", **changes: object
-) -> DemonstrationStep:
-    made = DemonstrationStep(
-        observation=observation,
-        inventory="",
-        admissible=HERE,
-        action=action,
-        expert_action=action,
-        thought=f"I want to {thought}.",
-        short_thought=thought,
-        other_action=None,
-        is_perturbed=False,
-        label_expert=None,
-        label_other=None,
-    )
-    return replace(made, **changes)
 
 
 def test_a_demonstration_by_hand() -> None:
     steps = (
-        step("find mug"),
-        step("find mug"),
-        step("find mug", "look", is_perturbed=True),
-        step("find mug"),
-        step("take mug"),
-        step("clean mug"),
-        step("clean mug"),
-        step("put mug", "fly"),
-        step("put mug"),
+        make_demonstration_step("find mug"),
+        make_demonstration_step("find mug"),
+        make_demonstration_step("find mug", "look", is_perturbed=True),
+        make_demonstration_step("find mug"),
+        make_demonstration_step("take mug"),
+        make_demonstration_step("clean mug"),
+        make_demonstration_step("clean mug"),
+        make_demonstration_step("put mug", "fly"),
+        make_demonstration_step("put mug"),
     )
-    assert meta_tags(steps, HOUSEHOLD) == (
+    assert tag_reasoning(steps, HOUSEHOLD, "meta") == (
         "planning",  # the first step
         "explore",
         "explore",
@@ -69,20 +49,24 @@ def test_a_demonstration_by_hand() -> None:
     ],
 )
 def test_what_counts_as_having_done_nothing(before: dict, after: dict, tag: str) -> None:
-    steps = (replace(step("find mug"), **before), replace(step("find mug"), **after))
-    assert meta_tags(steps, HOUSEHOLD) == ("planning", tag)
+    steps = (
+        replace(make_demonstration_step("find mug"), **before),
+        replace(make_demonstration_step("find mug"), **after),
+    )
+    assert tag_reasoning(steps, HOUSEHOLD, "meta") == ("planning", tag)
 
 
 def test_no_steps_and_one() -> None:
-    assert meta_tags((), HOUSEHOLD) == ()
-    assert meta_tags((step("put mug"),), HOUSEHOLD) == ("planning",)
+    assert tag_reasoning((), HOUSEHOLD, "meta") == ()
+    one = (make_demonstration_step("put mug"),)
+    assert tag_reasoning(one, HOUSEHOLD, "meta") == ("planning",)
 
 
 def demo() -> Demonstration:
     steps = (
-        step("find mug", "go to desk 1", "intro"),
-        step("find mug", "look", "desk", is_perturbed=True),
-        step("take mug", "take mug 1", "again", expert_action="take mug 1"),
+        make_demonstration_step("find mug", "go to desk 1", "intro"),
+        make_demonstration_step("find mug", "look", "desk", is_perturbed=True),
+        make_demonstration_step("take mug", "take mug 1", "again", expert_action="take mug 1"),
     )
     return Demonstration(TaskId("s", "train", 0, "t"), True, steps, "done")
 
@@ -91,7 +75,7 @@ def demo() -> Demonstration:
     ("form", "idea"), [("compact", "find mug"), ("full", "I want to find mug.")]
 )
 def test_the_answers_are_what_leads_to_the_actions_played(form: str, idea: str) -> None:
-    views = demonstration_views(demo(), form, HOUSEHOLD, "meta")
+    views = build_views(demo(), form, HOUSEHOLD, "meta")
     assert [len(view.answers) for view in views] == [0, 1, 2]
     assert [(a.tag, a.thought, a.text) for a in views[2].answers] == [
         ("planning", idea, "go to desk 1"),
@@ -104,6 +88,6 @@ def test_the_answers_are_what_leads_to_the_actions_played(form: str, idea: str) 
 
 
 def test_an_agent_that_thinks_freely_names_nothing() -> None:
-    assert reasoning_tags(demo(), HOUSEHOLD, "think") == ("think",) * 3
-    assert set(reasoning_tags(demo(), HOUSEHOLD, "meta")) <= set(META_TAGS)
-    assert {a.tag for a in demonstration_views(demo(), "full", HOUSEHOLD)[2].answers} == {"think"}
+    assert tag_reasoning(demo().steps, HOUSEHOLD, "think") == ("think",) * 3
+    assert set(tag_reasoning(demo().steps, HOUSEHOLD, "meta")) <= set(META_TAGS)
+    assert {a.tag for a in build_views(demo(), "full", HOUSEHOLD)[2].answers} == {"think"}

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from declutch.cold_start.demonstrate import write_demonstrations
+from declutch.cold_start.demonstrate import DemonstrationPlan, play_demonstrations
 from declutch.config.files import load_config
 from declutch.envs.custom import CustomSuite, load_suite
 from declutch.envs.protocol import HasExpert, Observation, Suite, held_out_kinds, new_expert
@@ -123,7 +123,7 @@ def test_without_an_expert_demonstrations_are_one_clear_error(tmp_path):
     with pytest.raises(UserError, match=r"suite bare has no expert.*make_expert"):
         new_expert(suite, 0)
     with pytest.raises(UserError, match="bare has no expert"):
-        write_demonstrations(suite, tmp_path / "x", 2, "strict", ())
+        play_demonstrations(suite, DemonstrationPlan(2, "strict", ()))
     with pytest.raises(UserError, match="bare has no expert"):
         scripted_player("expert", suite, 3).play(suite.tasks("train"), 0)
     with pytest.raises(UserError, match="answers are free"):

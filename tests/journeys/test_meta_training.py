@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from declutch.agent.codec import TAGS
 from declutch.cli.main import main
 from declutch.cold_start.demonstrations import read_demonstrations
 from declutch.cold_start.pipeline import run_sft
-from declutch.cold_start.tiny import init_tiny, vocabulary_texts
-from declutch.cold_start.views import meta_tags
+from declutch.cold_start.tiny import init_tiny
+from declutch.cold_start.views import tag_reasoning
+from declutch.cold_start.vocabulary import collect_texts
 from declutch.config.files import load_config
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
@@ -100,9 +102,8 @@ def test_its_responses_name_a_way_of_reasoning_and_its_prompts_remember_them(fol
 
 def test_demonstrations_teach_every_way_of_reasoning(folder: Path) -> None:
     _, demonstrations = read_demonstrations(folder / "demonstrations.jsonl")
-    assert {tag for demo in demonstrations for tag in meta_tags(demo.steps, HOUSEHOLD)} == set(
-        META_TAGS
-    )
+    tags = [tag_reasoning(demo.steps, HOUSEHOLD, "meta") for demo in demonstrations]
+    assert set(chain.from_iterable(tags)) == set(META_TAGS)
 
 
 def test_the_checkpoint_can_be_evaluated_watched_and_reported(folder: Path) -> None:
@@ -118,9 +119,8 @@ def test_the_checkpoint_can_be_evaluated_watched_and_reported(folder: Path) -> N
 def test_a_model_without_the_tags_is_refused_and_still_serves_the_others(folder: Path) -> None:
     _, demonstrations = read_demonstrations(folder / "demonstrations.jsonl")
     config = load_config(folder / "config.yaml", [f"model.path={folder / 'old'}"])
-    _, tokenizer = init_tiny(
-        folder / "old", vocabulary_texts(demonstrations, HOUSEHOLD), config.tiny, 0
-    )
+    texts = collect_texts(demonstrations, HOUSEHOLD)
+    _, tokenizer = init_tiny(folder / "old", texts, config.tiny, 0)
     assert set(TAGS) <= set(tokenizer.get_vocab())
     with pytest.raises(UserError, match=r"agent\.reasoning=meta"):
         run_sft(config, folder / "demonstrations.jsonl", folder / "none")

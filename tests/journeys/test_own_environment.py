@@ -7,16 +7,17 @@ import random
 from pathlib import Path
 
 import pytest
+from builders import make_demonstration_step
 from rich.console import Console
 from training import metrics_without_times, run_training
 
 from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
 from declutch.cli.doctor import check_games
 from declutch.cli.play import play_game
-from declutch.cold_start.demonstrate import play_demonstration
+from declutch.cold_start.demonstrate import DemonstrationPlan, play_demonstration
 from declutch.cold_start.pipeline import make_demonstrations, make_tiny, run_sft
-from declutch.cold_start.template_texts import critique_text, critique_vocabulary
-from declutch.cold_start.tiny import vocabulary_texts
+from declutch.cold_start.template_texts import list_advice, write_critique
+from declutch.cold_start.vocabulary import collect_texts
 from declutch.config.env import EnvConfig
 from declutch.config.files import parse_config
 from declutch.envs.alfworld.wording import HOUSEHOLD
@@ -142,12 +143,13 @@ def test_no_prompt_of_another_environment_speaks_of_households() -> None:
 
 
 def test_the_critic_of_another_environment_gives_no_advice_about_households() -> None:
-    assert critique_vocabulary(PLAIN) == ("stay with the goal",)
-    text = critique_text("compact", 0, "use rope", "use rope", "", PLAIN)
+    assert list_advice(PLAIN) == ("stay with the goal",)
+    step = make_demonstration_step("use rope", "use rope")
+    text = write_critique(step, 0, "compact", PLAIN)
     assert text.endswith("<advise>stay with the goal</advise>")
     # Each environment's own words are known to a tiny model of it alone.
-    assert "heat" not in " ".join(vocabulary_texts([], PLAIN)).split()
-    assert "heat" in " ".join(vocabulary_texts([], HOUSEHOLD)).split()
+    assert "heat" not in " ".join(collect_texts([], PLAIN)).split()
+    assert "heat" in " ".join(collect_texts([], HOUSEHOLD)).split()
 
 
 def test_the_suite_chooses_the_words() -> None:
@@ -165,7 +167,8 @@ def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.Monke
     assert [(len(e.steps), e.outcome) for e in episodes] == [(1, Outcome.FAILED)] * 2
     total = measure_expert(suite, "train")[-1]
     assert (total.num_games, total.num_won_50) == (60, 0)
-    demo = play_demonstration(suite.make_env(), Quitter(), tasks[0], random.Random(0), 0.0, 6)
+    plan = DemonstrationPlan(1, "strict", (), perturb=0.0, max_steps=6)
+    demo = play_demonstration(suite.make_env(), Quitter(), tasks[0], plan, random.Random(0))
     assert (demo.won, len(demo.steps)) == (False, 1)
     assert demo.final_observation != demo.steps[0].observation
     console = Console(file=io.StringIO(), width=200)

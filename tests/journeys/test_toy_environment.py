@@ -20,7 +20,7 @@ from declutch.cli.eval import run_eval
 from declutch.cli.play import play_game
 from declutch.cold_start.demonstrations import read_demonstrations
 from declutch.cold_start.pipeline import make_demonstrations, make_tiny, run_sft
-from declutch.cold_start.views import demonstration_views
+from declutch.cold_start.views import build_views
 from declutch.config.files import parse_config
 from declutch.config.run import Config
 from declutch.envs.check import check_suite
@@ -186,9 +186,9 @@ def test_the_full_prompt_opens_with_its_scene_and_states_its_task(
     folder: Path, suite: Suite
 ) -> None:
     policy = load_policy(folder / "cold", with_model(folder / "cold", **FULL))
-    view = demonstration_views(
-        read_demonstrations(folder / "demonstrations.jsonl")[1][0], "full", WORDING
-    )[0]
+    view = build_views(read_demonstrations(folder / "demonstrations.jsonl")[1][0], "full", WORDING)[
+        0
+    ]
     text = policy.agent.render(view)
     assert text.startswith("You are the operator of a lift. Your task: carry the guest to floor ")
 

@@ -1,18 +1,17 @@
 """Advice to suggestions: what is collected, what is asked, what is taken of replies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from builders import make_demonstration_step
 from fake_chat import FakeChat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.agent.codec import Codec
-from declutch.agent.prompt import build_view, render_agent
-from declutch.cold_start.template_texts import critique_text, critique_vocabulary
-from declutch.cold_start.tiny import train_tokenizer, vocabulary_texts
+from declutch.cold_start.template_texts import list_advice, write_critique
+from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.judge import SuggestionsConfig
 from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.envs.alfworld.wording import HOUSEHOLD
@@ -71,13 +70,12 @@ def judge_round(responses: Sequence[str], codec: Codec, label: int) -> JudgeRoun
 
 
 def test_readable_advice_is_collected_with_where_it_came_from() -> None:
-    codec = Codec(
-        train_tokenizer([*critique_vocabulary(HOUSEHOLD), "find mug go"]), "compact", HOUSEHOLD
-    )
-    good = critique_text("compact", 1, "find mug", "go", "", HOUSEHOLD)
+    codec = Codec(train_tokenizer([*list_advice(HOUSEHOLD), "find mug go"]), "compact", HOUSEHOLD)
+    step = make_demonstration_step("find mug", "go")
+    good = write_critique(step, 1, "compact", HOUSEHOLD)
     responses = [
         good,
-        critique_text("compact", 0, "find mug", "go", "", HOUSEHOLD),
+        write_critique(step, 0, "compact", HOUSEHOLD),
         "find mug",
         good.replace(KEEP, ""),
         good.replace("\\boxed{1}", "mug"),
@@ -158,7 +156,7 @@ def test_without_advice_the_suggestions_stay() -> None:
     assert "the suggestions stay" in made.note
 
 
-@given(st.lists(st.sampled_from(critique_vocabulary(HOUSEHOLD)), max_size=40), st.integers(1, 4))
+@given(st.lists(st.sampled_from(list_advice(HOUSEHOLD)), max_size=40), st.integers(1, 4))
 def test_suggestions_are_sentences_that_were_given(texts: list[str], max_suggestions: int) -> None:
     made = suggest(SuggestionsConfig(max_suggestions=max_suggestions), texts=texts, former=())
     assert len(made.suggestions) <= max_suggestions
@@ -273,19 +271,3 @@ def test_nothing_an_endpoint_says_crashes_or_carries_markup(text: str) -> None:
     assert not set("<>\\") & set(suggestion)
     made = suggest(ASK, lambda _: ChatReply(text))
     assert made.suggestions
-
-
-# In a tiny model's prompt
-
-
-def test_suggestions_of_template_advice_are_words_a_tiny_model_knows() -> None:
-    tokenizer = train_tokenizer(vocabulary_texts([], HOUSEHOLD))
-    suggestions = critique_vocabulary(HOUSEHOLD)
-    intro = "You are in a room. Your task is to: put a clean mug in desk."
-    view = build_view([intro], [], "", ())
-    text = render_agent(replace(view, suggestions=suggestions), "compact", 6, HOUSEHOLD)
-    added = text[text.index(" rule ") : text.index(" did ")]
-    assert added == "".join(f" rule {each}" for each in suggestions)
-    ids = tokenizer.encode(added, add_special_tokens=False)
-    assert len(ids) == len(added.split())
-    assert tokenizer.unk_token_id not in ids

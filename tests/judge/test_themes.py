@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.cold_start.template_texts import critique_vocabulary
+from declutch.cold_start.template_texts import list_advice
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
 from declutch.judge.themes import (
@@ -111,7 +111,7 @@ def principle(sentence: str) -> str:
 
 
 def test_the_templates_sentences_fall_into_their_principles() -> None:
-    sentences = critique_vocabulary(HOUSEHOLD)
+    sentences = list_advice(HOUSEHOLD)
     distances = cosine_distances(load_embedder("tfidf")(sentences))
     labels, silhouette = cluster(distances, [1] * 15, 12)
     assert len(sentences) == 15

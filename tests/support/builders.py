@@ -1,9 +1,11 @@
 """Small records to test with."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from declutch.cold_start.demonstrations import DemonstrationStep
 from declutch.learner.lesson import PassSettings, PolicyLesson
 from declutch.learner.samples import Sample
 from declutch.learner.update import update
@@ -28,6 +30,26 @@ def make_step(
         reward=reward,
         allowed_ids=allowed,
     )
+
+
+def make_demonstration_step(
+    short_thought="find mug", action="go to desk 1", observation="seen", **changes
+):
+    """A step of a demonstration; `action` is the expert's, and is played unless changed."""
+    step = DemonstrationStep(
+        observation=observation,
+        inventory="",
+        admissible=("go to desk 1", "look"),
+        action=action,
+        expert_action=action,
+        thought=f"I want to {short_thought}.",
+        short_thought=short_thought,
+        other_action=None,
+        is_perturbed=False,
+        label_expert=None,
+        label_other=None,
+    )
+    return replace(step, **changes)
 
 
 def make_episode(group, rewards, outcome=Outcome.FAILED, steps=None):

@@ -1,9 +1,10 @@
 """Planning by replay: on a small world worked out by hand, and on the real simulator."""
 
 import pytest
+from demonstrating import demonstrate
 from tiny_world import GOLD, SHORT, TASK, TinyWorld
 
-from declutch.cold_start.demonstrate import write_demonstrations
+from declutch.cold_start.demonstrate import DemonstrationPlan
 from declutch.cold_start.demonstrations import read_demonstrations
 from declutch.config.env import ScienceWorldConfig
 from declutch.envs.protocol import HasExpert, HasWalkthrough, Observation, Oracle
@@ -207,9 +208,8 @@ def test_demonstrations_of_real_tasks(suite, tmp_path):
             return tuple(t for t in suite.tasks(split) if t.kind in kinds and t.name[-2:] == "/0")
 
     out = tmp_path / "demonstrations.jsonl"
-    header = write_demonstrations(
-        Few(), out, 2, "strict", suite.held_out_kinds, perturb=0.0, max_steps=3
-    )
+    plan = DemonstrationPlan(2, "strict", suite.held_out_kinds, perturb=0.0, max_steps=3)
+    header = demonstrate(Few(), out, plan)
     _, demonstrations = read_demonstrations(out)
     by_kind = {demo.task.kind: demo for demo in demonstrations}
     longer, shorter = by_kind["find-non-living-thing"], by_kind["lifespan-longest-lived"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from builders import make_demonstration_step
 
 from declutch.agent.prompt import (
     View,
@@ -14,9 +15,8 @@ from declutch.agent.prompt import (
     render_reasoning,
     render_reflection,
 )
-from declutch.cold_start.demonstrations import DemonstrationStep
-from declutch.cold_start.template_texts import critique_text, critique_vocabulary
-from declutch.cold_start.views import meta_tags
+from declutch.cold_start.template_texts import list_advice, write_critique
+from declutch.cold_start.views import tag_reasoning
 from declutch.config.env import EnvConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import find_wording
@@ -127,10 +127,11 @@ def test_no_prompt_speaks_of_households() -> None:
 
 def test_the_suite_chooses_the_words_and_the_advice() -> None:
     assert find_wording(EnvConfig(suite="scienceworld")) is SCIENCE
-    advice = " ".join(critique_vocabulary(SCIENCE))
+    advice = " ".join(list_advice(SCIENCE))
     assert "lamp" not in advice
-    assert "lamp" in " ".join(critique_vocabulary(HOUSEHOLD))
-    text = critique_text("compact", 0, "focus seed", "focus on seed", "", wording=SCIENCE)
+    assert "lamp" in " ".join(list_advice(HOUSEHOLD))
+    step = make_demonstration_step("focus seed", "focus on seed")
+    text = write_critique(step, 0, "compact", SCIENCE)
     assert text.endswith("<advise>focus on nothing but what the task names</advise>")
 
 
@@ -158,24 +159,13 @@ def test_what_is_not_understood_keeps_the_last_informative_observation(refusal: 
 
 
 def test_after_what_is_not_understood_comes_a_reflection() -> None:
-    def step(observation: str, action: str) -> DemonstrationStep:
-        return DemonstrationStep(
-            observation=observation,
-            inventory="",
-            admissible=("boil water", "look around"),
-            action=action,
-            expert_action=action,
-            other_action=None,
-            thought="",
-            short_thought="go kitchen",
-            is_perturbed=False,
-            label_expert=None,
-            label_other=None,
-        )
-
-    steps = (step(MOVED, "boil water"), step(NOT_UNDERSTOOD[0], "look around"))
-    assert meta_tags(steps, SCIENCE) == ("planning", "reflection")
-    assert meta_tags(steps, HOUSEHOLD) == ("planning", "monitor")
+    here = ("boil water", "look around")
+    steps = [
+        make_demonstration_step("go kitchen", action, observation, admissible=here)
+        for observation, action in ((MOVED, "boil water"), (NOT_UNDERSTOOD[0], "look around"))
+    ]
+    assert tag_reasoning(steps, SCIENCE, "meta") == ("planning", "reflection")
+    assert tag_reasoning(steps, HOUSEHOLD, "meta") == ("planning", "monitor")
 
 
 @pytest.mark.parametrize(
