@@ -131,12 +131,11 @@ def play(
     chance = Chance(0)
     return collect(
         [Play(tasks[index % len(tasks)], index) for index in range(num_episodes)],
-        suite.make_env,
+        suite,
         chance,
         chance,
         CollectParams(max_steps=max_steps, temperature=1.0),
         torch.Generator(),
-        max_live=suite.max_live,
     )
 
 

@@ -143,7 +143,15 @@ class Expert(Protocol):
         ...
 
 
-class Suite(Protocol):
+class EnvSource(Protocol):
+    """Whatever makes live environments: a suite, or the questions that a judge is asked."""
+
+    def make_env(self) -> TextEnv:
+        """A new live environment."""
+        ...
+
+
+class Suite(EnvSource, Protocol):
     """A family of tasks with splits, and the maker of its environments.
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
@@ -156,10 +164,6 @@ class Suite(Protocol):
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
         """Every task of a split or level ("L0", "train", ...), in a fixed order."""
-        ...
-
-    def make_env(self) -> TextEnv:
-        """A new live environment."""
         ...
 
 
@@ -282,6 +286,6 @@ def held_out_kinds(suite: Suite) -> tuple[str, ...]:
     return suite.held_out_kinds if isinstance(suite, HoldsOut) else ()
 
 
-def max_live(suite: Suite) -> int:
-    """How many environments of `suite` may play at once."""
-    return suite.max_live if isinstance(suite, LimitsLive) else MAX_LIVE
+def max_live(source: EnvSource) -> int:
+    """How many environments of a suite, or of another source, may play at once."""
+    return source.max_live if isinstance(source, LimitsLive) else MAX_LIVE

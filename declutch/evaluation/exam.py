@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
 from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCounts
-from declutch.judge.env import Judge, JudgeEnv, judge_plays
+from declutch.judge.env import Judge, Questionnaire, judge_plays
 from declutch.judge.labels import Labels, oracle_labels, rule_labels
 from declutch.judge.questions import Question, select_steps
 from declutch.judge.tasks import ask_about
@@ -86,7 +86,7 @@ class Examiner:
         config, gcd, judge = self.eval, self.gcd, self.judge
         given = collect(
             judge_plays(questions, config.judgments),
-            lambda: JudgeEnv(questions),
+            Questionnaire(questions),
             Judge(judge.codec, judge.agent.config, gcd.max_response_tokens, gcd.judge_prompt),
             judge.engine,
             CollectParams(max_steps=1, temperature=judge_temperature(config), role=Role.JUDGE),

@@ -104,7 +104,7 @@ def play_steps(
         drawn = draw_tasks(tasks, count, seed, batch)
         played = collect(
             [Play(task, batch * count + n) for n, task in enumerate(drawn)],
-            suite.make_env,
+            suite,
             policy.agent,
             policy.engine,
             params,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from declutch.config.env import EnvConfig
 from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
-from declutch.envs.protocol import Expert, Suite, max_live, new_expert
+from declutch.envs.protocol import Expert, Suite, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
@@ -73,13 +73,12 @@ def model_player(
     def play(tasks: Sequence[TaskId], seed: int) -> list[Episode]:
         return collect(
             [Play(task, index) for index, task in enumerate(tasks)],
-            suite.make_env,
+            suite,
             policy.agent,
             policy.engine,
             params,
             stream(seed, "evaluation"),
             on_finished,
-            max_live=max_live(suite),
         )
 
     return Player(name, play, params.max_steps, params.temperature, protocol)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_prediction, parse_verdict
@@ -37,6 +38,17 @@ class JudgeEnv:
 
     def close(self) -> None:
         self._current = None
+
+
+@dataclass(frozen=True)
+class Questionnaire:
+    """The source of the environments that ask a judge its questions."""
+
+    questions: Sequence[Question]
+
+    def make_env(self) -> JudgeEnv:
+        """A new environment that can ask any of the questions."""
+        return JudgeEnv(self.questions)
 
 
 class _Examinee:

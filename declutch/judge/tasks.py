@@ -21,7 +21,7 @@ from declutch.config.judge import SHIPPED_TRAITS, TASKS, GCDConfig, TaskTraits
 from declutch.config.run import Config
 from declutch.credit.grpo import grpo
 from declutch.credit.table import build_table
-from declutch.judge.env import Forecaster, Judge, JudgeEnv, judge_plays
+from declutch.judge.env import Forecaster, Judge, Questionnaire, judge_plays
 from declutch.judge.labels import Labels, combine_labels
 from declutch.judge.questions import Question, build_questions, select_steps, spread_steps
 from declutch.learner.lesson import Lesson
@@ -121,7 +121,7 @@ class SampledTask(AuxiliaryTask):
         config = self.config
         played = collect(
             judge_plays(questions, config.gcd.num_judgments),
-            lambda: JudgeEnv(questions),
+            Questionnaire(questions),
             self.examinee(),
             self.policy.engine,
             CollectParams(max_steps=1, temperature=config.rollout.temperature, role=Role.JUDGE),

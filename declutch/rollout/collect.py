@@ -9,8 +9,8 @@ import torch
 
 from declutch.agent.prompt import View
 from declutch.agent.speaker import Speaker
-from declutch.envs.protocol import MAX_LIVE, Observation, Oracle, TextEnv
-from declutch.records import Completion, Episode, Outcome, Role, Step, TaskId
+from declutch.envs.protocol import EnvSource, Observation, Oracle, TextEnv, max_live
+from declutch.records import Completion, Episode, Outcome, Request, Role, Step, TaskId
 from declutch.rollout.engine import Engine
 
 
@@ -52,29 +52,28 @@ class CollectParams:
 
 def collect(
     plays: Sequence[Play],
-    make_env: Callable[[], TextEnv],
+    source: EnvSource,
     speaker: Speaker,
     engine: Engine,
     params: CollectParams,
     generator: torch.Generator,
     on_finished: Callable[[Episode], None] | None = None,
-    max_live: int = MAX_LIVE,
 ) -> list[Episode]:
-    """Play every item of `plays` to its end.
+    """Play episodes of text environments with a language model, many of them at once.
 
     Episodes are advanced together, one step each per call of the engine; one that has finished
-    leaves, and one that waits takes its place, so that at most `max_live` environments exist. An
-    environment that raises ends its episode as ENV_ERROR, which callers count and never train on.
+    leaves, and one that waits takes its place, so that no more environments exist than the source
+    allows. An environment that raises ends its episode as ENV_ERROR, which callers count and never
+    train on.
 
     Args:
         plays: what to play; equal groups must mean equal tasks.
-        make_env: makes a live environment.
+        source: makes live environments, usually a suite.
         speaker: renders prompts and reads responses.
         engine: samples responses.
         params: see `CollectParams`.
         generator: the only source of randomness.
         on_finished: told of every finished episode, for progress.
-        max_live: environments alive at once.
     Returns:
         Episodes in the order of `plays`.
     """
@@ -82,6 +81,7 @@ def collect(
     idle: list[TextEnv] = []
     live: list[_Live] = []
     finished: dict[int, Episode] = {}
+    limit = max_live(source)
 
     def finish(episode: _Live, outcome: Outcome) -> None:
         finished[episode.index] = episode.close(outcome, params.role)
@@ -91,27 +91,18 @@ def collect(
 
     try:
         while waiting or live:
-            while waiting and len(live) < max_live:
+            while waiting and len(live) < limit:
                 index, play = waiting.pop()
-                started = _start(index, play, idle.pop() if idle else make_env())
+                started = _start(index, play, idle.pop() if idle else source.make_env())
                 if started.error:
                     finish(started, Outcome.ENV_ERROR)
                 else:
                     live.append(started)
             if not live:
                 continue
-            views = [e.view(params.suggestions) for e in live]
-            sampling = speaker.sampling(params.temperature)
-            if params.reflection:
-                drafts = engine.generate([speaker.request(v) for v in views], sampling, generator)
-                views = [
-                    replace(view, draft=speaker.text(draft))
-                    for view, draft in zip(views, drafts, strict=True)
-                ]
-            requests = [speaker.request(view) for view in views]
-            completions = engine.generate(requests, sampling, generator)
+            answers = _sample_answers(live, speaker, engine, params, generator)
             still = []
-            for episode, request, completion in zip(live, requests, completions, strict=True):
+            for episode, (request, completion) in zip(live, answers, strict=True):
                 outcome = episode.advance(request.prompt_ids, completion, speaker, params)
                 if outcome is None:
                     still.append(episode)
@@ -122,6 +113,26 @@ def collect(
         for env in [*idle, *(e.env for e in live)]:
             env.close()
     return [finished[i] for i in range(len(plays))]
+
+
+def _sample_answers(
+    live: Sequence[_Live],
+    speaker: Speaker,
+    engine: Engine,
+    params: CollectParams,
+    generator: torch.Generator,
+) -> list[tuple[Request, Completion]]:
+    """The next request of every live episode and the response to it, a reflected one if asked."""
+    views = [episode.view(params.suggestions) for episode in live]
+    sampling = speaker.sampling(params.temperature)
+    if params.reflection:
+        drafts = engine.generate([speaker.request(view) for view in views], sampling, generator)
+        views = [
+            replace(view, draft=speaker.text(draft))
+            for view, draft in zip(views, drafts, strict=True)
+        ]
+    requests = [speaker.request(view) for view in views]
+    return list(zip(requests, engine.generate(requests, sampling, generator), strict=True))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The protocol every sampling engine implements: prompt token ids in, sampled token ids out."""
+"""The protocol of every sampling engine: prompt token ids in, sampled token ids out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from declutch.records import Completion, Request, SamplingParams
 
 
 class Engine(Protocol):
-    """Samples responses; keeps no state between calls but the weights."""
+    """Samples a language model's responses; keeps nothing between calls but the model's weights."""
 
     def generate(
         self,
@@ -19,5 +20,9 @@ class Engine(Protocol):
         params: SamplingParams,
         generator: torch.Generator,
     ) -> list[Completion]:
-        """One completion per request, in order; deterministic given the generator's state."""
+        """Sample one response per request, in order; the generator's state decides every draw."""
+        ...
+
+    def sync(self, model: nn.Module) -> None:
+        """Sample with the weights that `model` has now; to be called after every update of them."""
         ...

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from declutch.config.run import Config
-from declutch.envs.protocol import Suite, max_live
+from declutch.envs.protocol import Suite
 from declutch.records import Episode, Outcome, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
@@ -50,7 +50,7 @@ def play_groups(
 
     Args:
         iteration: from 0.
-        suggestions: rules that every prompt shows.
+        suggestions: shown in every prompt.
     Source: Yu et al. 2025 (arXiv:2503.14476, DAPO), section 3.2. Differs: no more tasks are played
         than groups are missing.
     """
@@ -108,7 +108,7 @@ def _play(
     ]
     return collect(
         plays,
-        suite.make_env,
+        suite,
         policy.agent,
         policy.engine,
         CollectParams(
@@ -120,7 +120,6 @@ def _play(
             oracle_every=config.gcd.oracle_every if config.gcd.enabled else 0,
         ),
         generator,
-        max_live=max_live(suite),
     )
 
 

@@ -15,6 +15,7 @@ from declutch.agent.speaker import Agent
 from declutch.config.run import Config
 from declutch.envs.registry import find_wording
 from declutch.models.load import load_model, pad_token_id, set_threads
+from declutch.rollout.engine import Engine
 from declutch.rollout.hf.engine import HFEngine
 
 
@@ -26,7 +27,7 @@ class Policy:
     tokenizer: Any
     codec: Codec
     agent: Agent
-    engine: HFEngine
+    engine: Engine
 
     @property
     def pad_id(self) -> int:

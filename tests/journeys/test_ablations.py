@@ -172,9 +172,7 @@ def test_a_prediction_is_asked_for_the_observation_that_came(base: dict) -> None
     suite, policy = make_suite(config.env), load_policy(config.model.path, config)
     plays = [Play(task, group) for group, task in enumerate(suite.tasks("L0")[:3])]
     params = CollectParams(max_steps=4, temperature=1.0)
-    episodes = collect(
-        plays, suite.make_env, policy.agent, policy.engine, params, stream(0, "test")
-    )
+    episodes = collect(plays, suite, policy.agent, policy.engine, params, stream(0, "test"))
     judged = play_judge(episodes, make_task(config, policy), config, 0, lambda _: nullcontext())
     asked = {(q.episode, q.position): q for q in judged.questions}
     assert len(asked) == sum(len(episode.steps) for episode in episodes)

@@ -59,6 +59,18 @@ class CountingEngine:
         ]
 
 
+@dataclass
+class Source:
+    """Makes `CountDown`s, notes them, and allows so many at once."""
+
+    envs: list[CountDown]
+    max_live: int = 100
+
+    def make_env(self) -> CountDown:
+        self.envs.append(CountDown(self.envs))
+        return self.envs[-1]
+
+
 class Echo:
     """Prompts with as many tokens as there were steps, plus one."""
 
@@ -81,18 +93,13 @@ def play(
 ) -> tuple:
     envs: list[CountDown] = []
 
-    def make_env() -> CountDown:
-        envs.append(CountDown(envs))
-        return envs[-1]
-
     engine = CountingEngine()
     plays = [
         Play(TaskId("s", "train", n, names or f"t{n}"), group) for group, n in enumerate(lengths)
     ]
     params = CollectParams(max_steps, 1.0, success_reward=10.0, length_penalty=length_penalty)
-    episodes = collect(
-        plays, make_env, Echo(), engine, params, torch.Generator(), max_live=max_live
-    )
+    source = Source(envs, max_live)
+    episodes = collect(plays, source, Echo(), engine, params, torch.Generator())
     return episodes, engine, envs
 
 
@@ -165,7 +172,7 @@ def test_reflection_asks_twice_and_plays_the_second_answer() -> None:
     engine = CountingEngine()
     episodes = collect(
         [Play(TaskId("s", "train", index, str(index)), index) for index in (2, 1)],
-        lambda: CountDown([]),
+        Source([]),
         Doubter(),
         engine,
         CollectParams(max_steps=5, temperature=1.0, reflection=True),
@@ -186,7 +193,7 @@ def test_the_oracle_is_asked_at_every_second_step_shifted_by_episode() -> None:
     ):
         episodes = collect(
             [Play(task, 0), Play(task, 0)],
-            lambda: CountDown([]),
+            Source([]),
             Echo(),
             CountingEngine(),
             CollectParams(max_steps=9, temperature=1.0, oracle_every=every),

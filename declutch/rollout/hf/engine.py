@@ -16,7 +16,7 @@ from declutch.errors import UserError
 from declutch.records import Completion, Request, SamplingParams
 from declutch.rollout.hf.batches import cache_bytes_per_token, split_batches
 from declutch.rollout.hf.decoder import Decoder, RecomputeDecoder
-from declutch.rollout.hf.response import Response, Rules
+from declutch.rollout.hf.response import Constraints, Response
 from declutch.rollout.hf.sampling import sample_tokens
 from declutch.rollout.hf.slot_cache import Arena
 from declutch.rollout.hf.slot_decoder import PassLimits, SlotDecoder, can_use_slots
@@ -100,7 +100,7 @@ class HFEngine:
                 not finite.
             ValueError: an empty prompt, or a mask or parameters that cannot be followed.
         """
-        rules = Rules(params, _check_params(params), self._open_trie)
+        constraints = Constraints(params, _check_params(params), self._open_trie)
         prompts = [tuple(request.prompt_ids.tolist()) for request in requests]
         self._check_prompts(prompts, params.max_tokens)
         responses = [
@@ -111,22 +111,35 @@ class HFEngine:
         with torch.inference_mode(), _evaluating(self._model):
             for batch in split_batches(prompts, params.max_tokens, self._max_batch, max_slots):
                 members = [responses[index] for index in batch]
-                self._run(members, [prompts[index] for index in batch], rules, generator)
+                self._run(members, [prompts[index] for index in batch], constraints, generator)
         return [response.to_completion() for response in responses]
+
+    def sync(self, model: nn.Module) -> None:
+        """Nothing to do: the engine samples from the very module that is trained.
+
+        Its weights are in use as soon as an optimizer has changed them; there is no copy.
+
+        Args:
+            model: must be the module that the engine was made with.
+        Raises:
+            ValueError: it is another one, whose weights would never be sampled from.
+        """
+        if model is not self._model:
+            raise ValueError("the engine samples from the module it was made with, not from this")
 
     def _run(
         self,
         responses: list[Response],
         prompts: list[tuple[int, ...]],
-        rules: Rules,
+        constraints: Constraints,
         generator: torch.Generator,
     ) -> None:
         """Sample every response of one batch to its end."""
-        decoder = self._make_decoder(rules.params.max_tokens)
+        decoder = self._make_decoder(constraints.params.max_tokens)
         logits, order = decoder.prefill(prompts)
         live = [responses[index] for index in order]
         while True:
-            self._sample(live, logits, rules, generator)
+            self._sample(live, logits, constraints, generator)
             kept = swap_out([response.is_done for response in live])
             if not kept:
                 decoder.close()
@@ -140,7 +153,11 @@ class HFEngine:
                 del response.pending[:width]
 
     def _sample(
-        self, live: list[Response], logits: Tensor, rules: Rules, generator: torch.Generator
+        self,
+        live: list[Response],
+        logits: Tensor,
+        constraints: Constraints,
+        generator: torch.Generator,
     ) -> None:
         """Add a token to every response that was fed whole, and the forced ones after it."""
         ready = [index for index, response in enumerate(live) if not response.pending]
@@ -150,13 +167,13 @@ class HFEngine:
         for row, response in enumerate(live):
             if response.generator is not None:
                 uniforms[row] = torch.rand((), generator=response.generator, dtype=torch.float64)
-        allowed = [response.choices(rules) for response in live]
+        allowed = [response.choices(constraints) for response in live]
         tokens, logprobs = sample_tokens(
             logits,
             allowed,
             uniforms.to(logits.device),
-            rules.params.temperature,
-            rules.params.top_p,
+            constraints.params.temperature,
+            constraints.params.top_p,
         )
         if not all(map(math.isfinite, logprobs)):
             raise UserError(
@@ -164,9 +181,9 @@ class HFEngine:
                 "earlier checkpoint and lower optimizer.lr"
             )
         for response, token, logprob, ids in zip(live, tokens, logprobs, allowed, strict=True):
-            response.append(token, logprob, ids, rules)
+            response.append(token, logprob, ids, constraints)
             if self._jump_forward:
-                response.jump(rules)
+                response.jump(constraints)
 
     def _make_decoder(self, max_tokens: int) -> Decoder:
         if not self.reuses_cache:

@@ -14,8 +14,8 @@ OpenTrie = Callable[[tuple[tuple[int, ...], ...], tuple[int, ...]], TrieNode]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What holds for every response of a call.
+class Constraints:
+    """What every response of one call of the engine has to keep to.
 
     Attributes:
         params: see `SamplingParams`.
@@ -57,40 +57,42 @@ class Response:
     def is_done(self) -> bool:
         return self.is_stopped or self.is_truncated
 
-    def choices(self, rules: Rules) -> tuple[int, ...] | None:
+    def choices(self, constraints: Constraints) -> tuple[int, ...] | None:
         """Ids allowed as the next token, None where it is free."""
         if self.node is not None:
             return self.node.allowed
         if not self.tokens:
-            return rules.params.first_ids or None
-        follower = rules.forced.get(self.tokens[-1])
+            return constraints.params.first_ids or None
+        follower = constraints.forced.get(self.tokens[-1])
         return None if follower is None else (follower,)
 
     def append(
-        self, token: int, logprob: float, choices: tuple[int, ...] | None, rules: Rules
+        self, token: int, logprob: float, choices: tuple[int, ...] | None, constraints: Constraints
     ) -> None:
         """Add a token that was drawn from `choices`."""
         self.tokens.append(token)
         self.logprobs.append(logprob)
         self.allowed.append(choices)
         self.pending.append(token)
-        has_ended = rules.params.has_ended
-        if token in rules.params.stop_ids or (has_ended is not None and has_ended(self.tokens)):
+        has_ended = constraints.params.has_ended
+        if token in constraints.params.stop_ids or (
+            has_ended is not None and has_ended(self.tokens)
+        ):
             self.is_stopped = True
-        elif len(self.tokens) >= rules.params.max_tokens:
+        elif len(self.tokens) >= constraints.params.max_tokens:
             self.is_truncated = True
         elif self.node is not None:
             self.node = self.node.child(token)
         elif self.mask is not None and token == self.mask.trigger_id:
-            self.node = rules.open_trie(self.mask.sequences, rules.params.stop_ids)
+            self.node = constraints.open_trie(self.mask.sequences, constraints.params.stop_ids)
 
-    def jump(self, rules: Rules) -> None:
+    def jump(self, constraints: Constraints) -> None:
         """Add every token that has no alternative, with log-probability 0."""
         while not self.is_done:
-            choices = self.choices(rules)
+            choices = self.choices(constraints)
             if choices is None or len(choices) > 1:
                 return
-            self.append(choices[0], 0.0, choices, rules)
+            self.append(choices[0], 0.0, choices, constraints)
 
     def to_completion(self) -> Completion:
         """The record of it, once it is done."""

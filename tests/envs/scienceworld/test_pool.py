@@ -229,7 +229,7 @@ def test_every_episode_is_accounted_for_while_jvms_are_killed(launch, caplog):
     waiter = Waiter(kill_at=(1, 6), spared=before[0])
     plays = [Play(task, group) for group, task in enumerate(tasks * 2)]
     params = CollectParams(max_steps=2, temperature=1.0)
-    episodes = collect(plays, suite.make_env, waiter, waiter, params, torch.Generator(), max_live=2)
+    episodes = collect(plays, suite, waiter, waiter, params, torch.Generator())
     suite.close()
     outcomes = Counter(episode.outcome for episode in episodes)
     assert len(waiter.killed) == len(set(waiter.killed)) == 2

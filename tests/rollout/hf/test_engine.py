@@ -469,3 +469,31 @@ def test_rows_move_forward_only_into_holes(is_done: list[bool]) -> None:
     kept = swap_out(is_done)
     assert sorted(kept) == [i for i, done in enumerate(is_done) if not done]
     assert all(old == new or (old >= len(kept) and is_done[new]) for new, old in enumerate(kept))
+
+
+def test_changed_weights_are_sampled_from_without_a_copy() -> None:
+    model = make_model()
+    engine = HFEngine(model, PAD)
+    params = SamplingParams(0.0, 6, ())
+    requests = [Request(torch.tensor([3, 4, 5]))]
+
+    def sample() -> list[int]:
+        return engine.generate(requests, params, torch.Generator())[0].token_ids.tolist()
+
+    before = sample()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    engine.sync(model)
+    fresh = HFEngine(model, PAD).generate(requests, params, torch.Generator())[0]
+    assert sample() == fresh.token_ids.tolist() != before
+    with pytest.raises(ValueError, match="the module it was made with"):
+        engine.sync(make_model())
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "mamba"])
+def test_the_library_has_nothing_to_warn_of(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        engine = HFEngine(make_model(name), PAD)
+        engine.generate([Request(torch.tensor([3, 4, 5]))], PARAMS, torch.Generator())
