@@ -1,4 +1,4 @@
-"""The grid: which runs a comparison is made of, from what is asked for."""
+"""The grid of a comparison: which runs methods, GCD on or off, and seeds make, and their state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAME = re.compile(r"(.+?)(\+gcd)?_s(\d+)")
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """A method, with or without GCD."""
+    """A method of a comparison, with or without GCD; its runs differ in the seed alone."""
 
     method: str
     has_gcd: bool
@@ -34,7 +34,7 @@ class Arm:
 
 @dataclass(frozen=True, order=True)
 class RunId:
-    """One run of a comparison; its text is the folder's name."""
+    """One run of a comparison by method, GCD and seed; as text it is the folder's name."""
 
     arm: Arm
     seed: int
@@ -44,14 +44,14 @@ class RunId:
 
     @classmethod
     def parse(cls, name: str) -> RunId | None:
-        """The run that a folder's name means; None where it means none."""
+        """The run that a folder's name stands for; None where it stands for none."""
         match = _NAME.fullmatch(name)
         return cls(Arm(match[1], bool(match[2])), int(match[3])) if match else None
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run and the configuration it is to have."""
+    """A run that a comparison needs, and the configuration it is to have."""
 
     id: RunId
     config: Config
@@ -65,7 +65,7 @@ def plan_grid(
     overrides: Sequence[str],
     model: str,
 ) -> tuple[PlannedRun, ...]:
-    """Every method with and without GCD for every seed, seed by seed.
+    """Plan the runs of a comparison: every method, with and without GCD, for every seed.
 
     Args:
         base: plain configuration data that all methods share.
@@ -101,7 +101,7 @@ def plan_grid(
 
 
 def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A method's name and plain configuration data.
+    """Read a method of --methods, an algorithm type or a YAML file: its name and settings.
 
     Args:
         text: an algorithm type, or a YAML file (its stem is the name) laid over `base`.
@@ -115,8 +115,11 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 def find_runs(
     out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
 ) -> tuple[RunId, ...]:
-    """The runs that lie in `out`, in the order of `methods`, else of names; empty selects all.
+    """Find the runs of a comparison that lie in a folder, in the order of its methods.
 
+    Args:
+        methods: names to select, which give the order; none selects all, in the order of names.
+        gcd, seeds: values to select; none selects all.
     Raises:
         UserError: there are none.
     """
@@ -140,7 +143,7 @@ def find_runs(
 
 
 def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
-    """Values of gcd.enabled from "off" and "on"."""
+    """Parse what --gcd lists, "off" and "on", into values of gcd.enabled."""
     known = {"off": False, "on": True}
     for word in words:
         if word not in known:
@@ -149,7 +152,7 @@ def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
 
 
 def check_run(run: PlannedRun, folder: RunFolder) -> None:
-    """Make sure that a run that was started in `folder` is the one that is planned.
+    """Make sure that a run that was started in a folder is the one that a comparison plans.
 
     Raises:
         UserError: its configuration differs; the message names the first key and both values.
@@ -164,20 +167,20 @@ def check_run(run: PlannedRun, folder: RunFolder) -> None:
 
 
 def iterations_done(folder: RunFolder) -> int:
-    """Iterations that a run has on record, 0 where it was never started."""
+    """How many iterations a run of a comparison has on record, 0 where it was never started."""
     rows = read_metrics(folder, [])
     return int(rows[-1]["iteration"] or 0) if rows else 0
 
 
 def is_complete(run: PlannedRun, folder: RunFolder) -> bool:
-    """Whether all iterations are on record, with the last one's evaluation."""
+    """Whether a run of a comparison has all its iterations on record, and the last evaluation."""
     iterations = run.config.train.iterations
     last = folder.evaluation_path(iteration_name(iterations))
     return last.exists() and iterations_done(folder) == iterations
 
 
 def describe_state(run: PlannedRun, folder: RunFolder) -> str:
-    """What is there of a run, in words."""
+    """How far a run of a comparison is, in words: complete, new, or where it goes on from."""
     if is_complete(run, folder):
         return "complete"
     if not folder.has_begun():
@@ -214,7 +217,7 @@ COLD_START_SECTIONS = ("seed", "threads", "env", "agent", "tiny", "sft")
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid that was checked against what lies in its folder.
+    """The runs of a comparison, checked against what lies in the folder they are trained in.
 
     Attributes:
         out: where the runs are.
@@ -244,7 +247,7 @@ def make_grid(
     seeds: Sequence[int],
     overrides: Sequence[str],
 ) -> Grid:
-    """Plan the grid; nothing is written.
+    """Plan a comparison's runs and cold start, and check them against its folder; write nothing.
 
     Raises:
         UserError: as `plan_grid`, or a run or cold start in `out` has other settings.

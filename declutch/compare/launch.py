@@ -1,4 +1,4 @@
-"""Train the runs of a grid, each in a process of its own, some at a time."""
+"""Training of a comparison's runs, each in a process of its own, several at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRACE_SECONDS = 10.0
 
 
 class Watcher(Protocol):
-    """Who watches the grid; `declutch.compare.watcher.GridWatcher` is one."""
+    """Whoever is told how a comparison's runs get on, such as `compare.progress.GridWatcher`."""
 
     def start(self, name: str, iterations: int) -> None: ...
 
@@ -36,7 +36,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Failure:
-    """A run whose process failed.
+    """A run of a comparison whose process failed, and why.
 
     Attributes:
         name: of the run.
@@ -58,7 +58,9 @@ class _Child:
 def train_runs(
     runs: Iterable[PlannedRun], out: Path, workers: int, watcher: Watcher, lock: int
 ) -> tuple[Failure, ...]:
-    """Train every run in `out`, at most `workers` at once; a run that fails stops no other.
+    """Train the runs of a comparison in processes of their own; one that fails stops no other.
+
+    At most `workers` are trained at once.
 
     An interrupt (Ctrl-C, SIGTERM) ends the processes; every run can be continued from its last
     checkpoint, and is, by training it again.
@@ -113,7 +115,7 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
 
 
 def training_command(config: Config, folder: Path) -> list[str]:
-    """The command that goes on with the run in `folder` under what may differ from its settings."""
+    """The command line of the process that trains a run of a comparison in its folder."""
     keep = config.train.keep_checkpoints
     return [
         *(sys.executable, "-m", "declutch.cli.main", "train", str(folder), "--resume"),
@@ -154,7 +156,7 @@ def _problem(child: _Child) -> str:
 
 @contextmanager
 def hold_folder(out: Path) -> Iterator[int]:
-    """Hold the lock of `out`, so that nobody else trains there.
+    """Hold the lock of a comparison's folder, so that nobody else trains there.
 
     Returns:
         The lock's descriptor; whatever process inherits it holds the lock as well.

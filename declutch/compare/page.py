@@ -57,7 +57,7 @@ def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]
 
 
 def chart_data(comparison: Comparison) -> dict[str, Any]:
-    """Per level the curve of each arm.
+    """The learning curves of a comparison as data for its page's charts, per level and arm.
 
     Returns:
         {"arms": [...], "levels": {level: [{"name", "gcd", "points": [[iteration, mean, low, high,

@@ -1,4 +1,4 @@
-"""How far a grid is: bars on a terminal, plain lines anywhere else."""
+"""How far a comparison's runs are: bars on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from declutch.runs.read import Metrics
 
 
 class GridWatcher:
-    """Live watcher of the runs being trained; a context manager.
+    """Watcher that shows the runs of a comparison while they are trained; a context manager.
 
     On a terminal a bar for the grid and one for each run at work, with its latest training
     success and evaluation. Else a plain line when a run begins, is evaluated, or ends.
@@ -84,7 +84,7 @@ class GridWatcher:
 
 
 def evaluation_of(row: Mapping[str, float | None]) -> dict[str, str]:
-    """Level -> success as it is shown, of an iteration that was evaluated; else {}."""
+    """Success per level as text, of an iteration's metrics; {} where it was not evaluated."""
     return {
         key.split("/")[1]: _percent(value)
         for key, value in row.items()

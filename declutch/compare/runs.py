@@ -1,4 +1,4 @@
-"""Runs read back, and which evaluation of each is compared: at equal iterations, at equal time."""
+"""The runs of a comparison read back, and which evaluations stand against each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_met
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A run as far as it has come.
+    """A run of a comparison as far as it has come: its evaluations and metrics.
 
     Attributes:
         evaluations: by iteration; 0 is the cold start.
@@ -41,7 +41,7 @@ class TrainedRun:
 
 
 class Pick(NamedTuple):
-    """One evaluation of one run."""
+    """One evaluation of one run of a comparison, picked for a table."""
 
     run: TrainedRun
     iteration: int
@@ -56,7 +56,7 @@ Picks = tuple[Pick, ...]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What there is to compare.
+    """The runs of a comparison that were evaluated, with what is missing or damaged.
 
     Attributes:
         arms: in the order of the tables; the first method is the one others are compared with.
@@ -74,7 +74,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Selection:
-    """One evaluation of each run that has come far enough.
+    """The evaluations that a comparison's table is about: one of each run that has come so far.
 
     Attributes:
         name: the choice in words, e.g. "at iteration 60".
@@ -88,7 +88,7 @@ class Selection:
 
 
 def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
-    """Read what there is of the runs `ids` in `out`.
+    """Read the evaluations and metrics of a comparison's runs from its folder.
 
     Raises:
         UserError: evaluations that cannot stand in one table.
@@ -114,7 +114,7 @@ def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
 
 
 def at_iteration(comparison: Comparison, iteration: int | None = None) -> Selection:
-    """The evaluations of one iteration.
+    """Select the evaluations of a comparison at one iteration of training.
 
     Args:
         iteration: None takes the last that all runs have that were evaluated after training began.
@@ -135,7 +135,7 @@ def at_iteration(comparison: Comparison, iteration: int | None = None) -> Select
 
 
 def at_equal_time(comparison: Comparison) -> Selection:
-    """Each run's last evaluation within the training time of the shortest of them."""
+    """Select each run's last evaluation within the training time of the shortest run."""
     timed = [run for run in _trained(comparison) if run.metrics]
     totals = {run: max(run.seconds.values()) for run in timed}
     budget = min(totals.values(), default=0.0)
@@ -148,25 +148,25 @@ def at_equal_time(comparison: Comparison) -> Selection:
 
 @cache
 def success_rows(picks: Picks) -> dict[tuple[str, str], Row]:
-    """(level, kind) -> row, the runs pooled; {} where there are none."""
+    """Success by (level, kind) over the evaluations picked of some runs, pooled; {} for no runs."""
     if not picks:
         return {}
     return {(row.level, row.kind): row for row in summarise(*(pick.result for pick in picks))}
 
 
 def success_of(picks: Picks, level: str, kind: str = "") -> Estimate:
-    """Success of the runs pooled; nothing where they did not play the level."""
+    """Success on one level over the evaluations picked of some runs, pooled."""
     row = success_rows(picks).get((level, kind))
     return row.success if row else NOTHING
 
 
 def picks_at(runs: Sequence[TrainedRun], iteration: int) -> Picks:
-    """The evaluations of one iteration, of the runs that have it."""
+    """Pick the evaluations at one iteration, of the runs of a comparison that have it."""
     return tuple(Pick(run, iteration) for run in runs if iteration in run.evaluations)
 
 
 def distinct_starts(runs: Sequence[TrainedRun]) -> Picks:
-    """The cold starts of the runs; those that played all games alike are one."""
+    """The cold starts of a comparison's runs; those that played all games alike are one."""
     starts: list[Pick] = []
     for start in picks_at(runs, 0):
         if all(start.result.games != other.result.games for other in starts):
@@ -175,7 +175,7 @@ def distinct_starts(runs: Sequence[TrainedRun]) -> Picks:
 
 
 def training_seconds(row: Metrics) -> float:
-    """Seconds of an iteration without its evaluation."""
+    """Seconds that an iteration trained, from its metrics; its evaluation does not count."""
     return (row.get("time/iteration") or 0.0) - (row.get("time/eval") or 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The tables of a comparison as data: success, paired differences, curves, seconds."""
+"""The tables of a comparison of runs: success, paired differences, learning curves, seconds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PHASES = ("play", "label", "judge", "update", "save")
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two policies that played the same games: `after` minus `before`, pair by pair of runs."""
+    """Two sides of a comparison on the same games, `after` minus `before`, run by run."""
 
     name: str
     before: Picks
@@ -53,7 +53,10 @@ class Contrast:
 
 
 def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """E1: success of each arm per level, seeds pooled; the cold start comes first."""
+    """Table of a comparison's success per level, a row per arm with its seeds pooled.
+
+    The cold starts come first.
+    """
     levels = levels_of(comparison)
     rows = [_success_row(name, picks, levels) for name, picks in start_rows(comparison)]
     rows += [_success_row(str(arm), picks, levels) for arm, picks in selection.picks.items()]
@@ -67,7 +70,7 @@ def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 
 
 def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """Paired differences: from the cold start, by GCD, and from the first method."""
+    """Table of a comparison's paired differences: to cold start, by GCD, to the first method."""
     levels = levels_of(comparison)
     contrasts = find_contrasts(comparison.arms, selection)
     return Sheet(
@@ -80,7 +83,7 @@ def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 
 
 def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """Success by task type, an arm a column."""
+    """Table of a comparison's success by task type, a column per arm."""
     columns = [*start_rows(comparison), *((str(a), p) for a, p in selection.picks.items())]
     keys = dict.fromkeys(key for _, picks in columns for key in success_rows(picks))
     rows = []
@@ -98,19 +101,19 @@ def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 
 
 def curve_sheet(comparison: Comparison) -> Sheet:
-    """Learning curves: success of each arm at each evaluation, over the seeds that have it."""
+    """Table of a comparison's learning curves: each arm at each evaluation, its seeds pooled."""
     named = [(str(arm), comparison.of(arm)) for arm in comparison.arms]
     return _curves(comparison, "Learning curves, success %", named, is_detail=False)
 
 
 def run_curve_sheet(comparison: Comparison) -> Sheet:
-    """Learning curves of the single runs."""
+    """Table of the learning curves of a comparison's single runs."""
     named = [(str(run.id), (run,)) for arm in comparison.arms for run in comparison.of(arm)]
     return _curves(comparison, "Learning curves of single runs, success %", named, is_detail=True)
 
 
 def phase_sheet(comparison: Comparison) -> Sheet:
-    """Seconds of training per iteration, and what they were spent on."""
+    """Table of the seconds per iteration of a comparison's runs, and what they were spent on."""
     rows = []
     for arm in comparison.arms:
         for run in comparison.of(arm):
@@ -135,7 +138,7 @@ def phase_sheet(comparison: Comparison) -> Sheet:
 
 
 def plan_sheet(grid: Grid) -> Sheet:
-    """Table of the runs of a grid: how far each is, and the model that it starts from."""
+    """Table of a comparison's planned runs: how far each is, and the model it starts from."""
     rows = [
         (str(run.id), describe_state(run, grid.folder(run)), run.config.model.path)
         for run in grid.runs
@@ -148,10 +151,10 @@ def plan_sheet(grid: Grid) -> Sheet:
 
 
 def data_sheet(comparison: Comparison) -> Sheet:
-    """Every evaluation as data: a row per arm, seed or "all", iteration, level and task type.
+    """Table of every evaluation of a comparison in full, for other programs: `table.csv`.
 
-    Iteration 0 is the cold start, kind "" is all task types, n counts games, and shares are in
-    [0, 1].
+    It has a row for each arm, seed (or "all"), evaluation, level and task type. Iteration 0 is the
+    cold start, kind "" is all task types, n counts games, and shares are in [0, 1].
     """
     rows = []
     for arm in comparison.arms:
@@ -167,7 +170,13 @@ def data_sheet(comparison: Comparison) -> Sheet:
 
 
 def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sheet, ...]:
-    """Every table: at equal iterations, at equal time, curves, seconds, then the long ones."""
+    """All tables of a comparison, in the order of its page.
+
+    At equal iterations, at equal time, learning curves, seconds, then those too long to print.
+
+    Args:
+        iteration: which is compared; None takes the last that all evaluated runs have.
+    """
     equal = at_iteration(comparison, iteration)
     in_time = at_equal_time(comparison)
     return (
@@ -183,7 +192,7 @@ def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sh
 
 
 def describe(comparison: Comparison) -> str:
-    """One line: how everything was evaluated, and the games of each level."""
+    """The line above a comparison's tables: how it was evaluated, on how many games and seeds."""
     results = [result for run in comparison.runs for result in run.evaluations.values()]
     last = Pick(comparison.runs[0], max(comparison.runs[0].evaluations))
     counts = {level: success_of((last,), level).n for level in levels_of(comparison)}
@@ -193,7 +202,7 @@ def describe(comparison: Comparison) -> str:
 
 
 def levels_of(comparison: Comparison) -> tuple[str, ...]:
-    """Levels any run was evaluated on: L0, L1, L2, their mean, others."""
+    """Levels that the runs of a comparison were evaluated on: L0, L1, L2, their mean, others."""
     found = dict.fromkeys(
         level for run in comparison.runs for one in run.evaluations.values() for level in one.levels
     )
@@ -203,7 +212,7 @@ def levels_of(comparison: Comparison) -> tuple[str, ...]:
 
 
 def start_rows(comparison: Comparison) -> list[tuple[str, Picks]]:
-    """Named cold starts: one for all arms, or as many as differ."""
+    """The cold starts of a comparison by name: one for all arms, or as many as differ."""
     groups: dict[Picks, list[str]] = {}
     known: list[Picks] = []
     for arm in comparison.arms:
@@ -218,7 +227,7 @@ def start_rows(comparison: Comparison) -> list[tuple[str, Picks]]:
 
 
 def find_contrasts(arms: Sequence[Arm], selection: Selection) -> list[Contrast]:
-    """What is compared with what, over the seeds that both sides have."""
+    """Which arms of a comparison are set against which, over the seeds that both sides have."""
     contrasts = [_from_start(arm, selection.picks[arm]) for arm in arms]
     pairs = [(Arm(arm.method, False), arm) for arm in arms if arm.has_gcd]
     first = arms[0].method

@@ -1,4 +1,4 @@
-"""What an agent's actions look like, whatever they achieve: repeats, loops, format, length (E2).
+"""What an agent's actions look like, whatever they achieve: repeats, loops, format, length.
 
 A *repeated* action has the same text as the action of the step before. A *looped* action lies in
 a stretch where a block of 2 to 6 actions, not all equal, is followed at once by the same block; the
@@ -24,7 +24,7 @@ MAX_BLOCK = 6
 
 @dataclass(frozen=True)
 class ActionCounts:
-    """Steps of one episode (or a sum of several) by what the action was; all are counts.
+    """Steps of an episode, or of several, counted by what the action was: repeated, looped, ...
 
     Attributes:
         steps: all steps.
@@ -44,7 +44,7 @@ class ActionCounts:
 
 @dataclass(frozen=True)
 class Shares:
-    """The same as shares of steps; NaN where there is no step or no episode.
+    """Shares of steps by what the action was; NaN where there is no step or no episode.
 
     Attributes:
         num_episodes: episodes behind the shares.
@@ -65,7 +65,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Shares over all episodes, and over the won and the other ones apart."""
+    """What actions were in a set of episodes: in all, in the won, and in the other ones."""
 
     all: Shares
     won: Shares
@@ -73,7 +73,7 @@ class Behaviour:
 
 
 def mark_repeated(actions: Sequence[str]) -> list[bool]:
-    """Which actions have the text of the action before; unreadable ones ("") never do."""
+    """Mark actions that have the text of the action before; unreadable ones ("") never do."""
     return [
         position > 0 and bool(action) and action == actions[position - 1]
         for position, action in enumerate(actions)
@@ -81,7 +81,7 @@ def mark_repeated(actions: Sequence[str]) -> list[bool]:
 
 
 def mark_looped(actions: Sequence[str]) -> list[bool]:
-    """Which actions lie in a block of 2 to 6 actions, not all equal, that is repeated at once."""
+    """Mark actions in a block of 2 to 6 actions, not all equal, that is repeated at once."""
     looped = [False] * len(actions)
     for size in range(MIN_BLOCK, MAX_BLOCK + 1):
         for start in range(len(actions) - 2 * size + 1):
@@ -93,7 +93,7 @@ def mark_looped(actions: Sequence[str]) -> list[bool]:
 
 
 def count_actions(episode: Episode) -> ActionCounts:
-    """The counts of one episode."""
+    """Count an episode's steps by what the action was: repeated, looped, invalid, inadmissible."""
     actions = [step.action.text for step in episode.steps]
     repeated, looped = mark_repeated(actions), mark_looped(actions)
     return ActionCounts(
@@ -110,7 +110,7 @@ def count_actions(episode: Episode) -> ActionCounts:
 
 
 def shares_of(counts: Iterable[ActionCounts]) -> Shares:
-    """Shares over several episodes; every step weighs the same, whatever its episode's length."""
+    """Shares of repeated, looped, invalid and inadmissible actions over several episodes' steps."""
     rows = list(counts)
     total = ActionCounts(
         **{
@@ -131,7 +131,7 @@ def shares_of(counts: Iterable[ActionCounts]) -> Shares:
 
 
 def describe_behaviour(episodes: Iterable[Episode]) -> Behaviour:
-    """Shares over all episodes, over successes and over failures.
+    """Shares of repeated, looped, ... actions over all episodes, the won ones and the others.
 
     Episodes that ended in an environment error are the caller's to leave out.
     """

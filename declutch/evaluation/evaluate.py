@@ -1,4 +1,4 @@
-"""Evaluation: every game of a level exactly once per seed."""
+"""Evaluation of a player: every game of a level exactly once per seed."""
 
 from __future__ import annotations
 

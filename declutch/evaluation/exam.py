@@ -1,4 +1,4 @@
-"""Have a policy judge steps that were played in an evaluation."""
+"""The exam of a judge: a policy gives verdicts on labelled steps of an evaluation's episodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from declutch.streams import stream
 
 @dataclass(frozen=True)
 class Examiner:
-    """Labels a level's episodes, draws steps from them and has them judged.
+    """Has steps of an evaluation judged: labels its episodes, draws steps, asks for verdicts.
 
     Which steps are drawn depends on the episodes and `eval.seeds` alone, so that two judges of the
     same episodes are asked about the same steps.
@@ -67,7 +67,7 @@ class Examiner:
         ]
 
     def result(self, played: Mapping[str, LabelCounts], steps: Sequence[JudgedStep]) -> JudgeResult:
-        """What `examine` found of all levels."""
+        """Put together what `examine` found on all levels."""
         return JudgeResult(
             judge=self.name,
             labels=self.gcd.labels,
@@ -100,12 +100,12 @@ class Examiner:
 
 
 def num_answers(config: EvalConfig) -> int:
-    """How many judgments an evaluation asks for at most."""
+    """How many judgments an evaluation asks for at most, for its progress bar."""
     return len(config.levels) * config.judge_steps * config.judgments
 
 
 def judge_temperature(config: EvalConfig) -> float:
-    """The temperature that judgments are sampled at."""
+    """The temperature that an evaluation samples judgments at."""
     return config.temperature if config.judge_temperature is None else config.judge_temperature
 
 

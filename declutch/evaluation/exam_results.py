@@ -1,4 +1,4 @@
-"""How well a policy judged labelled steps of an evaluation: one line per step, and its summary.
+"""How well a policy judged labelled steps of an evaluation: its judgments and their summary.
 
 The steps are balanced between the classes, so that a verdict that never changes is right on half of
 them. Several judgments of a step, and several steps of a game, are no independent evidence: the
@@ -20,7 +20,7 @@ from declutch.evaluation.intervals import Estimate, share_by_cluster
 
 @dataclass(frozen=True)
 class JudgedStep:
-    """The judgments of one step.
+    """The judgments that one step of an evaluation was given, beside its label.
 
     Attributes:
         level, name, kind, seed: the play it is of, as in `GameResult`.
@@ -50,7 +50,7 @@ class JudgedStep:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """What the labels of a level's played steps were; `num_steps` counts the unlabelled too."""
+    """Counts of good and bad labels among a level's played steps, and of all its steps."""
 
     num_steps: int
     good: int
@@ -59,7 +59,7 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class JudgeResult:
-    """What was judged in one evaluation.
+    """The judgments of an evaluation: who judged, against which labels, and every judged step.
 
     Attributes:
         judge: name of who judged.
@@ -78,7 +78,7 @@ class JudgeResult:
 
 @dataclass(frozen=True)
 class JudgeRow:
-    """A level in numbers; shares are NaN, and estimates have n = 0, where there is nothing.
+    """Judge accuracy on one level of an evaluation; NaN or n = 0 where there is nothing.
 
     Attributes:
         num_steps, num_games: judged steps and the games they are of.
@@ -123,7 +123,7 @@ class JudgeRow:
 
 
 def summarise_judgments(result: JudgeResult) -> tuple[JudgeRow, ...]:
-    """A row per level, in the order they were played."""
+    """Summarise the judgments of an evaluation: judge accuracy per level, in playing order."""
     return tuple(
         _row(level, played, [step for step in result.steps if step.level == level])
         for level, played in result.played.items()
@@ -131,7 +131,7 @@ def summarise_judgments(result: JudgeResult) -> tuple[JudgeRow, ...]:
 
 
 def judge_data(result: JudgeResult) -> dict[str, Any]:
-    """The result as plain data; the steps are rows under a list of column names."""
+    """The judgments of an evaluation as plain data for its JSON file."""
     return {
         "judge": result.judge,
         "labels": result.labels,
@@ -143,7 +143,7 @@ def judge_data(result: JudgeResult) -> dict[str, Any]:
 
 
 def read_judge_data(data: Mapping[str, Any]) -> JudgeResult:
-    """The inverse of `judge_data`.
+    """Read the judgments of an evaluation back from the plain data of its JSON file.
 
     Raises:
         KeyError, TypeError, ValueError: a field is missing or has the wrong type.

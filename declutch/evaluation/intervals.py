@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval.
+    """A mean with its 95% interval and the number of units behind it.
 
     Attributes:
         mean: the point estimate; NaN when n is 0.
@@ -49,7 +49,7 @@ NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
 @dataclass(frozen=True)
 class McNemar:
-    """Exact McNemar test on paired outcomes.
+    """What the exact McNemar test says of two policies' outcomes on the same games.
 
     Attributes:
         only_first: games won by the first alone.
@@ -63,7 +63,7 @@ class McNemar:
 
 
 def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Success share of n independent plays with Wilson's score interval."""
+    """Success share of independent plays with Wilson's score interval."""
     if n == 0:
         return NOTHING
     interval = binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
@@ -136,7 +136,7 @@ def bootstrap_mean_of_strata(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Unweighted mean of the strata's means (levels, say), games resampled within each.
+    """Unweighted mean over levels with a bootstrap interval, games resampled within each level.
 
     Args:
         strata: as `values` of `bootstrap_mean`; the same R in each, row r being the same run,
@@ -156,7 +156,7 @@ def bootstrap_mean_of_strata(
 
 
 def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Estimate:
-    """Success share with the interval that suits the data.
+    """Success share over games with the interval that suits the data: Wilson or bootstrap.
 
     One run and one evaluation seed: Wilson over the plays. Otherwise the cluster bootstrap over
     games (and runs). A bootstrap of nothing but failures, or of nothing but successes, would have

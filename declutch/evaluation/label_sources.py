@@ -24,7 +24,7 @@ _TASKS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class SourceReport:
-    """One source of labels over some steps, and against the oracle where both have a word.
+    """What one source of labels says of some steps, and how far the oracle agrees with it.
 
     Attributes:
         steps: how many it was asked about.
@@ -68,7 +68,7 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """All sources over one policy's steps.
+    """What all sources of labels, rule, oracle and language model, say of a policy's steps.
 
     Attributes:
         sources: by name; the endpoint's is over the steps it was asked about.
@@ -149,7 +149,7 @@ def compare_sources(
 
 
 def report_data(report: LabelReport) -> dict[str, Any]:
-    """The report as plain data."""
+    """A comparison of sources of labels as plain data for its JSON file."""
     return {
         "steps": report.num_steps,
         "episodes": report.num_episodes,

@@ -41,7 +41,7 @@ class Player:
 
 
 def evaluation_params(env: EnvConfig, config: EvalConfig, gcd: GCDConfig) -> CollectParams:
-    """How an evaluation plays its episodes: sampled and judged as the settings say, no suggestions.
+    """How an evaluation plays its episodes, as the settings say; suggestions are never shown.
 
     The oracle is asked for labels only where steps are judged afterwards.
     """
@@ -90,7 +90,7 @@ def scripted_player(
     max_steps: int,
     on_finished: Callable[[Episode], None] | None = None,
 ) -> Player:
-    """A policy that is no model as a player of an evaluation: the suite's expert, or random choice.
+    """The suite's expert, or random choice, as a player of an evaluation.
 
     Args:
         name: "expert", or "random" for a choice among the admissible commands.

@@ -1,4 +1,4 @@
-"""What an evaluation found, one line per play, and its file."""
+"""What an evaluation found, one line per play, and its JSON file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT = "declutch-eval-1"
 
 @dataclass(frozen=True)
 class GameResult:
-    """One play of one game.
+    """One play of one game in an evaluation: how it ended, and what the actions were.
 
     Attributes:
         level: level it was evaluated for, e.g. "L0".
@@ -59,7 +59,7 @@ class GameResult:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """One policy evaluated on some levels.
+    """An evaluation of one policy: every play of every game, and how they were played.
 
     Attributes:
         policy: name of what was evaluated: a checkpoint, "expert", "random".
@@ -94,7 +94,7 @@ class EvalResult:
 
 
 def is_finished_positive(outcome: Outcome, score: float) -> bool:
-    """Whether an episode finished, in time and with more than nothing; no success by itself.
+    """Whether an episode finished in time with a score above nothing; no success by itself.
 
     Args:
         outcome, score: of an episode; see `declutch.records.Episode`.
@@ -104,7 +104,7 @@ def is_finished_positive(outcome: Outcome, score: float) -> bool:
 
 
 def has_partial_scores(plays: Iterable[GameResult] | Iterable[Episode]) -> bool:
-    """Whether some score says more than won or not, so that it is worth a column of its own.
+    """Whether some play's score says more than won or not, and is worth columns in tables.
 
     Plays that ended in an environment error say nothing.
     """
@@ -114,7 +114,7 @@ def has_partial_scores(plays: Iterable[GameResult] | Iterable[Episode]) -> bool:
 
 
 def game_result(episode: Episode, level: str, seed: int) -> GameResult:
-    """The line of one played episode."""
+    """One played episode as a line of an evaluation's result."""
     return GameResult(
         level=level,
         name=episode.task.name,
@@ -127,7 +127,7 @@ def game_result(episode: Episode, level: str, seed: int) -> GameResult:
 
 
 def save_result(result: EvalResult, path: Path) -> None:
-    """Write `result` as JSON; the file appears whole or not at all.
+    """Write an evaluation to a JSON file, which is there in full or not at all.
 
     Raises:
         UserError: the file cannot be written.
@@ -136,7 +136,7 @@ def save_result(result: EvalResult, path: Path) -> None:
 
 
 def load_result(path: Path) -> EvalResult:
-    """Read what `save_result` wrote.
+    """Read an evaluation from the JSON file that `save_result` wrote.
 
     Raises:
         UserError: unreadable, truncated or not an evaluation.
@@ -154,7 +154,7 @@ def load_result(path: Path) -> EvalResult:
 
 
 def to_json(result: EvalResult) -> str:
-    """One JSON object; the plays are rows under a list of column names."""
+    """An evaluation as the text of its JSON file; plays are rows under a list of column names."""
     columns = _columns()
     plays = [
         {**asdict(game), **asdict(game.counts), "outcome": game.outcome.value}
@@ -178,7 +178,7 @@ def to_json(result: EvalResult) -> str:
 
 
 def from_json(text: str) -> EvalResult:
-    """The inverse of `to_json`.
+    """Read an evaluation from the text of its JSON file.
 
     Raises:
         ValueError: not JSON, or not an evaluation; the message says what is wrong.

@@ -33,7 +33,7 @@ MEAN_LEVEL = "mean"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a result table.
+    """Success and behaviour of a policy on one level and task type, summarised.
 
     Attributes:
         level: level, or "mean" for the unweighted mean of L0, L1 and L2.
@@ -43,7 +43,7 @@ class Row:
         num_env_errors: plays left out.
         timed_out: share of plays that ran out of steps.
         score: mean score of the plays, in [0, 1].
-        finished_positive: share of plays as `declutch.results.is_finished_positive` has it.
+        finished_positive: share of plays as `results.is_finished_positive` has it.
         shares, shares_won, shares_failed: behaviour over all plays, the won ones, the others. In
             the mean over levels these and the shares of plays pool the plays: levels weigh by size.
     """
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PairedRow:
-    """Two policies on the same games.
+    """Success of two policies on the same games of one level and task type, compared.
 
     Attributes:
         level, kind: as in `Row`.
@@ -81,8 +81,11 @@ class PairedRow:
 
 
 def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
-    """Rows per level (all kinds, then each kind), then the mean over L0, L1 and L2.
+    """Summarise evaluations: success and behaviour per level and task type, and the mean level.
 
+    Returns:
+        Rows per level, first of all kinds and then of each, and at the end the unweighted mean over
+        L0, L1 and L2 where all of them were played.
     Args:
         runs: one evaluation, or the same evaluation of several training seeds, which then form
             the outer level of the bootstrap.
@@ -101,7 +104,7 @@ def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
 def paired(
     before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
 ) -> tuple[PairedRow, ...]:
-    """Compare two policies on the games both played, per level, per kind and on the mean.
+    """Compare the success of two policies on the games both played, per level and task type.
 
     Args:
         before, after: one evaluation each, or sequences whose r-th members belong to the same
@@ -133,7 +136,7 @@ def paired(
 
 
 def check_poolable(runs: Sequence[EvalResult]) -> None:
-    """Make sure that evaluations may stand in one table.
+    """Make sure that evaluations were made alike and may stand in one table.
 
     Raises:
         UserError: none, or some that differ in protocol, temperature, steps or games.

@@ -1,4 +1,4 @@
-"""Put the page together: template, style, scripts and the run's data in one file."""
+"""A run's report as one HTML file: sections, template, style, scripts and the run's data."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build_report(run_dir: Path) -> Path:
 
 
 def render_page(data: RunData, episodes: Episodes) -> str:
-    """The whole page; everything that comes from the run is escaped or inert."""
+    """The HTML of a run's report; whatever comes from the run in it is escaped or inert."""
     comparison = compare_policies(data)
     main = Template(asset("page.html")).substitute(
         notes=notes_html([*data.notes, *episodes.notes]),

@@ -1,4 +1,4 @@
-"""The numbers behind the page's charts, as plain data for its script."""
+"""The numbers behind the charts of a run's report, as plain data for its script."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHARTED = ("agent/", "judge/", "labels/", "suggestions/", "update/", "time/")
 
 
 def chart_data(data: RunData, comparison: PolicyComparison) -> dict[str, Any]:
-    """Columns of the metrics, evaluations per level, and the points of the comparison.
+    """All numbers that the charts of a run's report are drawn from.
 
     Returns:
         {"iterations": [...], "metrics": {key: [...]}, "evaluations": {level: [[iteration, mean,
@@ -30,13 +30,17 @@ def chart_data(data: RunData, comparison: PolicyComparison) -> dict[str, Any]:
 
 
 def metric_columns(rows: Sequence[Metrics]) -> dict[str, list[float | None]]:
-    """One column per metric that any iteration has; None where an iteration lacks it."""
+    """Metrics of all iterations as columns for a report's charts; None where one lacks a metric."""
     keys = dict.fromkeys(key for row in rows for key in row if key.startswith(CHARTED))
     return {key: [shorten(row.get(key)) for row in rows] for key in keys}
 
 
 def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
-    """Level -> [iteration, mean, low, high, n] in order; main levels first."""
+    """Success at each evaluation for a report's charts, main levels first.
+
+    Returns:
+        Level -> a list [iteration, mean, low, high, n] for each evaluation, in order.
+    """
     points: dict[str, list[list[float | None]]] = {}
     for evaluation in data.evaluations:
         for row in summarise(evaluation.result, by_kind=False):
@@ -47,7 +51,7 @@ def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
 
 
 def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
-    """Per level the points of cold start, control and the trained policy, where there are any."""
+    """Success of cold start, control and trained policy per level, for a report's chart."""
     levels: dict[str, list[dict[str, Any]]] = {}
     for policy in comparison.policies:
         for (level, kind), row in policy.rows.items():
@@ -59,7 +63,7 @@ def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
 
 
 def mean_phases(rows: Sequence[Metrics]) -> Mapping[str, float]:
-    """Mean seconds of each phase over all iterations; an absent phase took none."""
+    """Mean seconds of each phase of training over all iterations; an absent phase took none."""
     means = {}
     for phase in PHASES:
         key = f"time/{phase}"
@@ -69,7 +73,7 @@ def mean_phases(rows: Sequence[Metrics]) -> Mapping[str, float]:
 
 
 def shorten(value: float | None) -> float | None:
-    """Five significant digits; whole numbers stay whole."""
+    """A number of a chart cut to five significant digits, so that pages stay small."""
     if value is None or isinstance(value, int):
         return value
     short = float(f"{value:.{DIGITS}g}")

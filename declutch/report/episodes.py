@@ -1,4 +1,4 @@
-"""Saved episodes for the page's browser: a small index, and one compressed chunk per iteration."""
+"""Saved episodes for a report's browser: a small index, and a compressed chunk per iteration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Chunk:
-    """The episodes of one iteration.
+    """The saved episodes of one iteration, compressed for a report's episode browser.
 
     Attributes:
         iteration: when they were played.
@@ -38,7 +38,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Episodes:
-    """What fits into the page.
+    """The saved episodes of a run that fit into its report, and what had to be left out.
 
     Attributes:
         chunks: in order of iteration.
@@ -56,7 +56,9 @@ class Episodes:
 
 
 def pack_episodes(files: Sequence[tuple[int, Path]], budget: int = BUDGET_CHARACTERS) -> Episodes:
-    """Choose and compress: the last iteration first, then the first, then evenly between.
+    """Compress as many saved episodes of a run as its report has room for.
+
+    The last iteration comes first, then the first, then iterations spread evenly between.
 
     Args:
         files: (iteration, file) in order of iteration.
@@ -77,7 +79,7 @@ def pack_episodes(files: Sequence[tuple[int, Path]], budget: int = BUDGET_CHARAC
 
 
 def spread_order(count: int) -> list[int]:
-    """0..count-1 as last, first, then always the middle of the widest gap."""
+    """Order in which iterations get room in a report: last, first, then middles of widest gaps."""
     if count <= 1:
         return list(range(count))
     chosen = [0, count - 1]
@@ -104,7 +106,7 @@ def _fit(iteration: int, episodes: list[Row], budget: int) -> Chunk | None:
 
 
 def encode(data: object) -> str:
-    """Base64 of gzipped JSON; the same bytes for the same data."""
+    """Data of a report as base64 of gzipped JSON; the same bytes for the same data."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     packed = gzip.compress(text.encode("utf-8", errors="replace"), 9, mtime=0)
     return base64.b64encode(packed).decode("ascii")

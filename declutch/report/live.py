@@ -1,4 +1,4 @@
-"""The live watcher of a training run in the terminal: phases, metrics, and evaluations so far."""
+"""What a terminal shows of a training run under way: phases, metrics and evaluations so far."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPARKLINE_WIDTH = 24
 
 
 class TrainWatcher:
-    """Live watcher of a training run; a context manager.
+    """Watcher that shows a training run in the terminal while it goes on; a context manager.
 
     On a terminal: a bar with the time left and tables of the latest metrics, drawn in place. Else
     one plain line per iteration and per evaluation.
@@ -128,7 +128,7 @@ class TrainWatcher:
 
 
 def sparkline(shares: Sequence[float], width: int = SPARKLINE_WIDTH) -> str:
-    """The last `width` shares in [0, 1] as block characters; a gap for NaN."""
+    """A row of block characters that shows how a share in [0, 1] developed; a gap for NaN."""
     marks = []
     for share in shares[-width:]:
         if math.isnan(share):

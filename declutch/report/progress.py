@@ -1,4 +1,4 @@
-"""Progress a person can watch: a live view on a terminal, plain single lines anywhere else."""
+"""Progress of work under way: a bar on a terminal, plain single lines anywhere else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLAIN_LINE_SECONDS = 10.0
 
 
 class Counter:
-    """Progress of a job of known or unknown length; a context manager with `advance`.
+    """Progress bar of a job of known or unknown length; a context manager with `advance`.
 
     On a terminal a bar with the time left; else a plain line every ten seconds and at the end.
 
@@ -102,7 +102,7 @@ class Counter:
 def reported_progress(
     description: str, *, console: Console | None = None
 ) -> Iterator[Callable[[int, int], None]]:
-    """A `Counter` for work that calls the yielded function with (done, total).
+    """Progress bar for work that reports by calling a function with (done, total).
 
     It appears with the first call; another total begins another one.
     """
@@ -124,7 +124,7 @@ def reported_progress(
 
 @contextmanager
 def reported_stage(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """`reported_progress` under a heading of its own."""
+    """Progress bar of one stage of a longer job, under a heading with the stage's name."""
     console.print(Rule(name, align="left"))
     with reported_progress(name, console=console) as report:
         yield report
@@ -138,7 +138,7 @@ def progress(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """Yield `items` and show how far it is; `total` is needed where they have no length."""
+    """Iterate over items under a progress bar; `total` is needed where they have no length."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Counter(description, total, console=console, clock=clock) as counter:
@@ -148,7 +148,7 @@ def progress(
 
 
 def format_metric(value: float, unit: str = "") -> str:
-    """A share as "12.3%" (unit "%"), a count as it is, anything else with three digits."""
+    """A training metric as short text: a share as "12.3%", a count whole, else three digits."""
     if math.isnan(value):
         return DASH
     if unit == "%":
@@ -159,7 +159,7 @@ def format_metric(value: float, unit: str = "") -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds as "45 s", "3:05" or "2:03:04"."""
+    """A duration as text: "45 s", "3:05" or "2:03:04"."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -169,7 +169,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """A bar per task with the time left; `columns` stand before the times."""
+    """An empty progress bar of rich in the style of all; `columns` stand before the times."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -185,5 +185,5 @@ def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
 
 
 def print_plain(console: Console, line: str) -> None:
-    """One line of text as it is."""
+    """Print one line on a terminal as it is: no markup, no colours, no line breaks of rich's."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

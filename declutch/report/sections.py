@@ -21,7 +21,7 @@ PHASE_NAMES = {"eval": "evaluate"}
 
 
 def header_section(data: RunData) -> str:
-    """Name, method in one line, and the settings a reader asks for first."""
+    """The head of a run's report: its name, its method in one line, the most asked-for settings."""
     facts = [(label, value) for label, value in _settings(data) if value]
     chips = "".join(
         f'<div class="fact"><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>'
@@ -35,7 +35,7 @@ def header_section(data: RunData) -> str:
 
 
 def describe_method(config: Mapping[str, Any]) -> str:
-    """What was trained, in one line."""
+    """What a run trained, in one line for its report: method, auxiliary task, suite, seed."""
     if not config:
         return "Settings unknown."
     algorithm = str(pick(config, "algorithm.type") or "?")
@@ -73,7 +73,7 @@ def _task_traits(name: str) -> TaskTraits:
 
 
 def pick(data: Mapping[str, Any], path: str) -> Any:
-    """The value under a dotted path, None where any part is missing."""
+    """A setting of a run's plain configuration data by dotted path; None where it is missing."""
     node: Any = data
     for part in path.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
@@ -119,7 +119,7 @@ def phase_sheet(means: Mapping[str, float]) -> Sheet:
 
 
 def config_section(data: RunData) -> str:
-    """The configuration and what the cold start wrote down, folded away."""
+    """The report's folded parts: cold-start facts, configuration, further evaluations."""
     parts = []
     for name, facts in data.facts.items():
         text = json.dumps(facts, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What every page is made in: one file with its style, its data and its one script."""
+"""The frame of every HTML page: one file with its style, its data and its one script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render_shell(
     scripts: Sequence[str],
     chunks: str = "",
 ) -> str:
-    """A self-contained page; whatever in it is not ours has been escaped before.
+    """A self-contained HTML page out of its parts, which have been escaped before.
 
     Args:
         title: plain text.
@@ -46,13 +46,13 @@ def render_shell(
 
 
 def inert_json(data: Any) -> str:
-    """JSON that cannot end the script element that carries it."""
+    """Data of a page as JSON that cannot end the script element that carries it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def asset(name: str) -> str:
-    """The text of a file that pages are made of."""
+    """The text of a template, style or script in `static/` that HTML pages are made of."""
     folder = resources.files("declutch.report") / "static"
     return (folder / name).read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The page's section on suggestions: what training prompts showed, and where it came from."""
+"""The report's section on suggestions: what training prompts showed, and where it came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SENTENCES = 30
 
 
 def suggestions_section(versions: Sequence[Version]) -> str:
-    """The last version of the suggestions in full and the earlier ones folded; "" without any."""
+    """The report's suggestions: the last version in full, earlier ones folded; "" without any."""
     if not versions:
         return ""
     *earlier, last = versions
