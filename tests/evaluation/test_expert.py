@@ -4,7 +4,7 @@ import pytest
 
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.households.generate import HouseholdCounts, ensure_households
-from declutch.evaluation.expert import expert_table
+from declutch.evaluation.expert import measure_expert
 
 
 @pytest.fixture(scope="module")
@@ -15,11 +15,11 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> AlfworldSuite:
 
 
 def test_expert_table_counts_every_game_once(suite: AlfworldSuite) -> None:
-    *rows, total = expert_table(suite, "valid_seen")
+    *rows, total = measure_expert(suite, "valid_seen")
     assert [row.num_games for row in rows] == [2] * 6
     assert (total.kind, total.num_games) == ("all", 12)
     assert total.num_won_30 == sum(row.num_won_30 for row in rows)
     assert 11 <= total.num_won_30 <= total.num_won_50 <= 12
     assert 3 <= total.median_walkthrough <= total.median_steps <= 12
-    (short,) = {row.num_won_50 for row in expert_table(suite, "valid_seen", max_steps=2)}
+    (short,) = {row.num_won_50 for row in measure_expert(suite, "valid_seen", max_steps=2)}
     assert short == 0
