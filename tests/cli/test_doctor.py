@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
+from evaluations import render
 from packaging.requirements import Requirement
-from rich.console import Console
 
 from declutch.cli.doctor import (
     GIB,
@@ -24,12 +23,9 @@ from declutch.cli.doctor import (
 from declutch.config.files import load_config
 from declutch.envs.alfworld import spec
 from declutch.envs.alfworld.spec import check_official_engine
-from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
 from declutch.errors import Finding, Status, has_problem
-from declutch.report.drawers.terminal import draw_terminal
 from declutch.report.findings import findings_sheet
-from declutch.report.games import games_sheet
 
 FEW = (
     "env.households.train=12",
@@ -52,12 +48,6 @@ def config_with(cache: Path, *overrides: str):
 def generated_games(config) -> Finding:
     (finding,) = [f for f in check_games(config) if f.name == "generated games"]
     return finding
-
-
-def render(sheet, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(draw_terminal(sheet))
-    return console.file.getvalue()
 
 
 def test_python_version():
@@ -235,7 +225,7 @@ def test_diagnosis_covers_everything_and_is_shown(cache_dir: Path):
     assert {"cores", "memory", "cache folder", "GPU"} <= names
     assert has_problem(findings)
     assert not has_problem([f for f in findings if f.status is not Status.PROBLEM])
-    text = render(findings_sheet(findings))
+    text = render(findings_sheet(findings), width=100)
     assert "✗  model" in text
     assert "→ correct model.path" in text
 
@@ -245,12 +235,3 @@ def test_counts_fit_eighty_columns(cache_dir: Path):
     assert "pick_heat_then_place_in_recep      2          2            2" in render(
         findings_sheet([finding]), width=80
     )
-
-
-def test_games_table_counts_every_split(cache_dir: Path):
-    suite = AlfworldSuite(
-        households_folder(cache_dir, 0, HouseholdCounts(12, 12, 12)), "households"
-    )
-    lines = [line.split() for line in render(games_sheet(suite)).splitlines()]
-    assert ["pick_and_place_simple", "2", "2", "2"] in lines
-    assert ["all", "12", "12", "12"] in lines

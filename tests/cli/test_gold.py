@@ -12,8 +12,6 @@ from declutch.config.run import Config
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.errors import UserError
 from declutch.records import TaskId
-from declutch.report.drawers.terminal import draw_terminal
-from declutch.report.games import gold_sheet
 
 
 def task(kind, number, split="dev"):
@@ -27,31 +25,12 @@ TASKS = {
 SUITE = SimpleNamespace(tasks=lambda level: TASKS[level])
 
 
-def text_of(sheet):
-    console = Console(file=io.StringIO(), width=100)
-    console.print(draw_terminal(sheet))
-    return console.file.getvalue()
-
-
 def test_the_first_variations_of_each_task_and_level():
     assert choose_tasks(SUITE, ["L0"], [], 2) == [*TASKS["L0"][:2], *TASKS["L0"][3:5]]
     assert choose_tasks(SUITE, ["L0", "L1"], ["boil"], 1) == [TASKS["L0"][0], TASKS["L1"][0]]
     assert choose_tasks(SUITE, ["L0", "L0"], [], 9) == list(TASKS["L0"])
     with pytest.raises(UserError, match=r"--tasks boill: L0 has no.*did you mean 'boil'"):
         choose_tasks(SUITE, ["L0"], ["boill"], 1)
-
-
-def test_a_row_says_how_many_are_solved_and_in_time():
-    found = {
-        task("boil", 0): GoldPath(("a",) * 30, 40, 100),
-        task("boil", 1): GoldPath(("a",) * 31, 40, 100),
-        task("boil", 2): GoldPath((), 40, 12, "ends with score 12"),
-        task("melt", 0): GoldPath(("a",) * 4, 9, 100),
-    }
-    lines = [line.split() for line in text_of(gold_sheet(found, "L0", 30)).splitlines()]
-    assert ["boil", "3", "2", "33.3", "31", "31"] in lines
-    assert ["melt", "1", "1", "100.0", "4", "4"] in lines
-    assert ["all", "4", "3", "50.0", "30", "31"] in lines
 
 
 def test_another_suite_has_no_gold_paths():

@@ -6,34 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import make_action, make_episode, make_step
 from chat_server import BAD, GOOD, chat_server
+from evaluations import LABELLED
 from rich.console import Console
 
 from declutch.cli.labels import LabelJob, run_labels
 from declutch.config.files import parse_config
 from declutch.config.run import Config
-from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.errors import UserError
-from declutch.evaluation.label_sources import compare_sources
-from declutch.judge.llm_labels import LLMLabels, count_votes
-from declutch.records import Episode, Outcome
-from declutch.report.tables import label_sheet
-
-
-def played(texts: str, oracle: str, *, won: bool = False) -> Episode:
-    """An episode that saw `texts`, with the oracle's labels: g, b or "-"."""
-    marks = {"g": 1, "b": 0, "-": None}
-    action = replace(make_action("look"), response="<think>t</think><action>look</action>")
-    steps = [
-        replace(make_step(observation=text, action=action), oracle_label=marks[mark])
-        for text, mark in zip(texts, oracle, strict=True)
-    ]
-    return make_episode(0, [], Outcome.WON if won else Outcome.FAILED, steps)
-
-
-EPISODES = [played("abac", "bg-g", won=True), played("xyx", "gbb")]
-"""By the rule: bad, -, -, good; bad, -, -."""
 
 
 def config_for(url: str = "http://localhost:1/v1", **endpoint: object) -> Config:
@@ -41,42 +21,10 @@ def config_for(url: str = "http://localhost:1/v1", **endpoint: object) -> Config
     return parse_config({"endpoint": section, "gcd": {"llm_steps": 60}}, "test")
 
 
-def test_the_rule_against_the_oracle_by_hand() -> None:
-    report = compare_sources(EPISODES, 7, config_for().gcd, HOUSEHOLD)
-    oracle, rule = report.sources["oracle"], report.sources["rule"]
-    assert (report.num_steps, report.num_episodes) == (7, 2)
-    assert (oracle.good, oracle.bad, oracle.agreement) == (3, 3, 1)
-    assert (rule.good, rule.bad, rule.labelled) == (1, 2, 3 / 7)
-    assert rule.cells == {"good/good": 1, "good/bad": 0, "bad/good": 1, "bad/bad": 1}
-    assert (rule.agreement, rule.constant) == (2 / 3, 2 / 3)
-    assert (rule.precision("good"), rule.precision("bad")) == (1, 1 / 2)
-
-
-def test_only_the_first_steps_count_but_the_rule_looks_beyond_them() -> None:
-    report = compare_sources(EPISODES, 5, config_for().gcd, HOUSEHOLD)
-    assert (report.num_steps, report.num_episodes) == (5, 2)
-    # The fifth step is bad because of the seventh.
-    assert report.sources["rule"].bad == 2
-
-
-def test_the_endpoint_is_compared_on_the_steps_it_was_asked_about() -> None:
-    config = config_for()
-    ballots = [
-        replace(count_votes(e, p, [], config.gcd), label=label)
-        for e, p, label in ((0, 0, 1), (0, 2, 1), (1, 0, 1), (1, 2, None))
-    ]
-    report = compare_sources(EPISODES, 7, config.gcd, HOUSEHOLD, LLMLabels((), tuple(ballots)))
-    endpoint = report.sources["endpoint"]
-    assert (endpoint.steps, endpoint.good, endpoint.num_compared) == (4, 3, 2)
-    assert (endpoint.agreement, endpoint.constant) == (1 / 2, 1 / 2)
-    columns = label_sheet(report, "test").columns
-    assert [column.name for column in columns[1:]] == ["oracle", "rule", "endpoint"]
-
-
 @pytest.fixture
 def console(monkeypatch: pytest.MonkeyPatch) -> Console:
     played = "declutch.evaluation.label_sources.play_steps"
-    monkeypatch.setattr(played, lambda *arguments: EPISODES)
+    monkeypatch.setattr(played, lambda *arguments: LABELLED)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return Console(file=io.StringIO(), width=200)
 
