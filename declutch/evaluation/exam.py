@@ -10,7 +10,7 @@ from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
 from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCounts
 from declutch.judge.env import Judge, Questionnaire, judge_plays
-from declutch.judge.labels import Labels, oracle_labels, rule_labels
+from declutch.judge.labels import Labels, label_by_oracle, label_by_rule
 from declutch.judge.questions import Question, select_steps
 from declutch.judge.tasks import ask_about
 from declutch.records import Episode, Outcome, Role
@@ -78,8 +78,8 @@ class Examiner:
 
     def _label(self, episode: Episode) -> Labels:
         if self.gcd.labels == "oracle":
-            return oracle_labels(episode)
-        return rule_labels(episode, self.actor.codec.wording, self.gcd.rule_key)
+            return label_by_oracle(episode)
+        return label_by_rule(episode, self.actor.codec.wording, self.gcd.rule_key)
 
     def _answers(self, questions: Sequence[Question], level: str) -> dict[int, list[str]]:
         """Number of a question -> the verdicts "0" and "1" on it, "" where unreadable."""

@@ -11,8 +11,8 @@ from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite
 from declutch.envs.wording import Wording
 from declutch.errors import UserError
-from declutch.judge.labels import Labels, oracle_labels, rule_labels
-from declutch.judge.llm_labels import BallotStats, LLMLabels, ballot_stats
+from declutch.judge.labels import Labels, label_by_oracle, label_by_rule
+from declutch.judge.llm_labels import BallotStats, LLMLabels, count_ballots
 from declutch.records import Episode, Outcome
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
@@ -136,16 +136,16 @@ def compare_sources(
     """
     lengths = [len(episode.steps) for episode in first_steps(episodes, num_steps)]
     # The rule looks ahead: a step's label needs its whole episode, whether that is counted or not.
-    rule = _flat([rule_labels(e, wording, gcd.rule_key) for e in episodes], lengths)
-    oracle = _flat([oracle_labels(e) for e in episodes], lengths)
+    rule = _flat([label_by_rule(e, wording, gcd.rule_key) for e in episodes], lengths)
+    oracle = _flat([label_by_oracle(e) for e in episodes], lengths)
     sources = {"oracle": _source(oracle, oracle), "rule": _source(rule, oracle)}
     report = LabelReport(sources, len(lengths), len(oracle))
     if asked is None:
         return report
-    truth = [oracle_labels(episode) for episode in episodes]
+    truth = [label_by_oracle(episode) for episode in episodes]
     pairs = [(ballot.label, truth[ballot.episode][ballot.position]) for ballot in asked.ballots]
     sources["endpoint"] = _source([a for a, _ in pairs], [b for _, b in pairs])
-    return replace(report, ballots=ballot_stats(asked.ballots), usage=usage)
+    return replace(report, ballots=count_ballots(asked.ballots), usage=usage)
 
 
 def report_data(report: LabelReport) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The judge's question in six lines, after worked examples: for language models of few parameters.
+"""The judge's question in six lines after worked examples, for language models of few parameters.
 
-One of a hundred million parameters does not keep to the form of the full question. It goes on as
-earlier turns of a conversation went, so the examples are such turns.
+A model of a hundred million parameters does not keep to the form of the full question. It goes on
+as earlier turns of a conversation went, so the examples are such turns.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from declutch.agent.prompt import View
 from declutch.envs.wording import Wording
 
 HISTORY_LENGTH = 4
-"""Last actions shown; more, and the examples are out of proportion to the question."""
+"""How many of the last actions are shown; with more, the question outgrows the examples."""
 
 _NO_STEPS = "nothing"
 
 
 @dataclass(frozen=True)
 class _Example:
+    """A step of a household game, and the verdict on its action."""
+
     task: str
     history: tuple[str, ...]
     inventory: str
@@ -30,8 +32,8 @@ class _Example:
     verdict: int
 
 
-# Both classes twice, a good one first and a poor one last: of the orders tried, the one in which a
-# small model says either rather than something else.
+# Each verdict twice, a good step first and a bad one last: of the orders that were tried, the one
+# after which a small model most often answers with either verdict rather than something else.
 _EXAMPLES = (
     _Example(
         task="put a cup in cabinet",
@@ -68,8 +70,8 @@ _EXAMPLES = (
 )
 
 
-def brief_messages(view: View, action: str, wording: Wording) -> tuple[tuple[str, str], ...]:
-    """A conversation that ends with the question about one action.
+def write_brief_question(view: View, action: str, wording: Wording) -> tuple[tuple[str, str], ...]:
+    """Write the brief question about one action, as a conversation with worked examples before it.
 
     Args:
         view: what the agent knew.

@@ -1,8 +1,8 @@
-"""Which steps were good (1) and which bad (0), by source.
+"""Label an episode's steps as good (1) or bad (0), by the papers' rule or by the oracle.
 
 The rule needs nothing but the episode; the oracle read the environment's true state while the
-episode was played; a language model was asked (`llm_labels`). Every label keeps the name of where
-it came from, and the oracle's are never mixed with the others (METHOD, section 4).
+episode was played; a third source is a language model (`llm_labels`). Every label keeps the name of
+its source, and the oracle's are never mixed with those of the others.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from declutch.errors import UserError
 from declutch.records import Episode
 
 Labels = tuple[int | None, ...]
+"""For each step of an episode 1 (good), 0 (bad) or None (no label)."""
 
 
 def check_labels(gcd: GCDConfig, suite: Suite) -> None:
-    """Make sure that a suite's steps can be labelled as `gcd.labels` says.
+    """Make sure that a suite's steps can be labelled by the source that `gcd.labels` names.
 
     Raises:
         UserError: the oracle is wanted, and the suite has none.
@@ -41,19 +42,21 @@ def check_labels(gcd: GCDConfig, suite: Suite) -> None:
         )
 
 
-def rule_labels(
+def label_by_rule(
     episode: Episode, wording: Wording, key: Literal["informative", "raw"] = "informative"
 ) -> Labels:
-    """Labels by the papers' rule.
+    """Label an episode's steps by the papers' rule: what leads back is bad, what wins is good.
 
-    A step is bad if the observation it was taken from comes back at a later step; good if it is
-    the last of a successful episode; else unlabelled. With key "informative" an observation is
-    the last one that said something plus what is carried, because "Nothing happens." recurs after
-    any slip and would condemn the recovery; "raw" compares the plain text.
+    A step is bad if the observation it was taken from comes back at a later step, good if it is the
+    last of a successful episode, and has no label otherwise.
 
     Args:
         wording: the suite's words, which know the observations that say nothing.
-    Source: GC section 4.1, RM section 4. Differs: the informative key is ours.
+        key: what counts as the same observation. "raw" compares the plain text. "informative"
+            compares the last observation that said something, and what is carried: an observation
+            like "Nothing happens." comes back after every slip, so that under "raw" the step that
+            recovers from one slip is labelled bad when another follows.
+    Source: GC section 4.1, RM section 4. Differs: the informative key is this package's.
     """
     keys = _observation_keys(episode, wording, key)
     last_seen = {k: position for position, k in enumerate(keys)}
@@ -65,8 +68,8 @@ def rule_labels(
     return tuple(labels)
 
 
-def oracle_labels(episode: Episode) -> Labels:
-    """Labels from the true state, as recorded while the episode was played.
+def label_by_oracle(episode: Episode) -> Labels:
+    """Label an episode's steps by the oracle, which read the true state while it was played.
 
     A response in an invalid format is bad whatever its action was.
     """
@@ -85,12 +88,12 @@ def _observation_keys(episode: Episode, wording: Wording, key: str) -> list[tupl
 
 @dataclass(frozen=True)
 class LabelStats:
-    """Shares of all steps, and how often the rule is right where the oracle has a word.
+    """How many steps the rule and the oracle label, and how often the rule is right by the oracle.
 
     Attributes:
-        good, bad: share of steps a source calls good, bad.
-        precision_good, precision_bad: of the rule's good (bad) steps that the oracle labels too,
-            the share it agrees on; None where there are none.
+        rule_good, rule_bad, oracle_good, oracle_bad: share of all steps that a source calls so.
+        rule_precision_good, rule_precision_bad: of the steps that the rule calls so and the oracle
+            labels too, the share on which they agree; None where there are no such steps.
     """
 
     rule_good: float
@@ -101,8 +104,8 @@ class LabelStats:
     rule_precision_bad: float | None
 
 
-def label_stats(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
-    """Compare the two sources over the same episodes."""
+def compare_labels(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
+    """Compare the rule's labels with the oracle's over the same episodes."""
     pairs = [
         pair
         for mine, theirs in zip(rule, oracle, strict=True)
@@ -127,10 +130,10 @@ def label_stats(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
 def combine_labels(
     sources: Mapping[str, Sequence[Labels]], lengths: Sequence[int]
 ) -> tuple[list[Labels], list[tuple[str, ...]]]:
-    """One label per step from several sources; where they contradict each other, none.
+    """Combine the labels of several sources; a step on which they contradict each other has none.
 
     Args:
-        sources: name -> labels by episode; none for no labels.
+        sources: name -> labels by episode; an empty mapping gives no labels.
         lengths: steps of each episode.
     Returns:
         Labels by episode, and the sources of each label, joined by "+"; "" for no label.
@@ -153,14 +156,14 @@ def _combine(marks: Mapping[str, int | None]) -> tuple[int | None, str]:
     return (values.pop(), "+".join(said)) if len(values) == 1 else (None, "")
 
 
-def confusion_counts(
+def count_agreements(
     sources: Mapping[str, Sequence[Labels]],
 ) -> dict[tuple[str, str], dict[tuple[int, int], int]]:
-    """How often each two sources say what of the steps that both label.
+    """Count how often two sources of labels agree and disagree, for each pair of sources.
 
     Returns:
-        (one, other) -> (label of the one, label of the other) -> steps, all four cells; pairs
-        without a common step are left out.
+        (one, other) -> (label by the one, label by the other) -> number of steps, for all four
+        pairs of labels; pairs of sources without a common step are left out.
     """
     found = {}
     for one, other in combinations(sources, 2):

@@ -17,7 +17,7 @@ from declutch.config.policy import AgentConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
 from declutch.envs.wording import Wording
 from declutch.errors import UserError
-from declutch.judge.brief import brief_messages
+from declutch.judge.brief import write_brief_question
 from declutch.judge.labels import Labels
 from declutch.judge.questions import spread_steps
 from declutch.records import Episode
@@ -50,9 +50,9 @@ class Ballot:
     Attributes:
         episode, position: which step.
         verdicts: those that could be read.
-        num_unreadable: answers without a readable verdict.
-        num_failed: asks without an answer.
-        label: what enough of the verdicts say, else None.
+        num_unreadable: number of answers without a readable verdict.
+        num_failed: number of requests without an answer.
+        label: what enough of the verdicts say, None where too few agree.
     """
 
     episode: int
@@ -65,12 +65,14 @@ class Ballot:
 
 @dataclass(frozen=True)
 class LLMLabels:
-    """What a language model had to say about some episodes.
+    """The labels that a language model gave to steps of some episodes, and how it came to them.
 
     Attributes:
-        labels: per episode and step; None where it was not asked, or did not agree with itself.
-        ballots: one per step asked about.
-        failure: why most asks got no answer, "" where most did; the labels are then all None.
+        labels: for each episode and step; None where the model was not asked, or did not agree with
+            itself.
+        ballots: one for each step that it was asked about.
+        failure: why most requests got no answer, and then all labels are None; "" where most got
+            one.
     """
 
     labels: tuple[Labels, ...]
@@ -80,15 +82,17 @@ class LLMLabels:
 
 @dataclass(frozen=True)
 class BallotStats:
-    """The ballots of some steps, counted.
+    """The language model's verdicts over all steps that it was asked about, counted.
 
     Attributes:
-        steps, kept, good, bad: steps asked about, with a label, and with which.
-        asks, unreadable, failed: asks, those answered without a readable verdict, and those not
-            answered.
-        agreement: mean over steps of the share of the larger side of the readable verdicts; None
-            where none could be read.
-        unanimous: share of the steps asked about whose verdicts were all readable and equal.
+        steps: how many steps it was asked about.
+        kept, good, bad: how many of them got a label, a good one, a bad one.
+        asks, unreadable, failed: requests, those answered without a readable verdict, and those
+            not answered.
+        agreement: the share of a step's readable verdicts that the more frequent one has, as a
+            mean over steps; None where no verdict could be read.
+        unanimous: share of the steps whose verdicts were all readable and equal; None without
+            steps.
     """
 
     steps: int
@@ -157,7 +161,7 @@ def _render_messages(
     view, action = view_at(episode, position), episode.steps[position].action
     gcd, agent, wording = settings.gcd, settings.agent, settings.wording
     if gcd.llm_prompt == "brief":
-        return brief_messages(view, action.text, wording)
+        return write_brief_question(view, action.text, wording)
     problem = render_agent(view, "full", agent.history_length, wording, agent.reasoning)
     prompt = render_judge(problem, action.response, "full", wording, gcd.judge_prompt)
     return (("user", prompt),)
@@ -181,7 +185,7 @@ def count_votes(
     )
 
 
-def ballot_stats(ballots: Sequence[Ballot]) -> BallotStats:
+def count_ballots(ballots: Sequence[Ballot]) -> BallotStats:
     """Count the language model's verdicts over all steps that it was asked about."""
     asks = [len(b.verdicts) + b.num_unreadable + b.num_failed for b in ballots]
     pairs = list(zip(ballots, asks, strict=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from declutch.config.judge import GCDConfig
 from declutch.config.run import Config
-from declutch.judge.labels import Labels, LabelStats, label_stats, oracle_labels, rule_labels
+from declutch.judge.labels import Labels, LabelStats, compare_labels, label_by_oracle, label_by_rule
 from declutch.judge.llm_labels import Labeler, LLMLabels
 from declutch.judge.questions import Question
 from declutch.judge.tasks import AuxiliaryTask
@@ -74,8 +74,8 @@ def play_judge(
     gcd = config.gcd
     with phase("label"):
         played = [e if e.outcome is not Outcome.ENV_ERROR else _without_steps(e) for e in episodes]
-        rule = [rule_labels(e, task.policy.codec.wording, gcd.rule_key) for e in played]
-        oracle = [oracle_labels(episode) for episode in played]
+        rule = [label_by_rule(e, task.policy.codec.wording, gcd.rule_key) for e in played]
+        oracle = [label_by_oracle(episode) for episode in played]
         llm = labeler.label(played, iteration) if labeler is not None else None
         sources = choose_sources(gcd, rule, oracle, llm)
         questions = task.ask(played, sources, stream(config.seed, "questions", iteration))
@@ -86,7 +86,7 @@ def play_judge(
         episodes=answers.episodes,
         rule=tuple(rule),
         oracle=tuple(oracle),
-        stats=label_stats(rule, oracle),
+        stats=compare_labels(rule, oracle),
         scores=answers.scores,
         llm=llm,
     )

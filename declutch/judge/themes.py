@@ -1,4 +1,4 @@
-"""Sort sentences into themes: vectors, their hierarchy, and its cut with the best silhouette."""
+"""Sort the judge's sentences of advice into themes, by clustering vectors of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from declutch.errors import UserError
 
 Vectors = NDArray[np.float64]
 Embed = Callable[[Sequence[str]], Vectors]
-"""N sentences -> f64[N, D]; what is alike in meaning has a small cosine distance."""
+"""Makes vectors of sentences, N -> f64[N, D]; sentences alike in meaning are close by cosine."""
 
 
 def load_embedder(name: Literal["tfidf", "minilm"]) -> Embed:
-    """What makes vectors of sentences.
+    """Load what makes vectors of sentences, so that sentences alike in meaning can be found.
 
-    "tfidf" weighs single words and pairs by their rarity among the sentences given; "minilm" is
-    all-MiniLM-L6-v2, whose weights come with a package.
+    "tfidf" weighs single words and pairs of words by their rarity among the sentences given;
+    "minilm" is the model all-MiniLM-L6-v2, whose weights come with a package.
 
     Raises:
         UserError: "minilm" is not installed.
@@ -46,7 +46,7 @@ def load_embedder(name: Literal["tfidf", "minilm"]) -> Embed:
 
 
 def _embed_words(sentences: Sequence[str]) -> Vectors:
-    # Here and below: scikit-learn takes seconds to import, which only suggestions should cost.
+    # Here and below, scikit-learn is imported only where it is needed, since that takes seconds.
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+")
@@ -54,7 +54,10 @@ def _embed_words(sentences: Sequence[str]) -> Vectors:
 
 
 def cosine_distances(vectors: Vectors) -> Vectors:
-    """f64[N, D] -> f64[N, N] in [0, 2]; a zero vector is at distance 1 from all others."""
+    """Cosine distances between all pairs of vectors: f64[N, D] -> f64[N, N] in [0, 2].
+
+    A zero vector is at distance 1 from all others.
+    """
     from sklearn.metrics.pairwise import cosine_distances as distances
 
     return np.asarray(distances(vectors), dtype=np.float64)
@@ -63,18 +66,18 @@ def cosine_distances(vectors: Vectors) -> Vectors:
 def cluster(
     distances: Vectors, weights: Sequence[int], max_clusters: int
 ) -> tuple[list[int], float | None]:
-    """Group N items by Ward's linkage, cut where the mean silhouette is best.
+    """Cluster N items by Ward's linkage, into the number of clusters with the best mean silhouette.
 
-    Ward's clusters are of one spread; linkage by mean distance would give every stray sentence one
-    of its own.
+    Ward's clusters are similar in spread; linkage by mean distance would make a cluster of every
+    stray sentence.
 
     Args:
         distances: f64[N, N] cosine distances.
         weights: how much each item counts in the mean silhouette.
         max_clusters: at least 2; the fewest clusters of equal silhouettes are taken.
     Returns:
-        The cluster of every item, numbered by first appearance, and the silhouette in [-1, 1]:
-        None where it says nothing, i.e. for up to two items, which are left apart, and for items
+        The cluster of every item, numbered by first appearance, and the silhouette in [-1, 1]. It
+        is None where it is not defined: for up to two items, which are left apart, and for items
         that cannot be told apart, which are one cluster.
     Source: Ward 1963; Rousseeuw 1987, Silhouettes. Differs: the mean is weighted.
     """
@@ -83,13 +86,13 @@ def cluster(
     num = len(distances)
     if num <= 2:
         return list(range(num)), None
-    # Between the ends of unit vectors.
+    # The distances between the ends of unit vectors, as Ward's linkage wants Euclidean ones.
     chords = np.sqrt(2.0 * squareform(distances, checks=False))
     tree = linkage(chords, method="ward")
     best, score = [0] * num, None
     for count in range(2, min(max_clusters, num - 1) + 1):
         found = fcluster(tree, count, criterion="maxclust").tolist()
-        # Equal distances are joined at once, so that there may be fewer clusters than asked for.
+        # Items at equal distances are joined at once, which may leave fewer clusters than asked.
         if len(set(found)) < 2:
             continue
         samples = silhouette_samples(distances, found, metric="precomputed")
@@ -101,13 +104,19 @@ def cluster(
 
 
 def find_medoid(distances: Vectors, weights: Sequence[int]) -> int:
-    """The item with the least summed distance to all, each counted `weights` times; ties go to
-    the first."""
+    """Find the item with the least summed distance to all, each counted as often as it weighs.
+
+    Ties go to the first.
+    """
     return int(np.argmin(distances @ np.asarray(weights, dtype=np.float64)))
 
 
 def drop_similar(vectors: Vectors, max_similarity: float) -> list[int]:
-    """The items that are not too similar to any kept before them, in order."""
+    """Drop the items that are too similar to one before them; the indices of those that are kept.
+
+    Args:
+        max_similarity: the largest cosine between two items that are both kept.
+    """
     similarity = 1.0 - cosine_distances(vectors)
     kept: list[int] = []
     for item in range(len(vectors)):

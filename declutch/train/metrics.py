@@ -11,8 +11,8 @@ from declutch.endpoint.usage import Usage
 from declutch.evaluation.behaviour import count_actions, shares_of
 from declutch.evaluation.results import EvalResult, has_partial_scores, is_finished_positive
 from declutch.evaluation.summary import Row, summarise
-from declutch.judge.labels import confusion_counts
-from declutch.judge.llm_labels import ballot_stats
+from declutch.judge.labels import count_agreements
+from declutch.judge.llm_labels import count_ballots
 from declutch.judge.round import JudgeRound
 from declutch.learner.critic import CriticStats
 from declutch.learner.update_stats import UpdateStats
@@ -125,10 +125,10 @@ def _source_metrics(judged: JudgeRound) -> Metrics:
     sources = {"rule": judged.rule, "oracle": judged.oracle}
     if judged.llm is not None:
         sources["llm"] = judged.llm.labels
-        stats = vars(ballot_stats(judged.llm.ballots))
+        stats = vars(count_ballots(judged.llm.ballots))
         metrics |= {f"labels/llm_{key}": value for key, value in stats.items() if value is not None}
         metrics["labels/endpoint_failed"] = float(bool(judged.llm.failure))
-    for (one, other), cells in confusion_counts(sources).items():
+    for (one, other), cells in count_agreements(sources).items():
         for (a, b), count in cells.items():
             metrics[f"labels/both/{one}_{_CLASS[a]}/{other}_{_CLASS[b]}"] = float(count)
     return metrics

@@ -81,9 +81,3 @@ def test_the_whole_cold_start_says_who_wrote_what(config: Config, tmp_path: Path
         run_sft(plain, path, tmp_path / "none", chat=judge)
     with pytest.raises(UserError, match="templates alone"):
         run_sft(config, path, tmp_path / "none")
-
-
-def test_a_compact_prompt_has_no_words_for_it() -> None:
-    for key in ("reasoning", "critiques"):
-        with pytest.raises(UserError, match=rf"sft\.{key}=endpoint needs agent\.prompt=full"):
-            parse_config({"sft": {key: "endpoint"}}, "test")

@@ -11,6 +11,7 @@ from declutch.config.files import (
     change_config,
     dump_config,
     first_difference,
+    lay_over,
     load_config,
     parse_config,
 )
@@ -170,3 +171,47 @@ def test_scienceworld_has_a_setting_and_rlvmrs_protocol_is_laid_over_it() -> Non
     assert theirs.env.scienceworld.held_out == "none"
     assert theirs.env.scienceworld.kinds == world.kinds
     assert theirs.eval.levels == ("L0", "L1")
+
+
+@pytest.mark.parametrize(
+    ("gcd", "word"),
+    [
+        ({"llm_agree": 6}, "no majority"),
+        ({"llm_asks": 4, "llm_agree": 2}, "no majority"),
+        ({"enabled": True, "labels": "llm"}, r"endpoint\.model is empty"),
+        ({"labels": "llm", "llm_labels": "positive_only"}, r"rule\+llm"),
+    ],
+)
+def test_impossible_settings_of_labels_are_refused(gcd: dict, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        parse_config({"gcd": gcd}, "test")
+
+
+def test_a_compact_prompt_has_no_words_for_texts_by_an_endpoint() -> None:
+    for key in ("reasoning", "critiques"):
+        with pytest.raises(UserError, match=rf"sft\.{key}=endpoint needs agent\.prompt=full"):
+            parse_config({"sft": {key: "endpoint"}}, "test")
+
+
+FULL = {"prompt": "full", "max_response_tokens": 512}
+ASKS = {"distill": "endpoint"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gcd": {"enabled": False}}, r"gcd\.enabled=false"),
+        ({"gcd": {"task": "value_head"}}, r"gcd\.task=value_head"),
+        ({"gcd": {"suggestions": {"distill": "endpoint"}}}, r"distill=medoid or agent\.prompt="),
+        (
+            {"agent": FULL, "gcd": {"max_response_tokens": 512, "suggestions": ASKS}},
+            r"endpoint\.model is empty",
+        ),
+        ({"gcd": {"suggestions": {"evry": 3}}}, "did you mean 'gcd.suggestions.every'"),
+    ],
+)
+def test_suggestions_that_cannot_work_are_refused(changes: dict, message: str) -> None:
+    data = {"gcd": {"enabled": True, "suggestions": {"enabled": True}}}
+    parse_config(data, "test")
+    with pytest.raises(UserError, match=message):
+        parse_config(lay_over(data, changes), "test")

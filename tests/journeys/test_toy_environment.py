@@ -30,7 +30,7 @@ from declutch.envs.wanderer import Whim
 from declutch.envs.wording import Wording
 from declutch.errors import Finding, Status, UserError
 from declutch.evaluation.players import model_player
-from declutch.judge.labels import rule_labels
+from declutch.judge.labels import label_by_rule
 from declutch.records import TaskId
 from declutch.rollout.collect import CollectParams
 from declutch.rollout.policy import Policy, load_policy
@@ -213,7 +213,7 @@ def test_the_rule_knows_what_does_nothing_here(folder: Path, suite: Suite) -> No
     policy = load_policy(folder / "tiny", with_model(folder / "tiny"))
     assert policy.codec.wording.is_refusal(REFUSAL)
     (episode,) = model_player("lift", policy, suite, PLAY).play(suite.tasks("L2")[:1], 0)
-    assert len(rule_labels(episode, policy.codec.wording)) == len(episode.steps)
+    assert len(label_by_rule(episode, policy.codec.wording)) == len(episode.steps)
 
 
 def test_its_checks_are_asked_by_doctor_and_envs_check(suite: Suite) -> None:

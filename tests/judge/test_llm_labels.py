@@ -12,24 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.agent.parse import parse_verdict
-from declutch.config.files import parse_config
 from declutch.config.judge import GCDConfig
 from declutch.config.policy import AgentConfig
 from declutch.endpoint.chat import ChatReply
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.errors import UserError
-from declutch.judge.labels import combine_labels, confusion_counts
 from declutch.judge.llm_labels import (
     AskSettings,
     EndpointFailedError,
     Labeler,
-    LLMLabels,
-    ballot_stats,
     build_requests,
+    count_ballots,
     count_votes,
     label_by_llm,
 )
-from declutch.judge.round import choose_sources
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GCD = GCDConfig()
@@ -73,13 +68,13 @@ def test_ballots_counted_by_hand() -> None:
     ballots = [
         count_votes(0, n, replies(w), GCD) for n, w in enumerate(("ggggg", "bbbb?", "gbb?x"))
     ]
-    stats = ballot_stats(ballots)
+    stats = count_ballots(ballots)
     assert (stats.steps, stats.kept, stats.good, stats.bad) == (3, 2, 1, 1)
     assert (stats.asks, stats.unreadable, stats.failed) == (15, 2, 1)
     assert stats.agreement == pytest.approx((1 + 1 + 2 / 3) / 3)
     assert stats.unanimous == pytest.approx(1 / 3)
-    assert ballot_stats([]).agreement is None
-    assert ballot_stats([count_votes(0, 0, replies("?"), GCD)]).agreement is None
+    assert count_ballots([]).agreement is None
+    assert count_ballots([count_votes(0, 0, replies("?"), GCD)]).agreement is None
 
 
 def labelled(count: int, group: int = 0) -> object:
@@ -157,73 +152,6 @@ def test_stop_says_what_failed_and_how_to_go_on() -> None:
     labeler = Labeler(small(on_endpoint_failure="stop"), scripted("x"), 0, lambda text: None)
     with pytest.raises(EndpointFailedError, match=r"iteration 3.*connection failed.*--resume"):
         labeler.label([labelled(4)], 2)
-
-
-def test_sources_that_contradict_each_other_give_no_label() -> None:
-    rule, llm = [(0, 1, 0, None, None)], [(0, 0, None, 1, None)]
-    labels, origins = combine_labels({"rule": rule, "llm": llm}, [5])
-    assert labels == [(0, None, 0, 1, None)]
-    assert origins == [("rule+llm", "", "rule", "llm", "")]
-    assert combine_labels({}, [2, 0]) == ([(None, None), ()], [("", ""), ()])
-
-
-def test_confusion_by_hand() -> None:
-    found = confusion_counts({"rule": [(0, 1), (0,)], "oracle": [(0, 0), (1,)], "llm": [(None, 1)]})
-    assert found == {
-        ("rule", "oracle"): {(1, 1): 0, (1, 0): 1, (0, 1): 1, (0, 0): 1},
-        ("rule", "llm"): {(1, 1): 1, (1, 0): 0, (0, 1): 0, (0, 0): 0},
-        ("oracle", "llm"): {(1, 1): 0, (1, 0): 0, (0, 1): 1, (0, 0): 0},
-    }
-    assert confusion_counts({"rule": [(0,)], "oracle": [(None,)]}) == {}
-
-
-RULE, ORACLE, LLM = [(0, None)], [(1, 1)], LLMLabels(((0, 1),), ())
-
-
-@pytest.mark.parametrize(
-    ("settings", "llm", "expected"),
-    [
-        ({"labels": "oracle"}, None, {"oracle": ORACLE}),
-        ({"labels": "rule"}, None, {"rule": RULE}),
-        ({"labels": "llm"}, LLM, {"llm": [(0, 1)]}),
-        ({"labels": "rule+llm"}, LLM, {"rule": RULE, "llm": [(0, 1)]}),
-        (
-            {"labels": "rule+llm", "llm_labels": "positive_only"},
-            LLM,
-            {"rule": RULE, "llm": [(None, 1)]},
-        ),
-        ({"labels": "llm"}, replace(LLM, failure="away"), {}),
-        ({"labels": "rule+llm"}, replace(LLM, failure="away"), {"rule": RULE}),
-        (
-            {"labels": "llm", "on_endpoint_failure": "fallback"},
-            replace(LLM, failure="away"),
-            {"rule": RULE},
-        ),
-        (
-            {"labels": "rule+llm", "on_endpoint_failure": "fallback", "fallback_labels": "oracle"},
-            replace(LLM, failure="away"),
-            {"oracle": ORACLE},
-        ),
-    ],
-)
-def test_which_sources_the_questions_come_from(
-    settings: dict, llm: LLMLabels | None, expected: dict
-) -> None:
-    assert choose_sources(GCDConfig(**settings), RULE, ORACLE, llm) == expected
-
-
-@pytest.mark.parametrize(
-    ("gcd", "word"),
-    [
-        ({"llm_agree": 6}, "no majority"),
-        ({"llm_asks": 4, "llm_agree": 2}, "no majority"),
-        ({"enabled": True, "labels": "llm"}, r"endpoint\.model is empty"),
-        ({"labels": "llm", "llm_labels": "positive_only"}, r"rule\+llm"),
-    ],
-)
-def test_impossible_settings_are_refused(gcd: dict, word: str) -> None:
-    with pytest.raises(UserError, match=word):
-        parse_config({"gcd": gcd}, "test")
 
 
 PIECES = st.sampled_from(

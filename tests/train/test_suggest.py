@@ -29,9 +29,6 @@ from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
 from declutch.train.suggest import Suggester, read_advice
 
-FULL = {"prompt": "full", "max_response_tokens": 512}
-ASKS = {"distill": "endpoint"}
-
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
@@ -271,23 +268,3 @@ def test_an_endpoint_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     config = SuggestionsConfig(enabled=True, distill="endpoint")
     with pytest.raises(UserError, match="distill=medoid"):
         Suggester(config, RunFolder(tmp_path), None, lambda line: None)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"gcd": {"enabled": False}}, r"gcd\.enabled=false"),
-        ({"gcd": {"task": "value_head"}}, r"gcd\.task=value_head"),
-        ({"gcd": {"suggestions": {"distill": "endpoint"}}}, r"distill=medoid or agent\.prompt="),
-        (
-            {"agent": FULL, "gcd": {"max_response_tokens": 512, "suggestions": ASKS}},
-            r"endpoint\.model is empty",
-        ),
-        ({"gcd": {"suggestions": {"evry": 3}}}, "did you mean 'gcd.suggestions.every'"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(changes: dict, message: str) -> None:
-    data = {"gcd": {"enabled": True, "suggestions": {"enabled": True}}}
-    parse_config(data, "test")
-    with pytest.raises(UserError, match=message):
-        parse_config(lay_over(data, changes), "test")
