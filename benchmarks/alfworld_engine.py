@@ -1,17 +1,20 @@
-"""Both ALFWorld engines on the same games and the same actions, in one run on one core.
+"""Milliseconds of steps and resets of our ALFWorld engine, against the official one.
 
     python benchmarks/alfworld_engine.py --data DIR [--num-games 12] [--num-steps 30] [--seed 0]
 
-Method. Games are drawn evenly over splits and task types; the actions of each game are drawn from
-the admissible ones, favouring rare verbs, and stop short of winning. Both engines then play these
-actions, building observation and admissible commands at every step, and every answer is compared.
-Times are CPU seconds of this process (the planner runs inside it), so that other work on the
-machine does not count; wall seconds are shown beside them. Our engine repeats the actions until a
-second has passed. Resets: "bare file" reads, checks and compiles the game file, with nothing
-remembered from other games; "disk cache" reads file and compiled game; "resident" is what training
-does from a game's second episode on. Game files are in the operating system's file cache for both.
-Memory is what tracemalloc counts for live environments in the middle of distinct games, with each
-environment's own compiled game included, and without it.
+It needs the official games and the extra `textworld`. Games are drawn evenly over splits and task
+types. The actions of each game are drawn from the admissible ones, with rare verbs favoured, and
+stop short of winning. Both engines then play these actions in one process, build observation and
+admissible commands at every step, and every answer is compared.
+
+Times are CPU seconds of this process, in which the official planner runs, too, so that other work
+on the machine does not count; wall seconds are shown beside them. Our engine repeats the actions
+until a second has passed. There are three kinds of resets: "bare file" reads, checks and compiles
+the game file, with nothing remembered from other games; "disk cache" reads the file and the
+compiled game; "resident" is what training does from a game's second episode on. Game files are in
+the operating system's file cache for both engines. Memory is what tracemalloc counts for live
+environments in the middle of distinct games, with each environment's own compiled game and without
+it.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ TASK = TaskId("alfworld", "", 0, "")
 
 @dataclass(frozen=True)
 class Clock:
-    """CPU and wall seconds."""
+    """The CPU seconds and the wall seconds of some work."""
 
     cpu: float
     wall: float
@@ -53,7 +56,7 @@ class Clock:
 
 
 def measure(work: Callable[[], object], min_seconds: float = 0.0) -> Clock:
-    """Mean time of one call, over as many calls as fill `min_seconds`."""
+    """The mean time of one call, over as many calls as fill `min_seconds`."""
     cpu, wall, count = time.process_time(), time.perf_counter(), 0
     while count == 0 or time.perf_counter() - wall < min_seconds:
         work()
@@ -62,7 +65,7 @@ def measure(work: Callable[[], object], min_seconds: float = 0.0) -> Clock:
 
 
 def draw_actions(world: World, num_steps: int, rng: random.Random) -> list[str]:
-    """Admissible actions that do not win, rare verbs in half of the cases that offer one."""
+    """Draw admissible actions that do not win, rare verbs half of the time where there are any."""
     env = AlfworldEnv(lambda task: world)
     observation = env.reset(TASK)
     actions: list[str] = []
@@ -84,7 +87,7 @@ def play(env: AlfworldEnv | ReferenceEnv, actions: Sequence[str]) -> list[Transi
 def time_reference(
     paths: Sequence[Path], actions: Sequence[Sequence[str]]
 ) -> tuple[Clock, Clock, list[list[Transition]]]:
-    """Mean reset, mean step and every transition of the official engine."""
+    """The mean reset, the mean step and every transition of the official engine."""
     reset_times, step_times, answers = [], [], []
     for path, plays in zip(paths, actions, strict=True):
         env = ReferenceEnv(lambda task, path=path: path)
@@ -100,7 +103,7 @@ def mean(clocks: Sequence[Clock], count: int) -> Clock:
 
 
 def time_steps(worlds: Sequence[World], actions: Sequence[Sequence[str]]) -> Clock:
-    """Mean step of our engine, the resets between the repetitions not counted."""
+    """The mean step of our engine; resets between the repetitions are not counted."""
     envs = [AlfworldEnv(lambda task, world=world: world) for world in worlds]
     total, rounds = [], 0
     started = time.perf_counter()
@@ -115,7 +118,7 @@ def time_steps(worlds: Sequence[World], actions: Sequence[Sequence[str]]) -> Clo
 
 
 def time_resets(paths: Sequence[Path], cache: Path) -> tuple[Clock, Clock, Clock]:
-    """Mean reset from the bare file, from the disk cache, and of a resident game."""
+    """Our mean reset from the bare file, from the disk cache, and of a resident game."""
 
     def reset(load: Callable[[Path], World]) -> None:
         for path in paths:
@@ -135,7 +138,7 @@ def time_resets(paths: Sequence[Path], cache: Path) -> tuple[Clock, Clock, Clock
 
 
 def measure_memory(paths: Sequence[Path], num_steps: int) -> tuple[float, float]:
-    """Bytes per live environment: with a compiled game of its own, and sharing one."""
+    """Bytes per live environment, with a compiled game of its own and with a shared one."""
 
     def fill(worlds: Sequence[World]) -> list[AlfworldEnv]:
         envs = []

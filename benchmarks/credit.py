@@ -1,17 +1,19 @@
-"""Milliseconds of the advantages of an iteration, against verl's functions and plain loops.
+"""Milliseconds for the advantages of an iteration, against verl's functions and plain loops.
 
     OMP_NUM_THREADS=1 python benchmarks/credit.py [--rounds 7] [--threads 1] [--seed 0]
 
-Needs the peers (`make test` installs them). Method. 16 groups x 8 episodes x 30 steps x 64 tokens;
-half of the episodes are won, a group has 12 observations. Every way computes the advantage of every
-token, in the same process, taking turns; the numbers are medians of CPU milliseconds. verl's
-samples are the steps, each with its episode's return: its own loop versions of GRPO and RLOO, its
-GAE, and its vectorised versions. "loops" are the versions that our tests compare with; they start
-from Python lists and stop at the steps' advantages.
+It needs verl, which `make test` installs. An iteration has 16 groups x 8 episodes x 30 steps x 64
+tokens; half of the episodes are won, and a group has 12 different observations. Every way computes
+the advantage of every token in the same process, and the ways take turns. The numbers are medians
+of CPU milliseconds. verl's samples are the steps, each with its episode's return, and measured are
+its loop versions of GRPO and RLOO, its vectorised versions of them, and its GAE. The rows "loops"
+are the versions that our tests compare with. They start from Python lists and stop at the steps'
+advantages.
 
-NTHR is a matter of the vocabulary and the width of the model, both stated: 8 steps an episode for
-it, and its loops on a single matched group of 8 samples of 8 tokens, against ours on the same.
-Memory is what the process's peak grows by, in a process of its own, beside the probes.
+The cost of NTHR depends on the vocabulary and the width of the model, which are printed with it.
+Its episodes have 8 steps. Its loops are measured against our function on a single matched group of
+8 samples of 8 tokens. Its memory is what the peak of a process of its own grows by, without the
+probes.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Workload:
-    """An iteration: the table, what was probed, and each step's return as verl wants it."""
+    """An iteration: its table, what was probed, and each step's return in the form verl takes."""
 
     table: StepTable
     probes: Probes
@@ -56,7 +58,7 @@ class Workload:
 
 
 def draw_workload(num_groups: int, num_steps: int, num_tokens: int, seed: int) -> Workload:
-    """All episodes have as many steps, all steps as many tokens."""
+    """A random iteration whose episodes all have `num_steps` steps of `num_tokens` tokens."""
     draw = torch.Generator().manual_seed(seed)
     num_episodes = num_groups * GROUP_SIZE
     count = num_episodes * num_steps
@@ -95,7 +97,7 @@ def with_hidden(work: Workload, seed: int) -> Workload:
 
 
 def ours(name: str, work: Workload) -> Work:
-    """f32[K] of a method with its default settings."""
+    """Compute one of our methods with its default settings, for every token: f32[K]."""
     method, config = find_method(name), find_method(name).config()
 
     def run() -> Tensor:
@@ -106,7 +108,7 @@ def ours(name: str, work: Workload) -> Work:
 
 
 def verl(work: Workload) -> dict[str, dict[str, Work]]:
-    """By our name of the method, by verl's."""
+    """verl's functions, by our name of the method and by what the row is called."""
     # Not for the process that measures memory.
     from verl.trainer.ppo import core_algos
 
@@ -126,7 +128,7 @@ def verl(work: Workload) -> dict[str, dict[str, Work]]:
 
 
 def loops(work: Workload) -> dict[str, Work]:
-    """The tests' own versions, of the methods that have one for a whole table."""
+    """The versions of the tests, for those methods that have one for a whole table."""
     table = work.table
     sizes = table.episode.bincount().tolist()
     rewards = [part.tolist() for part in table.reward.split(sizes)]
@@ -150,7 +152,7 @@ def loops(work: Workload) -> dict[str, Work]:
 
 
 def nthr_loops(work: Workload) -> Work:
-    """Double loops over tokens, the vocabulary-wide vectors included."""
+    """Compute NTHR in double loops over tokens, and the vocabulary-wide vectors with it."""
     probes, table = work.probes, work.table
     assert probes.hidden is not None
     assert probes.readout is not None
@@ -171,7 +173,7 @@ def nthr_loops(work: Workload) -> Work:
 
 
 def take_turns(ways: Sequence[Work], rounds: int) -> list[float]:
-    """Median CPU milliseconds of each, after a warm-up."""
+    """Median CPU milliseconds of each way, after a round that warms up."""
     times: list[list[float]] = [[] for _ in ways]
     for _ in range(rounds + 1):
         for way, found in zip(ways, times, strict=True):
@@ -201,10 +203,11 @@ def print_methods(work: Workload, rounds: int) -> None:
 
 
 def print_nthr(rounds: int, seed: int) -> None:
-    work = with_hidden(draw_workload(NUM_GROUPS, NUM_NTHR_STEPS, NUM_TOKENS, seed), seed)
+    shape = (NUM_GROUPS, NUM_NTHR_STEPS, NUM_TOKENS)
+    work = with_hidden(draw_workload(*shape, seed), seed)
     (own,) = take_turns([ours("nthr", work)], max(1, rounds // 3))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        growth = pool.apply(measure_growth, (seed,))
+        growth = pool.apply(measure_growth, (*shape, seed))
     num_tokens = len(work.probes.token_ids)
     block = 3 * BLOCK_TOKENS * VOCABULARY
     bound = 4 * (VOCABULARY * WIDTH + block) / 2**20
@@ -221,20 +224,18 @@ def print_nthr(rounds: int, seed: int) -> None:
     print(f"nthr, one group of 64 tokens: {own:.2f} ms, loops {slow:.2f} ms, {slow / own:.1f}x")
 
 
-def measure_growth(seed: int) -> float:
-    """MiB by which the peak of a fresh process grows over what the inputs need."""
+def measure_growth(num_groups: int, num_steps: int, num_tokens: int, seed: int) -> float:
+    """MiB by which the peak of this process grows while NTHR runs, beyond what its inputs need."""
     torch.set_num_threads(1)
     ours("nthr", with_hidden(draw_workload(1, 1, 8, seed), seed))()
-    run = ours(
-        "nthr", with_hidden(draw_workload(NUM_GROUPS, NUM_NTHR_STEPS, NUM_TOKENS, seed), seed)
-    )
+    run = ours("nthr", with_hidden(draw_workload(num_groups, num_steps, num_tokens, seed), seed))
     before = peak_memory()
     run()
     return peak_memory() - before
 
 
 def peak_memory() -> float:
-    """MiB, of this process so far."""
+    """The largest memory of this process so far, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

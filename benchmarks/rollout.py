@@ -1,12 +1,13 @@
-"""Sampled actions per second: HFEngine against `model.generate` and against itself without sharing.
-
-The workload is the one of a laptop run: a Qwen2 of 0.8 M parameters, 16 household tasks x 8
-episodes, compact prompts, actions masked to the admissible commands. The model is trained for a
-moment on the expert's play first, so that its responses have the usual length. All ways sample the
-same prompts in the same process, taking turns. On a machine that does other work as well, read the
-column per CPU second.
+"""Sampled actions per second: our Hugging Face engine against `model.generate` and itself.
 
     OMP_NUM_THREADS=1 python benchmarks/rollout.py --threads 1
+
+The workload is that of a run on a laptop: a Qwen2 of 0.8 M parameters, 16 household tasks x 8
+episodes, compact prompts, and actions masked to the admissible commands. The model is first trained
+for a moment on the expert's play, so that its responses have the usual length. Beside the engine as
+it is, the engine without shared prefixes and without forced tokens in one pass is measured. All
+ways sample the same prompts in the same process, taking turns. On a machine that does other work as
+well, go by the columns per CPU second.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ class Moment:
 
 
 def play(suite: AlfworldSuite) -> list[Moment]:
-    """16 tasks x 8 episodes of the expert, perturbed so that episodes of a group differ."""
+    """What the expert sees in the episodes, perturbed so that those of a group differ."""
     moments = []
     for task in suite.tasks("train")[:NUM_TASKS]:
         for member in range(GROUP_SIZE):
             rng = Random(f"{task.name}/{member}")
             env, expert = suite.make_env(), Expert()
             seen = env.reset(task)
-            expert.reset(seen)
+            expert.reset(task, seen)
             observations, actions = [seen.text], list[str]()
             for step in range(max(STEPS) + 1):
                 view = build_view(observations, actions, seen.inventory, seen.admissible)
@@ -83,7 +84,7 @@ def play(suite: AlfworldSuite) -> list[Moment]:
 
 
 def prepare(folder: Path) -> tuple[PreTrainedModel, Codec, list[list[Request]]]:
-    """A tiny model that answers in the format, and the prompts of each measured step."""
+    """A tiny model that answers in the right format, and the prompts of each measured step."""
     generate_households(folder, 0, HouseholdCounts(train=NUM_TASKS, valid_seen=1, valid_unseen=1))
     moments = play(AlfworldSuite(folder, "households"))
     texts = [
@@ -111,7 +112,7 @@ def prepare(folder: Path) -> tuple[PreTrainedModel, Codec, list[list[Request]]]:
 def plain_generate(
     model: PreTrainedModel, requests: Sequence[Request], params: SamplingParams, pad_id: int
 ) -> int:
-    """The usual way: one left-padded batch, no mask. Returns response tokens."""
+    """Sample in the usual way, one left-padded batch without a mask; gives the response tokens."""
     prompts = [r.prompt_ids.flip(0) for r in requests]
     ids = pad_sequence(prompts, batch_first=True, padding_value=pad_id).flip(1)
     out = model.generate(
@@ -129,7 +130,7 @@ def plain_generate(
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds of a round and its response tokens."""
+    """The median seconds of a round, and the response tokens of the last one."""
 
     wall: float
     cpu: float
@@ -137,7 +138,7 @@ class Timing:
 
 
 def take_turns(ways: dict[str, Callable[[int], int]], rounds: int) -> dict[str, Timing]:
-    """Time every way `rounds` times after a warm-up, in turns."""
+    """Time every way `rounds` times after one that warms up; the ways take turns."""
     samples: dict[str, list[Timing]] = {name: [] for name in ways}
     for index in range(rounds + 1):
         for name, way in ways.items():
@@ -158,7 +159,7 @@ def take_turns(ways: dict[str, Callable[[int], int]], rounds: int) -> dict[str, 
 def measure(
     model: PreTrainedModel, codec: Codec, batches: list[list[Request]], rounds: int
 ) -> dict[str, Timing]:
-    """Every way to sample the batches."""
+    """Time every way of sampling the batches, by its name."""
     params = Agent(codec, AgentConfig()).sampling(1.0)
     pad_id = codec.tokenizer.pad_token_id
 

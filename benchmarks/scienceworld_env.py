@@ -1,17 +1,19 @@
-"""The package's ScienceWorld client and ours: same answers, and steps per second; in one run.
+"""Answers and steps per second of our ScienceWorld client, against the package's own.
 
     python benchmarks/scienceworld_env.py [--tasks boil ...] [--num-variations 1] [--num-steps 30]
         [--gold] [--actions templates]
 
-Method. Of each task some variations are played by the package's own client: its gold path (with
---gold) and a random walk over valid actions. Our client replays the same actions twice: once asking
-all that the package asks (exact equality of observation, score, done, look, inventory and valid
-actions is expected), once as an agent's environment does, with the forms of actions and objects
-that the papers' prompt lists, or with --actions enumerated with all valid actions (where animals
-move, answers may differ: the simulator's random stream is shared with the naming of objects). JVMs
-have equal identity hashes, without which not even the package repeats itself, and each has played
-the same actions before it is timed. Times are CPU seconds of the client's process and its JVM
-together, the JVM's compiler included, so that other work on the machine counts less; wall seconds
+It needs the extra `scienceworld`. The package's own client plays some variations of each task: a
+random walk over valid actions, and with --gold its gold path. Our client replays the same actions
+twice. The first time it asks for all that the package asks for, and observation, score, end, look,
+inventory and valid actions are expected to be equal. The second time it asks as an agent's
+environment does: for the forms of actions and objects that the papers' prompt lists, or with
+--actions enumerated for all valid actions. Where animals move, these answers may differ, because
+the simulator's random stream is shared with the naming of objects.
+
+All JVMs have equal identity hashes, without which not even the package repeats itself, and each has
+played the same actions before it is timed. Times are CPU seconds of the client's process and its
+JVM together, with the JVM's compiler, so that other work on the machine counts less; wall seconds
 are beside them. `scienceworld_memory.py` measures memory.
 """
 
@@ -36,7 +38,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class Clock:
-    """CPU and wall seconds of some number of steps."""
+    """The CPU seconds and the wall seconds of some number of steps."""
 
     cpu: float
     wall: float
@@ -47,7 +49,7 @@ class Clock:
 
 
 def measure(work: Callable[[], object], pid: int, num_steps: int) -> Clock:
-    """Time of `work`, with the CPU seconds of the JVM `pid` in it."""
+    """Time `work`; the CPU seconds of the JVM `pid` are included."""
     process = psutil.Process(pid)
 
     def cpu() -> float:
@@ -61,7 +63,7 @@ def measure(work: Callable[[], object], pid: int, num_steps: int) -> Clock:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One sequence of actions, played by both."""
+    """What came of one sequence of actions that both clients played."""
 
     num_actions: int
     num_exact: int
@@ -78,7 +80,7 @@ def compare(
     variation: int,
     actions: list[str],
 ) -> Comparison:
-    """Play `actions` with both clients, which both have played them before when timed."""
+    """Play `actions` with both clients; each has played them before it is timed."""
     package.start(kind, variation)
     theirs = []
     clock = measure(

@@ -1,12 +1,13 @@
-"""Episodes while simulators are killed: all of them end, are counted, and leave nothing behind.
+"""What becomes of ScienceWorld episodes while their simulators are killed.
 
     python benchmarks/scienceworld_kill.py [--num-envs 8] [--num-episodes 50] [--every-seconds 5]
 
-Method. Eight environments play 400 episodes of L0 through the same `collect` that evaluation and
-training use, at random among the listed commands (those of `actions=templates`, with objects in
-their slots), while a thread kills one of the JVMs, busy, idle or starting, again and again. Every
-episode has to come back with one of the four outcomes. Afterwards no child process, finished or
-not, no connection, no open file and no file of a JVM in the temporary folder may be left.
+It needs the extra `scienceworld`. Eight environments play 400 episodes of L0 through the same
+`collect` that evaluation and training use. The actions are drawn at random from the listed
+commands, those of `actions=templates` with objects in their slots. Meanwhile a thread kills one of
+the JVMs, busy, idle or starting, again and again. Every episode has to come back with one of the
+four outcomes. Afterwards no child process, finished or not, no connection, no open file, and no
+file of a JVM in the temporary folder may be left. The exit status says whether all of this holds.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from declutch.rollout.collect import CollectParams, Play, collect
 
 
 class Chance:
-    """A speaker and an engine in one: every response is a random one of the listed commands."""
+    """A speaker and an engine in one: every response is a command drawn from those listed."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -70,7 +71,7 @@ class Chance:
 
 @dataclass
 class Killer:
-    """Kills a random JVM of this process every so often, until told to stop."""
+    """Kills a random JVM of this process every so many seconds, until it is told to stop."""
 
     every_seconds: float
     rng: random.Random
@@ -101,8 +102,8 @@ class Traces:
     """What this process holds of the operating system.
 
     Attributes:
-        children: processes, also those that ended and were not waited for.
-        connections: sockets, also those that listen.
+        children: child processes, with those that ended and were not waited for.
+        connections: sockets, with those that listen.
         files: open file descriptors.
     """
 
@@ -117,7 +118,7 @@ def count_traces() -> Traces:
 
 
 def files_of_jvms(pids: set[int]) -> list[Path]:
-    """What JVMs leave in the temporary folder: monitoring data, sockets, crash reports."""
+    """Files that JVMs left in the temporary folder: monitoring data, sockets, crash reports."""
     folder = Path(tempfile.gettempdir())
     return [path for path in folder.glob("hsperfdata_*/*") if path.name in map(str, pids)] + [
         path for pid in pids for path in folder.glob(f"*pid{pid}*")
@@ -127,7 +128,7 @@ def files_of_jvms(pids: set[int]) -> list[Path]:
 def play(
     suite: ScienceWorldSuite, tasks: Sequence[TaskId], num_episodes: int, max_steps: int
 ) -> list[Episode]:
-    """Episodes at random, as many at once as the suite allows."""
+    """Play episodes with random actions, as many at once as the suite allows."""
     chance = Chance(0)
     return collect(
         [Play(tasks[index % len(tasks)], index) for index in range(num_episodes)],

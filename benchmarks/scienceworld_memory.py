@@ -1,12 +1,13 @@
-"""What a ScienceWorld environment takes of memory: each task by itself, and many at once.
+"""Memory of ScienceWorld environments, each task by itself and many at once.
 
     python benchmarks/scienceworld_memory.py [--num-episodes 20] [--live 16] [--actions templates]
 
-Method. For each task a fresh JVM plays that many random episodes of 30 steps (forms of actions with
-random objects within reach in their slots, or with --actions enumerated random valid actions). Its
-proportional set size (PSS) is then what /proc/PID/smaps_rollup says. The last JVMs stay open, so
-that at the end as many as --live are alive together, and their sum is measured. The package's own
-client plays the first task for as many episodes, in a JVM with its default options.
+It needs the extra `scienceworld`. For each task a fresh JVM plays that many random episodes of 30
+steps: forms of actions with random objects within reach in their slots, or random valid actions
+with --actions enumerated. Then its proportional set size (PSS) is read from /proc/PID/smaps_rollup.
+The last JVMs stay open, so that as many as --live are alive together at the end, and their sum is
+measured. The package's own client plays the first task for as many episodes in a JVM with its
+default options.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from declutch.records import TaskId
 
 
 def pss_mib(pid: int) -> float:
-    """Proportional set size of a process."""
+    """The proportional set size of a process, in MiB."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
@@ -34,7 +35,7 @@ def pss_mib(pid: int) -> float:
 
 
 def play(env: ScienceWorldEnv, task: TaskId, num_steps: int) -> int:
-    """One random episode; the process id of its JVM."""
+    """Play one random episode; gives the process id of its JVM."""
     rng = random.Random(task.name)
     observation = env.reset(task)
     for _ in range(num_steps):

@@ -1,7 +1,10 @@
-"""Requests and tokens per second of a running `declutch serve`, short questions, some at once.
+"""Requests and tokens per second that a running `declutch serve` answers.
 
-declutch serve runs/smollm2 threads=1 --port 8000
-python benchmarks/serve.py http://127.0.0.1:8000/v1 --at-once 8
+    declutch serve runs/smollm2 threads=1 --port 8000
+    python benchmarks/serve.py http://127.0.0.1:8000/v1 --at-once 8
+
+It asks short questions of which as many are under way at once as --at-once says. One question
+before them warms the server up and is not counted.
 """
 
 import argparse
@@ -15,10 +18,10 @@ QUESTION = "Is it good to look for mug {} in a drawer? Answer in one sentence."
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("--requests", type=int, default=32)
-    parser.add_argument("--at-once", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=32)
+    parser.add_argument("url", help="address of the server, up to and with /v1")
+    parser.add_argument("--requests", type=int, default=32, help="questions in all")
+    parser.add_argument("--at-once", type=int, default=8, help="questions under way at once")
+    parser.add_argument("--max-tokens", type=int, default=32, help="tokens of an answer")
     args = parser.parse_args()
     client = OpenAI(base_url=args.url, api_key="none", max_retries=0)
     model = client.models.list().data[0].id

@@ -1,11 +1,12 @@
-"""One training step, sampling and update, against trl's `GRPOTrainer` in the same run.
+"""Seconds of one training step, sampling and update, against trl's `GRPOTrainer`.
 
-The workload: 128 prompts of 30 to 110 tokens x 8 responses of exactly 10 new tokens, a Qwen2 of 1 M
-parameters, 4 optimizer steps of 256 samples, GRPO without a reference. Both start from the same
-weights, have the same prompts, reward function, learning rate and threads, in float32; trl without
-gradient checkpointing and with a whole mini-batch in a pass, which is by far its fastest here.
+    python benchmarks/train_step.py --threads 2
 
-    python benchmarks/train_step.py --threads 2     # trl is among what `make test` installs
+It needs trl, which `make test` installs. A step has 128 prompts of 30 to 110 tokens x 8 responses
+of exactly 10 new tokens, a Qwen2 of 1 M parameters, 4 optimizer steps of 256 samples, and GRPO
+without a reference. Both ways start from the same weights and have the same prompts, reward
+function, learning rate and threads, in float32. trl runs without gradient checkpointing and with a
+whole mini-batch in a pass, which is by far its fastest way here.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ EOS = 0
 
 @dataclass
 class Clock:
-    """Seconds of each phase, round by round."""
+    """The seconds of each phase in each round."""
 
     rounds: list[dict[str, float]] = field(default_factory=list)
 
@@ -73,7 +74,7 @@ class Clock:
         self.rounds.append({})
 
     def medians(self) -> dict[str, float]:
-        """Of the rounds after the first, which warms up."""
+        """The median seconds of each phase, without the first round, which warms up."""
         found = defaultdict(list)
         for phases in self.rounds[1:]:
             for name, seconds in phases.items():
@@ -110,7 +111,7 @@ def make_model() -> Any:
 
 
 def make_tokenizer() -> Any:
-    """One word a token: `w17` is 17."""
+    """A tokenizer for trl in which every token is a word of its own: `w17` is 17."""
     words = {f"w{index}": index for index in range(VOCABULARY)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -262,7 +263,7 @@ def main() -> None:
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {options.threads} thread(s), "
         f"{NUM_SAMPLES} samples a step, prompts of {tokens:.0f} tokens on average"
     )
-    # Their medians are of the same number of rounds on the same prompts.
+    # Both take their medians over the same rounds of the same prompts.
     ours = run_declutch(copy.deepcopy(model), prompts).medians()
     trls = run_trl(copy.deepcopy(model), prompts, options.micro_batch).medians()
     print(f"{'':10}{'seconds':>9}{'samples/s':>11}{'ratio':>7}{'sample s':>10}{'update s':>10}")

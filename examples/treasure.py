@@ -1,7 +1,9 @@
-"""An environment of one's own: find a thing on an island and bring it to the boat.
+"""An example of an environment of your own: find a thing on an island and bring it to the boat.
 
-declutch envs check examples.treasure:Treasure
-declutch eval expert env.suite=examples.treasure:Treasure
+    declutch envs check examples.treasure:Treasure
+    declutch eval expert env.suite=examples.treasure:Treasure
+
+docs/guides/add-environment.md explains what each member is for.
 """
 
 import random
@@ -16,6 +18,8 @@ KINDS = {"train": SEEN, "L0": SEEN, "L1": SEEN, "L2": ("crown",)}
 
 
 class Treasure:
+    """A castaway looks for a thing in six places, takes it to the boat and loads it."""
+
     name = "treasure"
     held_out_kinds = ("crown",)
 
@@ -60,7 +64,7 @@ class Treasure:
 
 
 class Searcher:
-    """Sees only what the agent sees: takes and loads what it can, and else looks in all places."""
+    """An expert who sees what the agent sees: it uses what it can and else looks in all places."""
 
     def reset(self, task, observation):
         self.seen, self.observation = {"beach", "boat"}, observation

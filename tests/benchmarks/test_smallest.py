@@ -1,0 +1,126 @@
+"""Every benchmark runs from beginning to end at its smallest size, whatever its numbers are."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from served import make_served_folder, serving
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TESTED = {
+    "alfworld_engine",
+    "credit",
+    "rollout",
+    "scienceworld_env",
+    "scienceworld_kill",
+    "scienceworld_memory",
+    "serve",
+    "train_step",
+}
+
+
+def run_benchmark(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, *options: str, **sizes: object
+) -> None:
+    """The script's `main` with command-line options, and with smaller constants."""
+    for name, value in sizes.items():
+        assert hasattr(module, name)
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *options])
+    module.main()
+
+
+def load(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def test_every_benchmark_is_run_here() -> None:
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} == TESTED
+
+
+def test_rollout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"NUM_TASKS": 2, "GROUP_SIZE": 2, "STEPS": (0, 2)}
+    run_benchmark(monkeypatch, load("rollout"), "--rounds", "1", **sizes)
+    lines = capsys.readouterr().out.splitlines()
+    assert "8 prompts in batches of 4, 4" in lines[0]
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "model.generate (no mask)",
+        "HFEngine",
+        "without prefix sharing",
+        "without jump-forward",
+        "without both",
+    ]
+
+
+def test_credit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("verl.trainer.ppo.core_algos", reason="peers: not installed")
+    sizes = {"NUM_GROUPS": 2, "GROUP_SIZE": 2, "NUM_STEPS": 3, "NUM_TOKENS": 4}
+    sizes |= {"NUM_NTHR_STEPS": 2, "VOCABULARY": 50, "WIDTH": 8}
+    run_benchmark(monkeypatch, load("credit"), "--rounds", "1", **sizes)
+    text = capsys.readouterr().out
+    for name in ("grpo", "rloo", "gigpo", "rlvmr", "ppo", "nthr, one group"):
+        assert name in text
+
+
+def test_train_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("trl", reason="peers: not installed")
+    sizes = {"NUM_PROMPTS": 4, "GROUP_SIZE": 2, "NUM_SAMPLES": 8, "NUM_STEPS": 2, "NEW_TOKENS": 3}
+    options = ("--rounds", "1", "--threads", "1", "--micro-batch", "4")
+    run_benchmark(monkeypatch, load("train_step"), *options, **sizes)
+    trl, ours = capsys.readouterr().out.splitlines()[-2:]
+    assert trl.startswith("trl ")
+    assert ours.startswith("declutch ")
+
+
+def test_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra serve")
+    with serving(make_served_folder(tmp_path / "tiny")) as server:
+        options = ("--requests", "2", "--at-once", "2", "--max-tokens", "2")
+        run_benchmark(monkeypatch, load("serve"), server.url, *options)
+    assert "2 requests, 2 at once" in capsys.readouterr().out
+
+
+def test_alfworld_engine(
+    alfworld_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("textworld", reason="needs the extra textworld")
+    options = ("--data", str(alfworld_data), "--num-games", "1", "--num-steps", "2")
+    sizes = {"MIN_SECONDS": 0.01, "NUM_LIVE": 2}
+    run_benchmark(monkeypatch, load("alfworld_engine"), *options, **sizes)
+    assert "0 of 2 answers differ" in capsys.readouterr().out
+
+
+@pytest.mark.java
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("scienceworld_env", "--tasks find-plant --num-variations 1 --num-steps 2", "ratio"),
+        ("scienceworld_memory", "--tasks find-plant --num-episodes 1 --num-steps 2", "median"),
+        (
+            "scienceworld_kill",
+            "--num-envs 1 --num-episodes 2 --num-steps 2 --every-seconds 30",
+            "episodes 2 of 2",
+        ),
+    ],
+)
+def test_scienceworld(
+    name: str,
+    options: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("scienceworld", reason="java: needs the extra scienceworld")
+    module = load(name)
+    # The script that kills ends with a status of its own.
+    monkeypatch.setattr(sys, "exit", lambda status: None)
+    run_benchmark(monkeypatch, module, *options.split())
+    assert words in capsys.readouterr().out
