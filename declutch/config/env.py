@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from declutch.config.dotted import is_dotted
 from declutch.config.policy import AgentConfig
 from declutch.config.section import Section
 from declutch.errors import nearest
@@ -14,15 +15,8 @@ from declutch.errors import nearest
 SUITES = ("alfworld", "households", "math", "scienceworld")
 
 
-def is_custom(suite: str) -> bool:
-    """Whether `env.suite` names an environment of the user's own, "package.module:Name"."""
-    module, separator, name = suite.partition(":")
-    parts = (*module.split("."), name)
-    return bool(separator) and all(part.isidentifier() for part in parts)
-
-
 class SuiteSection(Section):
-    """What only one suite is set by; the base class of every suite's own section."""
+    """Settings of one suite only; the base class of every suite's own section."""
 
     def conflict_with(self, agent: AgentConfig) -> str:
         """Why an agent that is set so cannot play the suite, and the remedy; "" where it can."""
@@ -30,50 +24,60 @@ class SuiteSection(Section):
 
 
 class HouseholdsConfig(SuiteSection):
+    """The generated household games: how many there are, and of which seed."""
+
     seed: int = 0
-    """Seed of the generated games."""
+    """The seed that the games are generated from."""
     train: int = Field(default=1600, ge=0)
-    """Games of the train split, all six task types."""
+    """How many games the train split has, of all six task types."""
     valid_seen: int = Field(default=700, ge=0)
-    """Games in rooms of the train split, with new placements."""
+    """How many games play in rooms of the train split, with things placed anew."""
     valid_unseen: int = Field(default=700, ge=0)
-    """Games in rooms that the train split never shows."""
+    """How many games play in rooms that the train split never shows."""
 
 
 class MathConfig(SuiteSection):
+    """Problems of one step: those of a file, or generated ones."""
+
     file: Path | None = None
-    """MATH as JSON lines (problem, solution or answer, type); null generates problems by topic."""
+    """The MATH data set as JSON lines with the keys problem, solution or answer, and type; null
+    generates problems by topic."""
     seed: int = 0
-    """Seed of the generated problems."""
+    """The seed that problems are generated from."""
     train: int = Field(default=200, ge=0)
-    """Generated problems per subject to train on, all seven subjects."""
+    """How many problems of each of the seven subjects are generated to train on."""
     dev: int = Field(default=50, ge=0)
-    """Generated problems per subject for L0."""
+    """How many problems of each subject are generated for L0."""
     test: int = Field(default=50, ge=0)
-    """Generated problems per subject for L1 and L2."""
+    """How many problems of each subject are generated for L1 and L2."""
 
 
 class ScienceWorldConfig(SuiteSection):
+    """ScienceWorld: its tasks, its actions, and the Java that its simulator runs in."""
+
     actions: Literal["enumerated", "templates"] = "enumerated"
-    """"enumerated" lists every action that does something now, often hundreds, as a mask needs;
-    "templates" lists forms of actions and the objects within reach, as the papers' prompt does, and
-    is several times faster."""
+    """What an observation lists: "enumerated" every action that does something now, often hundreds,
+    as a mask needs them; "templates" forms of actions and the objects within reach, as the papers'
+    prompt does, which is several times faster."""
     held_out: Literal["by_name", "by_task_id", "none"] = "by_name"
-    """Which task of a topic counts as its last and is held out: by the alphabet, or by its id;
-    "none" trains on all 30, so that there is no L2."""
+    """Which task of a topic is held out: the last of its tasks by name or by id. "none" holds none
+    out and trains on all 30, so that there is no L2."""
     kinds: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Tasks to play, by name; null takes all 30. A level has those of its own among them: results
-    over fewer tasks are comparable with their like alone."""
+    """The names of the tasks to play; null takes all 30. A level keeps those of its tasks that are
+    among them, so that results are comparable only with others over the same tasks."""
     success_score: int = Field(default=100, ge=1, le=100)
-    """Score in percent from which a finished task counts as won."""
+    """The score, in percent, from which a finished task counts as won."""
     max_live: int = Field(default=8, ge=1)
-    """Episodes played at once, each in a JVM of its own with some 200 MiB."""
+    """How many episodes are played at once, each in a Java process of its own that takes some 200
+    MiB."""
     heap_mib: int = Field(default=128, ge=64)
-    """Cap of a JVM's heap in MiB; about 20 are in use."""
+    """The largest heap of such a process, in MiB; about 20 MiB are in use."""
     timeout_seconds: float = Field(default=60.0, gt=0)
-    """A JVM that takes longer to start or to answer is replaced; its episode is an env_error."""
+    """How many seconds such a process may take to start or to answer. One that takes longer is
+    replaced, and its episode counts as an environment error."""
     java: Path | None = None
-    """A Java executable (11 or later); null takes the one that comes with the extra."""
+    """A Java executable, of version 11 or later; null takes the one that comes with the extra
+    `scienceworld`, else that of the system."""
 
     def conflict_with(self, agent: AgentConfig) -> str:
         """Forms of actions name no single action that a mask could allow."""
@@ -86,19 +90,22 @@ class ScienceWorldConfig(SuiteSection):
 
 
 class EnvConfig(Section):
+    """Which environment is played, for how long, and where its games are."""
+
     suite: str = "households"
-    """"households" generates its games, nothing to download; "alfworld" reads the official ones;
-    "scienceworld" needs the extra of that name; "math" asks problems of one step;
-    "package.module:Name" is an environment of your own."""
+    """The environment: "households" generates its games, so that nothing has to be downloaded;
+    "alfworld" reads the official ones; "scienceworld" needs the extra of that name; "math" asks
+    problems of one step; "package.module:Name" is an environment of your own."""
     data_dir: Path | None = None
-    """Folder that holds json_2.1.1; for "alfworld" the variable ALFWORLD_DATA is the default."""
+    """The folder that holds json_2.1.1, the official games of ALFWorld; null takes that in the
+    environment variable ALFWORLD_DATA."""
     cache_dir: Path = Path("~/.cache/declutch")
-    """Compiled and generated games; safe to delete."""
+    """The folder of compiled and generated games; it is safe to delete."""
     households: HouseholdsConfig = HouseholdsConfig()
     math: MathConfig = MathConfig()
     scienceworld: ScienceWorldConfig = ScienceWorldConfig()
     max_steps: int = Field(default=30, ge=1)
-    """Steps per episode; an episode that needs more has timed out, which is a failure."""
+    """The most steps of an episode. One that needs more has timed out, which is a failure."""
 
     @property
     def section(self) -> SuiteSection:
@@ -109,7 +116,7 @@ class EnvConfig(Section):
     @field_validator("suite")
     @classmethod
     def _check_suite(cls, suite: str) -> str:
-        if suite not in SUITES and not is_custom(suite):
+        if suite not in SUITES and not is_dotted(suite):
             raise ValueError(
                 f"no such suite{nearest(suite, SUITES)} (package.module:Name names one of your own)"
             )

@@ -31,8 +31,8 @@ def _explain(problem: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     path = tuple(str(part) for part in problem["loc"])
     key, value = ".".join(path), problem["input"]
     reason = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return reason
+    if not key or (problem["type"] == "value_error" and isinstance(value, Mapping | Section)):
+        return reason  # It is about several settings, and names them itself.
     if problem["type"] == "extra_forbidden":
         return _explain_unknown(path, isinstance(value, Mapping), data)
     if problem["type"] in ("model_type", "model_attributes_type"):

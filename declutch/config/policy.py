@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from declutch.config.section import Reasoning, Section
 
@@ -118,3 +118,12 @@ class TinyConfig(Section):
     """How many attention heads a layer has."""
     intermediate_size: int = Field(default=384, ge=16)
     """The width of a layer's feed-forward network."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"tiny.hidden_size={self.hidden_size} is not a multiple of "
+                f"tiny.num_heads={self.num_heads}"
+            )
+        return self
