@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
 @grouped
 def demo_command(
-    given: GivenSettings,
     out: Annotated[
         Path, typer.Argument(help="The folder of the demo's models, demonstrations and run.")
     ] = Path("runs/demo"),
+    *,
+    given: GivenSettings,
 ) -> None:
     """Go the whole path on the configured suite: cold start, GRPO + GCD, evaluation, report."""
     run_demo(given.load(), out, terminal)

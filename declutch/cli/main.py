@@ -26,6 +26,7 @@ from declutch.cli.labels import labels_command
 from declutch.cli.play import play_command
 from declutch.cli.report import report_command
 from declutch.cli.serve import serve_command
+from declutch.cli.settings import settings_command
 from declutch.cli.sft import sft_command
 from declutch.cli.terminal import console
 from declutch.cli.train import train_command
@@ -44,7 +45,7 @@ RENAMED_COMMANDS = {"demos": "demonstrations"}
 """Former names of commands, and those of today."""
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Begin": {"doctor": doctor_command, "demo": demo_command},
+    "Begin": {"doctor": doctor_command, "demo": demo_command, "settings": settings_command},
     "Cold start": {
         "init-tiny": init_tiny_command,
         "demonstrations": demonstrations_command,

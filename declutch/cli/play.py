@@ -29,10 +29,11 @@ HELP = (
 
 @grouped
 def play_command(
-    given: GivenSettings,
     player: Annotated[
         str, typer.Argument(help="me, expert, random, or a model folder or hub name.")
     ] = "me",
+    *,
+    given: GivenSettings,
     split: Annotated[str, typer.Option(help="The split or level to take the game from.")] = "L0",
     game: Annotated[int, typer.Option(help="The number of the game within the split.")] = 0,
 ) -> None:

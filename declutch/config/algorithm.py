@@ -23,7 +23,7 @@ class MethodConfig(Section):
     required_reasoning: ClassVar[Reasoning | None] = None
 
     type: str = ""
-    """Name of the method, or "package.module:NAME" of a `Method` of your own."""
+    """The method of credit assignment; "package.module:NAME" is a `Method` of your own."""
 
 
 class GroupRelative(MethodConfig):
@@ -77,6 +77,8 @@ class NTHRConfig(GroupRelative):
 
 
 class PPOConfig(MethodConfig):
+    """Proximal policy optimisation with a critic, and advantages per token instead of groups."""
+
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, ge=0, le=1)
     """The discount per token of a response."""
@@ -95,12 +97,15 @@ class PPOConfig(MethodConfig):
 
 
 class RLVMRConfig(GroupRelative):
+    """Rewards for the tags that the agent reasons in, beside those of the episode."""
+
     required_reasoning = "meta"
 
     type: Literal["rlvmr"] = "rlvmr"
     combine: Literal["mix", "sum"] = "mix"
-    """"mix" weighs the episode term by alpha and the step term by the rest, as the paper does;
-    "sum" adds step_weight times the step term to the episode term, as its published code does."""
+    """How the two terms are put together: "mix" weighs the episode term by algorithm.alpha and the
+    step term by the rest, as the paper does; "sum" adds algorithm.step_weight times the step term
+    to the episode term, as its published code does."""
     alpha: float = Field(default=0.5, ge=0, le=1)
     """The share of the episode term in "mix"; the step term has the rest."""
     step_weight: float = Field(default=1.0, ge=0)

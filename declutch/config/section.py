@@ -7,9 +7,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Reasoning = Literal["think", "meta"]
-
+"""How an agent reasons before it acts, see `agent.reasoning`."""
 
 JudgePrompt = Literal["gc", "rm"]
+"""Which paper's question a judge is asked, see `gcd.judge_prompt`."""
 
 
 class Section(BaseModel):

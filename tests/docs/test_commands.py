@@ -111,8 +111,6 @@ def find_command(words: list[str]) -> tuple[Any, list[str]]:
     while words and hasattr(command, "commands"):
         if words[0].startswith("-") or words[0] == "COMMAND":
             break
-        if words[0] == "settings" and "settings" not in command.commands:
-            pytest.skip("declutch settings is on its way")
         assert words[0] in command.commands, f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
         assert not command.hidden, f"{command.name} is a former name"

@@ -1,0 +1,112 @@
+"""The pages of docs/reference/ that are made of the code: all commands, all settings.
+
+`python -m declutch.cli.reference docs/reference` writes them anew; a test says so where a page is
+not what the code would make of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from declutch.cli.main import app
+from declutch.cli.options import GivenSettings
+from declutch.cli.settings import settings_page, unescape_code
+from declutch.files import write_atomically
+from declutch.report.drawers.markdown import draw_markdown
+from declutch.report.sheet import Cell, Sheet, SheetRow, words
+
+INTRODUCTION = """# Commands
+
+`declutch --help` lists the commands, and `declutch COMMAND --help` says the same as this page. An
+option that takes several values takes them with commas (`--levels L0,L1`) or is repeated.
+
+A command with `[KEY=VALUE]...` in its heading takes [settings](settings.md), such as
+`optimizer.lr=2e-4`, and the option `--config FILE.yaml`, `-c` for short, which names a file of
+settings. Where that option is repeated, each file is laid over those before it; the arguments win
+over all files.
+"""
+
+GIVEN = {field.name for field in fields(GivenSettings)}
+"""Names of the parameters that the introduction is about, for all commands."""
+
+
+def cli_page() -> str:
+    """The page docs/reference/cli.md: every command with its arguments and options."""
+    parts = [INTRODUCTION]
+    heading = ""
+    for name, command in _commands(typer.main.get_command(app), "declutch"):
+        panel = str(command.rich_help_panel)
+        if panel != heading:
+            parts.append(f"## {panel}\n")
+            heading = panel
+        sheet = command_sheet(name, command)
+        if sheet.rows:
+            parts.append(draw_markdown(sheet))
+        else:
+            parts.append(f"### {sheet.title}\n\n{sheet.header}\n")
+    return unescape_code("\n".join(parts))
+
+
+def command_sheet(name: str, command: Any) -> Sheet:
+    """The table of the arguments and options of one command."""
+    shown = [param for param in command.params if not getattr(param, "hidden", False)]
+    listed = [param for param in shown if param.name not in GIVEN]
+    arguments = [_name(param) for param in shown if param.param_type_name == "argument"]
+    return Sheet(
+        title=" ".join([name, *arguments]),
+        header=" ".join(command.help.split()),
+        columns=(words("argument or option"), words("meaning")),
+        rows=(
+            SheetRow((Cell(_name(param)), _meaning(param)))
+            for kind in ("argument", "option")
+            for param in listed
+            if param.param_type_name == kind
+        ),
+    )
+
+
+def _commands(group: Any, prefix: str, panel: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command that is not hidden, with the words it is called by; groups spread out."""
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if panel:
+            command.rich_help_panel = panel
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix} {name}", command.rich_help_panel)
+        else:
+            yield f"{prefix} {name}", command
+
+
+def _name(param: Any) -> str:
+    """How an argument or option is written."""
+    value = str(param.metavar or param.name.upper())
+    if param.param_type_name == "argument":
+        return value
+    return param.opts[0] if param.is_flag else f"{param.opts[0]} {value}"
+
+
+def _meaning(param: Any) -> Cell:
+    has_default = param.default is not None and param.default is not False
+    return Cell(param.help, detail=f"(default {param.default})" if has_default else "")
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"cli.md": cli_page, "settings.md": settings_page}
+"""What makes each page, by the name of its file."""
+
+
+def write_pages(folder: Path) -> None:
+    """Write every page that is made of the code into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        write_atomically(folder / name, make())
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))

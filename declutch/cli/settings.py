@@ -1,0 +1,96 @@
+"""`declutch settings`: every setting with its values, its default and its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from declutch.cli.terminal import console, show
+from declutch.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from declutch.config.listing import SettingsSection
+    from declutch.report.sheet import Sheet
+
+INTRODUCTION = """# Settings
+
+A file of settings is YAML with a mapping for each section. An argument of the form
+`section.key=value` wins over the file. Where a default is null, the meaning says what that stands
+for. `declutch settings` prints this page, and `declutch settings SECTION` a part of it; it is made
+of the docstrings in `declutch/config/`.
+"""
+
+
+def settings_command(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="[SECTION|KEY]", help="A section such as gcd, or a key such as optimizer.lr."
+        ),
+    ] = "",
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, as in docs/reference/settings.md.")
+    ] = False,
+) -> None:
+    """Print all settings, those of a section, or one: default, meaning and values."""
+    if as_markdown:
+        typer.echo(settings_page(name), nl=False)
+    else:
+        show([settings_sheet(section) for section in find_settings(name)], console)
+
+
+def settings_page(name: str = "") -> str:
+    """The page docs/reference/settings.md; of a section or setting, only its tables."""
+    from declutch.report.drawers.markdown import draw_markdown
+
+    tables = [draw_markdown(settings_sheet(section)) for section in find_settings(name)]
+    return unescape_code("\n".join(tables if name else [INTRODUCTION, *tables]))
+
+
+def unescape_code(page: str) -> str:
+    """Markdown whose backticks mark code again, which tables take for plain text."""
+    return page.replace("\\`", "`")
+
+
+def find_settings(name: str) -> Sequence[SettingsSection]:
+    """The sections that stand under a dotted name, or the one setting of that name; "" for all.
+
+    Raises:
+        UserError: there is no such section or setting.
+    """
+    from declutch.config.listing import list_settings
+
+    sections = list_settings()
+    chosen = [s for s in sections if not name or f"{s.name}.".startswith(f"{name}.")]
+    if chosen:
+        return chosen
+    for section in sections:
+        settings = tuple(s for s in section.settings if s.key == name)
+        if settings:
+            chosen.append(replace(section, settings=settings))
+    if not chosen:
+        names = dict.fromkeys(section.name for section in sections if section.name)
+        keys = dict.fromkeys(s.key for section in sections for s in section.settings)
+        hint = nearest(name, (*names, *keys))
+        if hint.startswith("; known"):
+            hint = nearest("", tuple(names))
+        raise UserError(f"there is no section or setting {name!r}{hint}")
+    return chosen
+
+
+def settings_sheet(section: SettingsSection) -> Sheet:
+    """The table of a section's settings."""
+    from declutch.report.sheet import Cell, Sheet, SheetRow, words
+
+    return Sheet(
+        title=section.title or "seed and threads",
+        header=section.meaning,
+        columns=(words("setting"), words("default"), words("meaning (values)")),
+        rows=tuple(
+            SheetRow((Cell(s.key), Cell(s.default), Cell(s.meaning, detail=f"({s.values})")))
+            for s in section.settings
+        ),
+    )
