@@ -15,7 +15,7 @@ from declutch.runs.folder import RunFolder, check_claim, iteration_name
 from declutch.runs.read import read_metrics
 
 FREE_KEYS = ("threads", "train.keep_checkpoints")
-"""What runs of one comparison may differ in: it changes no number."""
+"""Settings that runs of one comparison may differ in, since they change no number."""
 SHARED_SECTIONS = ("env", "eval")
 GRID_KEYS = {"seed": "--seeds", "algorithm.type": "--methods", "gcd.enabled": "--gcd"}
 _NAME = re.compile(r"(.+?)(\+gcd)?_s(\d+)")
@@ -192,7 +192,10 @@ def _check_overrides(overrides: Sequence[str], gcd: Sequence[bool]) -> None:
     for item in overrides:
         key = item.partition("=")[0]
         if key in GRID_KEYS and (gcd or key != "gcd.enabled"):
-            raise UserError(f"{item!r} is the grid's to set: use {GRID_KEYS[key]}")
+            raise UserError(
+                f"{item!r}: a comparison sets {key} for each of its runs; say with "
+                f"{GRID_KEYS[key]} which values it takes"
+            )
 
 
 def _check_shared(arms: Mapping[Arm, Config]) -> None:

@@ -46,8 +46,12 @@ class Examiner:
     def examine(
         self, level: str, plays: Sequence[tuple[int, Episode]]
     ) -> tuple[LabelCounts, list[JudgedStep]]:
-        """The labels of all steps of `plays`, pairs of evaluation seed and episode, and what was
-        said of those drawn.
+        """Label the steps that were played on a level, draw some of them, and have those judged.
+
+        Args:
+            plays: pairs of evaluation seed and episode.
+        Returns:
+            How many steps of either label there were, and the judgments of the steps drawn.
         """
         config = self.eval
         plays = [play for play in plays if play[1].outcome is not Outcome.ENV_ERROR]
