@@ -62,7 +62,7 @@ def command_sheet(name: str, command: Any) -> Sheet:
         title=" ".join([name, *arguments]),
         header=" ".join(command.help.split()),
         columns=(words("argument or option"), words("meaning")),
-        rows=(
+        rows=tuple(
             SheetRow((Cell(_name(param)), _meaning(param)))
             for kind in ("argument", "option")
             for param in listed
@@ -93,7 +93,7 @@ def _name(param: Any) -> str:
 
 
 def _meaning(param: Any) -> Cell:
-    has_default = param.default is not None and param.default is not False
+    has_default = param.default not in (None, "") and param.default is not False
     return Cell(param.help, detail=f"(default {param.default})" if has_default else "")
 
 

@@ -18,6 +18,11 @@ def test_a_committed_page_is_up_to_date(name: str) -> None:
 
 def test_every_command_has_its_table() -> None:
     text = PAGES["cli.md"]()
+    assert "| --port PORT | The port to listen at; 0 takes a free one. (default 8000) |" in text
+    assert (
+        "| OUT | The folder of the demo's models, demonstrations and run. (default runs/demo) |"
+        in text
+    )
     for name in (name for panel in COMMANDS.values() for name in panel):
         assert f"### declutch {name}" in text
     assert "### declutch games verify [KEY=VALUE]..." in text
