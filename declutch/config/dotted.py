@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import FunctionType, ModuleType
 from typing import Any
 
 
@@ -33,8 +34,14 @@ def import_dotted(text: str) -> Any:
             f"{module_name.partition('.')[0]!r}, or install it"
         ) from error
     if not hasattr(module, name):
-        known = [each for each in vars(module) if not each.startswith("_")]
+        known = [each for each, value in vars(module).items() if _is_own(module, each, value)]
         raise ValueError(
             f"{module_name!r} has no {name!r}; it has {', '.join(sorted(known)) or 'nothing'}"
         )
     return getattr(module, name)
+
+
+def _is_own(module: ModuleType, name: str, value: object) -> bool:
+    """Whether a public name of a module is defined there, as far as that can be told."""
+    is_imported = isinstance(value, type | FunctionType) and value.__module__ != module.__name__
+    return not (name.startswith("_") or isinstance(value, ModuleType) or is_imported)

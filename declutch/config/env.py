@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, field_validator
 
@@ -12,8 +12,6 @@ from declutch.config.policy import AgentConfig
 from declutch.config.section import Section
 from declutch.errors import nearest
 
-SUITES = ("alfworld", "households", "math", "scienceworld")
-
 
 class SuiteSection(Section):
     """Settings of one suite only; the base class of every suite's own section."""
@@ -21,6 +19,14 @@ class SuiteSection(Section):
     def conflict_with(self, agent: AgentConfig) -> str:
         """Why an agent that is set so cannot play the suite, and the remedy; "" where it can."""
         return ""
+
+
+class AlfworldConfig(SuiteSection):
+    """The official games of ALFWorld."""
+
+    data_dir: Path | None = None
+    """The folder that holds json_2.1.1, the official games; null takes that in the environment
+    variable ALFWORLD_DATA."""
 
 
 class HouseholdsConfig(SuiteSection):
@@ -96,11 +102,9 @@ class EnvConfig(Section):
     """The environment: "households" generates its games, so that nothing has to be downloaded;
     "alfworld" reads the official ones; "scienceworld" needs the extra of that name; "math" asks
     problems of one step; "package.module:Name" is an environment of your own."""
-    data_dir: Path | None = None
-    """The folder that holds json_2.1.1, the official games of ALFWorld; null takes that in the
-    environment variable ALFWORLD_DATA."""
     cache_dir: Path = Path("~/.cache/declutch")
     """The folder of compiled and generated games; it is safe to delete."""
+    alfworld: AlfworldConfig = AlfworldConfig()
     households: HouseholdsConfig = HouseholdsConfig()
     math: MathConfig = MathConfig()
     scienceworld: ScienceWorldConfig = ScienceWorldConfig()
@@ -121,3 +125,11 @@ class EnvConfig(Section):
                 f"no such suite{nearest(suite, SUITES)} (package.module:Name names one of your own)"
             )
         return suite
+
+
+SUITES: Final = tuple(
+    name
+    for name, field in EnvConfig.model_fields.items()
+    if isinstance(field.default, SuiteSection)
+)
+"""The suites that `env.suite` knows by name: those with a section of their own."""

@@ -33,6 +33,7 @@ class Renamed:
 
 
 RENAMED: Final = (
+    Renamed("env.data_dir", "env.alfworld.data_dir"),
     Renamed("sft.demos", "sft.demonstrations"),
     Renamed("sft.guided_share", "sft.suggestion_share"),
     Renamed("gcd.suggestions.max_rules", "gcd.suggestions.max_suggestions"),

@@ -6,13 +6,11 @@ that also knows its tasks, a `UserEnv`. examples/treasure.py is a whole one.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
+from declutch.config.dotted import import_dotted
 from declutch.config.env import EnvConfig
 from declutch.envs.diagnosis import count_games, format_counts, own_findings, problem_of
 from declutch.envs.protocol import Progress, Suite, SuiteSpec, TextEnv
@@ -116,26 +114,14 @@ def load_suite(spec: str) -> Suite:
     Raises:
         UserError: nothing there, or nothing that is a suite or an environment.
     """
-    module_name, _, name = spec.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(
-            f"env.suite={spec!r} cannot be imported ({error}); run from the folder that holds "
-            f"{module_name.partition('.')[0]!r}, or install it"
-        ) from error
-    factory = getattr(module, name, None)
+        factory = import_dotted(spec)
+    except ValueError as error:
+        raise UserError(f"env.suite={spec!r}: {error}") from error
     if not callable(factory):
-        known = sorted(
-            each
-            for each, value in vars(module).items()
-            if isinstance(value, type) and value.__module__ == module_name
-        )
         raise UserError(
-            f"env.suite={spec!r}: {module_name} has no class or function {name!r}; it has "
-            f"{', '.join(known) or 'no class'}"
+            f"env.suite={spec!r} is a {type(factory).__name__}, no class or function that makes an "
+            "environment"
         )
     made = _call(spec, factory)
     if hasattr(made, "make_env"):

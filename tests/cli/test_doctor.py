@@ -45,6 +45,10 @@ def config_with(cache: Path, *overrides: str):
     return load_config(None, [f"env.cache_dir={cache}", *FEW, *overrides])
 
 
+def official(folder: Path) -> tuple[str, str]:
+    return "env.suite=alfworld", f"env.alfworld.data_dir={folder}"
+
+
 def generated_games(config) -> Finding:
     (finding,) = [f for f in check_games(config) if f.name == "generated games"]
     return finding
@@ -128,17 +132,15 @@ def test_official_games_missing_is_a_problem_only_where_they_are_needed(
     assert [f.status for f in check_games(config_with(tmp_path))] == [Status.OK] * 3
     empty = tmp_path / "empty"
     empty.mkdir()
-    needed, _ = check_games(config_with(tmp_path, "env.suite=alfworld", f"env.data_dir={empty}"))
+    needed, _ = check_games(config_with(tmp_path, *official(empty)))
     assert needed.status is Status.PROBLEM
     assert "no game for rl-train, L0, L1, L2" in needed.detail
-    findings = check_games(config_with(tmp_path, f"env.data_dir={empty}"))
+    findings = check_games(config_with(tmp_path, official(empty)[1]))
     assert findings[1].status is Status.WARN
 
 
 def test_real_games_are_counted(alfworld_data: Path, tmp_path: Path):
-    finding, _ = check_games(
-        config_with(tmp_path, "env.suite=alfworld", f"env.data_dir={alfworld_data}")
-    )
+    finding, _ = check_games(config_with(tmp_path, *official(alfworld_data)))
     assert finding.status is Status.OK
     total = finding.detail.splitlines()[-1].split()
     assert total[0] == "all"

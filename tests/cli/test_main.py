@@ -69,7 +69,7 @@ def test_help_and_wrong_options_load_no_large_library() -> None:
     ("arguments", "words"),
     [
         (
-            ("eval", "expert", "env.suite=alfworld", "env.data_dir=/nowhere"),
+            ("eval", "expert", "env.suite=alfworld", "env.alfworld.data_dir=/nowhere"),
             ["/nowhere", "alfworld-download"],
         ),
         (("eval", "expert", "gcd.wieght=1"), ["gcd.wieght", "did you mean 'gcd.weight'"]),
@@ -104,7 +104,7 @@ def test_an_empty_split_says_where_it_looked(
         "eval",
         "expert",
         "env.suite=alfworld",
-        f"env.data_dir={tmp_path}",
+        f"env.alfworld.data_dir={tmp_path}",
         "--levels",
         "L0",
     )

@@ -28,7 +28,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_dumped_configuration_reads_back_equal() -> None:
-    config = load_config(None, ["seed=3", "gcd.enabled=true", "env.data_dir=/x"])
+    config = load_config(None, ["seed=3", "gcd.enabled=true", "env.alfworld.data_dir=/x"])
     assert parse_config(yaml.safe_load(dump_config(config)), "x") == config
 
 

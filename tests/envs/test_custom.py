@@ -98,8 +98,8 @@ def test_a_factory_of_a_whole_suite_is_taken_as_it_is():
         ("NeedsAnArgument", "without arguments"),
         ("WithoutStep", r"no method step\(\)"),
         ("WithoutName", "has no name"),
-        ("Nobody", "has no class or function 'Nobody'; it has Bare"),
-        ("NOT_CALLABLE", "has no class or function"),
+        ("Nobody", "has no 'Nobody'; it has .*Bare"),
+        ("NOT_CALLABLE", "is a int, no class or function"),
     ],
 )
 def test_what_is_missing_is_named(name, words):

@@ -203,7 +203,7 @@ def test_doctor_counts_its_tasks_or_says_what_is_missing() -> None:
     absent = {**DATA, "env": {"suite": "examples.treasure:Nobody"}}
     (finding,) = check_games(parse_config(absent, "test"))
     assert finding.status is Status.PROBLEM
-    assert "it has Searcher, Treasure" in finding.detail + finding.remedy
+    assert "it has KINDS, PLACES, SEEN, Searcher, Treasure" in finding.detail + finding.remedy
     level = {**DATA, "eval": {"levels": ["L0", "attic"]}}
     (finding,) = check_games(parse_config(level, "test"))
     assert finding.status is Status.PROBLEM

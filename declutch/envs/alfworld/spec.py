@@ -30,15 +30,15 @@ def data_dir(config: EnvConfig) -> Path:
     Raises:
         UserError: nobody said where it is.
     """
-    if config.data_dir is not None:
-        return config.data_dir.expanduser()
+    if config.alfworld.data_dir is not None:
+        return config.alfworld.data_dir.expanduser()
     # The variable is the official tools' own way to say where the games are.
     folder = os.environ.get("ALFWORLD_DATA", "")
     if not folder:
         raise UserError(
-            "env.suite=alfworld needs the official games: set env.data_dir (or ALFWORLD_DATA) to "
-            "the folder that holds json_2.1.1, get them with `alfworld-download` (pip install "
-            "alfworld), or use env.suite=households, which generates its own"
+            "env.suite=alfworld needs the official games: set env.alfworld.data_dir (or "
+            "ALFWORLD_DATA) to the folder that holds json_2.1.1, get them with `alfworld-download` "
+            "(pip install alfworld), or use env.suite=households, which generates its own"
         )
     return Path(folder).expanduser()
 
@@ -65,7 +65,9 @@ def check_official_games(
             detail, _, remedy = str(error).partition(": ")
             return Finding(name, Status.PROBLEM, detail, remedy)
         return Finding(name, Status.OK, "not configured; the generated games need none")
-    remedy = "correct env.data_dir (or ALFWORLD_DATA), or get the games with alfworld-download"
+    remedy = (
+        "correct env.alfworld.data_dir (or ALFWORLD_DATA), or get the games with alfworld-download"
+    )
     finding = describe_games(name, suite, levels, remedy)
     if finding.status is Status.PROBLEM and not is_needed:
         return Finding(name, Status.WARN, finding.detail, finding.remedy)
