@@ -148,6 +148,7 @@ class Learner:
             critic = self._update_critic(self.critic, self.method.critic, credited, iteration)
         if not self.is_warming(iteration):
             policy = self._update_policy(credited, judged, iteration)
+            self.policy.engine.sync(self.policy.model)
         return Learned(policy, critic)
 
     def save(self, path: Path, iteration: int, protocol: str) -> None:
