@@ -56,7 +56,7 @@ def test_a_default_is_written_as_on_the_command_line() -> None:
     [
         ("loss.clip_low", "number, above 0 and below 1", "0.2"),
         ("train.max_steps", "integer, at least 1, or null", "null"),
-        ("env.data_dir", "path or null", "null"),
+        ("env.alfworld.data_dir", "path or null", "null"),
         ("eval.levels", "list of words", "[L0, L1, L2]"),
         ("eval.seeds", "list of integers", "[0]"),
         ("env.scienceworld.held_out", "by_name, by_task_id or none", "by_name"),
