@@ -130,9 +130,9 @@ def run_labels(
 
 def estimate_usage(requests: Sequence[ChatRequest], config: Config) -> Usage:
     """What asking all of `requests` may come to; prompts are counted roughly."""
-    from declutch.endpoint.usage import Usage, largest_usage
+    from declutch.endpoint.usage import Usage, bound_usage
 
-    return sum((largest_usage(request, config.endpoint) for request in requests), Usage())
+    return sum((bound_usage(request, config.endpoint) for request in requests), Usage())
 
 
 def _show_dry_run(requests: Sequence[ChatRequest], config: Config, console: Console) -> None:

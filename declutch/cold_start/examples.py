@@ -90,5 +90,5 @@ def iterate_steps(
 
 
 def draw_items(pool: Sequence[T], count: int, generator: torch.Generator) -> list[T]:
-    """Draw `count` items at random without repetition, or all of them where they are fewer."""
+    """Draw what examples are made of at random, `count` items, or all where they are fewer."""
     return [pool[i] for i in torch.randperm(len(pool), generator=generator)[:count].tolist()]

@@ -66,7 +66,7 @@ def make_demonstrations(
     progress: Progress | None = None,
     chat: Chat | None = None,
 ) -> DemonstrationsHeader:
-    """Play demonstrations as `sft` in the settings describes them, and write them to a file.
+    """Stage of a cold start: play demonstrations as `sft` in the settings says, into a file.
 
     Args:
         chat: words the reasoning where sft.reasoning=endpoint.
@@ -100,7 +100,7 @@ def make_demonstrations(
 
 
 def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:
-    """Make a fresh tiny model whose tokenizer knows the words of a suite's games.
+    """Stage of a cold start: make a tiny model whose tokenizer knows the words of a suite's games.
 
     Returns:
         The number of the model's parameters.
@@ -132,7 +132,7 @@ def run_sft(
     should_stop: Callable[[], bool] | None = None,
     chat: Chat | None = None,
 ) -> ColdStart:
-    """Train `model.path` on demonstrations and on steps to judge, to predict or to classify.
+    """Stage of a cold start: train `model.path` on demonstrations and the answers to questions.
 
     Args:
         out: the folder that the trained model is written to.
@@ -236,7 +236,7 @@ def _check_header(header: DemonstrationsHeader, path: Path, sft: SFTConfig) -> N
 
 
 def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tuple[Path, Path]:
-    """Make a fresh tiny model and demonstrations, and train the one on the other, all in `out`.
+    """Run a whole cold start in `out`: a tiny model, demonstrations, the one trained on the other.
 
     Stages that are finished are not repeated.
 

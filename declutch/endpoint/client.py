@@ -22,7 +22,13 @@ import openai
 from declutch.config.judge import EndpointConfig
 from declutch.endpoint.cache import ReplyCache, cache_key
 from declutch.endpoint.chat import ChatReply, ChatRequest
-from declutch.endpoint.usage import Usage, call_usage, count_tokens, exceeded_limit, largest_usage
+from declutch.endpoint.usage import (
+    Usage,
+    account_call,
+    bound_usage,
+    count_tokens,
+    name_exceeded_limit,
+)
 from declutch.errors import UserError
 
 BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"
@@ -107,7 +113,7 @@ class Endpoint:
         return self._usage
 
     def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """Answer every request, in order, from the cache or by the server; equal ones count once.
+        """Answer every request, in order, from the cache or by the server; send equal ones once.
 
         Raises:
             UserError: the cache cannot be written.
@@ -185,10 +191,10 @@ class Endpoint:
         Returns:
             Why the call may not start, or "".
         """
-        most = largest_usage(request, self._config)
+        most = bound_usage(request, self._config)
         async with batch.settled:
-            while exceeded_limit(sum([most, *batch.under_way], self._usage), self._config):
-                limit = exceeded_limit(self._usage + most, self._config)
+            while name_exceeded_limit(sum([most, *batch.under_way], self._usage), self._config):
+                limit = name_exceeded_limit(self._usage + most, self._config)
                 if limit:
                     return f"the budget is used up: {limit} leaves no room for another call"
                 await batch.settled.wait()
@@ -200,7 +206,7 @@ class Endpoint:
         await self._wait_for_turn()
         answer = await self._send(batch.client, request)
         async with batch.settled:
-            batch.under_way.remove(largest_usage(request, self._config))
+            batch.under_way.remove(bound_usage(request, self._config))
             self._usage += answer.usage
             batch.settled.notify_all()
         return answer
@@ -267,7 +273,7 @@ class Endpoint:
         text, counted = _find_text(data), data.get("usage") if isinstance(data, dict) else None
         counts = counted if isinstance(counted, dict) else {}
         asked = sum(count_tokens(content) for _, content in request.messages)
-        usage = call_usage(
+        usage = account_call(
             _count(counts.get("prompt_tokens"), asked),
             _count(counts.get("completion_tokens"), count_tokens(text or "")),
             self._config,

@@ -50,12 +50,12 @@ class Usage:
 
 
 def count_tokens(text: str) -> int:
-    """Estimate how many tokens a text has from its number of characters."""
+    """Estimate how many tokens a prompt or reply has, from its number of characters."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
-def call_usage(prompt_tokens: int, completion_tokens: int, config: EndpointConfig) -> Usage:
-    """Account for one answered call: its tokens, and their cost by the prices in the settings."""
+def account_call(prompt_tokens: int, completion_tokens: int, config: EndpointConfig) -> Usage:
+    """Account for one answered call of a language model: its tokens, and their cost."""
     cost = prompt_tokens * config.prompt_price + completion_tokens * config.completion_price
     return Usage(
         calls=1,
@@ -65,14 +65,14 @@ def call_usage(prompt_tokens: int, completion_tokens: int, config: EndpointConfi
     )
 
 
-def largest_usage(request: ChatRequest, config: EndpointConfig) -> Usage:
-    """Estimate the most that one call may consume: its prompt, and the longest reply."""
+def bound_usage(request: ChatRequest, config: EndpointConfig) -> Usage:
+    """Bound what one call of a language model may consume: its prompt, and the longest reply."""
     prompt = sum(count_tokens(content) for _, content in request.messages)
-    return call_usage(prompt, request.max_tokens, config)
+    return account_call(prompt, request.max_tokens, config)
 
 
-def exceeded_limit(usage: Usage, config: EndpointConfig) -> str:
-    """Name the limit of the budget that is exceeded, as "endpoint.max_calls=100"; "" for none."""
+def name_exceeded_limit(usage: Usage, config: EndpointConfig) -> str:
+    """Name the limit that an endpoint's usage exceeds, as "endpoint.max_calls=100"; "" for none."""
     limits = (
         ("max_calls", config.max_calls, usage.calls),
         ("max_tokens", config.max_tokens, usage.tokens),

@@ -54,7 +54,7 @@ def _embed_words(sentences: Sequence[str]) -> Vectors:
 
 
 def cosine_distances(vectors: Vectors) -> Vectors:
-    """Cosine distances between all pairs of vectors: f64[N, D] -> f64[N, N] in [0, 2].
+    """Cosine distances between all sentence vectors: f64[N, D] -> f64[N, N] in [0, 2].
 
     A zero vector is at distance 1 from all others.
     """
@@ -66,18 +66,18 @@ def cosine_distances(vectors: Vectors) -> Vectors:
 def cluster(
     distances: Vectors, weights: Sequence[int], max_clusters: int
 ) -> tuple[list[int], float | None]:
-    """Cluster N items by Ward's linkage, into the number of clusters with the best mean silhouette.
+    """Cluster N sentences into themes by Ward's linkage, as many as have the best mean silhouette.
 
     Ward's clusters are similar in spread; linkage by mean distance would make a cluster of every
     stray sentence.
 
     Args:
-        distances: f64[N, N] cosine distances.
-        weights: how much each item counts in the mean silhouette.
+        distances: f64[N, N] cosine distances between the sentences.
+        weights: how much each sentence counts in the mean silhouette.
         max_clusters: at least 2; the fewest clusters of equal silhouettes are taken.
     Returns:
-        The cluster of every item, numbered by first appearance, and the silhouette in [-1, 1]. It
-        is None where it is not defined: for up to two items, which are left apart, and for items
+        The cluster of every sentence, numbered by first appearance, and the silhouette in [-1, 1].
+        It is None where it is not defined: for up to two sentences, left apart, and for sentences
         that cannot be told apart, which are one cluster.
     Source: Ward 1963; Rousseeuw 1987, Silhouettes. Differs: the mean is weighted.
     """
@@ -104,7 +104,7 @@ def cluster(
 
 
 def find_medoid(distances: Vectors, weights: Sequence[int]) -> int:
-    """Find the item with the least summed distance to all, each counted as often as it weighs.
+    """Find the most central sentence: that with the least summed distance to all, by weight.
 
     Ties go to the first.
     """
@@ -112,10 +112,10 @@ def find_medoid(distances: Vectors, weights: Sequence[int]) -> int:
 
 
 def drop_similar(vectors: Vectors, max_similarity: float) -> list[int]:
-    """Drop the items that are too similar to one before them; the indices of those that are kept.
+    """Drop sentences that are too similar to one before them; gives the indices of the others.
 
     Args:
-        max_similarity: the largest cosine between two items that are both kept.
+        max_similarity: the largest cosine between two sentences that are both kept.
     """
     similarity = 1.0 - cosine_distances(vectors)
     kept: list[int] = []

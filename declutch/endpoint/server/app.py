@@ -20,10 +20,10 @@ from declutch.endpoint.server.batcher import Batcher
 from declutch.endpoint.server.model import ServedModel
 from declutch.endpoint.server.protocol import (
     RequestError,
-    completion_body,
-    error_body,
-    models_body,
     parse_body,
+    write_completion,
+    write_error,
+    write_models,
 )
 from declutch.errors import UserError
 
@@ -57,10 +57,10 @@ def make_app(model: ServedModel, on_ready: Callable[[], None] = lambda: None) ->
             raise RequestError(404, message, "model", "model_not_found")
         prepared = model.prepare(body)
         answers = await batcher.answer(prepared, request.is_disconnected)
-        return JSONResponse(completion_body(model.name, prepared.prompt_ids.numel(), answers))
+        return JSONResponse(write_completion(model.name, prepared.prompt_ids.numel(), answers))
 
     async def list_models(request: Request) -> Response:
-        return JSONResponse(models_body(model.name, created))
+        return JSONResponse(write_models(model.name, created))
 
     async def tell_health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -69,7 +69,7 @@ def make_app(model: ServedModel, on_ready: Callable[[], None] = lambda: None) ->
         if isinstance(error, HTTPException):
             error = RequestError(error.status_code, f"{request.url.path}: {error.detail.lower()}")
         assert isinstance(error, RequestError)
-        return JSONResponse(error_body(error), status_code=error.status)
+        return JSONResponse(write_error(error), status_code=error.status)
 
     return Starlette(
         routes=[

@@ -21,7 +21,7 @@ from declutch.rollout.hf.engine import HFEngine
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a request wants its answers sampled; only requests that agree in it share a batch."""
+    """How a chat request wants its answers sampled; only those that agree in it share a batch."""
 
     temperature: float
     top_p: float
@@ -100,7 +100,7 @@ class ServedModel:
     def answer(
         self, prepared: Sequence[PreparedRequest], check: Callable[[], None]
     ) -> list[list[Answer]]:
-        """Answer requests of equal `sampling` in one call of the engine.
+        """Answer chat requests of equal `sampling` in one call of the engine.
 
         Args:
             check: called for every token; an exception it raises ends the call.

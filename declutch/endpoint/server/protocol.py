@@ -130,7 +130,7 @@ def parse_body(body: bytes) -> ChatBody:
         raise RequestError(400, f"{param}: {problem['msg'].lower()}", param, code) from None
 
 
-def completion_body(model: str, prompt_tokens: int, answers: Sequence[Answer]) -> dict[str, Any]:
+def write_completion(model: str, prompt_tokens: int, answers: Sequence[Answer]) -> dict[str, Any]:
     """Word the reply to a chat request, with one choice for each answer."""
     completion_tokens = sum(answer.num_tokens for answer in answers)
     return {
@@ -155,13 +155,13 @@ def completion_body(model: str, prompt_tokens: int, answers: Sequence[Answer]) -
     }
 
 
-def models_body(model: str, created: int) -> dict[str, Any]:
+def write_models(model: str, created: int) -> dict[str, Any]:
     """Word the list of served models, which holds one."""
     card = {"id": model, "object": "model", "created": created, "owned_by": "declutch"}
     return {"object": "list", "data": [card]}
 
 
-def error_body(error: RequestError) -> dict[str, Any]:
+def write_error(error: RequestError) -> dict[str, Any]:
     """Word the error that answers a chat request which cannot be served."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {
