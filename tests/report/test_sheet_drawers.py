@@ -271,3 +271,7 @@ def test_no_digit_is_lost_where_nothing_fits() -> None:
     text = " ".join(drawn(28))
     for part in ("33.3", "[10.0,", "70.0]", "+25.0", "+50.0]"):
         assert part in text
+
+
+def test_a_blank_title_is_no_heading() -> None:
+    assert draw_markdown(Sheet(" ", (words("a"), Column("b")), ())) == "| a | b |\n|---|---:|\n"

@@ -15,8 +15,9 @@ _START = re.compile(r"[-+=]|\d+(?=[.)])")
 
 def draw_markdown(sheet: Sheet) -> str:
     """Draw a table as a section of a Markdown file, its title a heading of the third level."""
-    lines = [f"### {_escape(sheet.title)}", ""] if sheet.title else []
-    lines += [_paragraph(sheet.header), ""] if sheet.header else []
+    title, header = _escape(sheet.title), _paragraph(sheet.header)
+    lines = [f"### {title}", ""] if title else []
+    lines += [header, ""] if header else []
     lines.append(_line([_escape(column.heading) for column in sheet.columns]))
     lines.append("|" + "".join("---|" if c.is_words else "---:|" for c in sheet.columns))
     lines += [_row(row, len(sheet.columns)) for row in sheet.rows]
