@@ -21,7 +21,7 @@ APART = {
 }
 """Folders of the tests that mirror no room, and what each holds."""
 
-OF_THE_WHOLE = {"test_layering", "test_mirror"}
+OF_THE_WHOLE = {"test_layering", "test_mirror", "test_public_names"}
 """Tests at the root that are about the package as a whole."""
 
 FILES = sorted(
