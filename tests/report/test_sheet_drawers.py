@@ -8,6 +8,7 @@ import math
 import unicodedata
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console
 
+import declutch
 from declutch.evaluation.intervals import Estimate
 from declutch.report.cells import count_cell, difference_cell, estimate_cell, percent_cell
 from declutch.report.drawers.csv import GROUP, draw_csv
@@ -275,3 +277,13 @@ def test_no_digit_is_lost_where_nothing_fits() -> None:
 
 def test_a_blank_title_is_no_heading() -> None:
     assert draw_markdown(Sheet(" ", (words("a"), Column("b")), ())) == "| a | b |\n|---|---:|\n"
+
+
+def test_nobody_else_draws_tables() -> None:
+    """Rich's tables, table elements and CSV writers are the drawers' alone."""
+    root = Path(declutch.__file__).parent
+    for path in root.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.parent.name != "drawers":
+            for mark in ("rich.table", "<table", "<td", "csv.writer", "|---"):
+                assert mark not in text, f"{path.relative_to(root)} draws a table: {mark}"
