@@ -1,4 +1,4 @@
-"""Writing of files and folders that a crash or a full disk never leaves half done.
+"""Write files and folders so that a crash or a full disk never leaves them half done.
 
 A file or folder is first written under a hidden name beside its place, flushed to the disk, and
 only then renamed. Whoever looks at the place sees the old content or the new one.

@@ -1,4 +1,4 @@
-"""The pages of docs/reference/ that are made of the code: all commands, all settings.
+"""The pages of docs/reference/ that are made of the code: all commands, settings, metrics.
 
 `python -m declutch.cli.reference docs/reference` writes them anew; a test says so where a page is
 not what the code would make of it.
@@ -19,6 +19,7 @@ from declutch.cli.options import GivenSettings
 from declutch.cli.settings import settings_page, unescape_code
 from declutch.files import write_atomically
 from declutch.report.drawers.markdown import draw_markdown
+from declutch.report.metric_list import metrics_page
 from declutch.report.sheet import Cell, Sheet, SheetRow, words
 
 INTRODUCTION = """# Commands
@@ -97,7 +98,11 @@ def _meaning(param: Any) -> Cell:
     return Cell(param.help, detail=f"(default {param.default})" if has_default else "")
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"cli.md": cli_page, "settings.md": settings_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+}
 """What makes each page, by the name of its file."""
 
 

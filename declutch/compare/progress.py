@@ -12,6 +12,7 @@ from rich.progress import TaskID, TextColumn
 
 from declutch.report.cells import DASH
 from declutch.report.progress import format_metric, make_bar, print_plain
+from declutch.runs.catalogue import key_of, metric_of
 from declutch.runs.read import Metrics
 
 
@@ -61,7 +62,7 @@ class GridWatcher:
             return
         done = int(rows[-1]["iteration"] or 0)
         evaluated = next((row for row in reversed(rows) if evaluation_of(row)), {})
-        success = f"success {_percent(rows[-1].get('agent/success'))}"
+        success = f"success {_percent(rows[-1].get(key_of('agent', 'success')))}"
         scores = " ".join(f"{level} {share}" for level, share in evaluation_of(evaluated).items())
         note = " · ".join(part for part in (success, scores) if part)
         self._bar.update(self._tasks[name], completed=done, note=note)
@@ -85,11 +86,9 @@ class GridWatcher:
 
 def evaluation_of(row: Mapping[str, float | None]) -> dict[str, str]:
     """Success per level as text, of an iteration's metrics; {} where it was not evaluated."""
-    return {
-        key.split("/")[1]: _percent(value)
-        for key, value in row.items()
-        if key.startswith("eval/") and key.endswith("/success")
-    }
+    success = metric_of("eval", "{level}/success")
+    levels = {key: success.match(key) for key in row}
+    return {found["level"]: _percent(row[key]) for key, found in levels.items() if found}
 
 
 def _percent(share: float | None) -> str:

@@ -15,6 +15,7 @@ from declutch.errors import UserError
 from declutch.evaluation.intervals import NOTHING, Estimate
 from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import Row, check_poolable, summarise
+from declutch.runs.catalogue import key_of
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_metrics
 
@@ -176,7 +177,8 @@ def distinct_starts(runs: Sequence[TrainedRun]) -> Picks:
 
 def training_seconds(row: Metrics) -> float:
     """Seconds that an iteration trained, from its metrics; its evaluation does not count."""
-    return (row.get("time/iteration") or 0.0) - (row.get("time/eval") or 0.0)
+    whole, evaluation = (row.get(key_of("time", name)) for name in ("iteration", "eval"))
+    return (whole or 0.0) - (evaluation or 0.0)
 
 
 def _trained(comparison: Comparison) -> list[TrainedRun]:

@@ -33,13 +33,13 @@ from declutch.report.cells import (
 )
 from declutch.report.headers import describe_setting
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
+from declutch.runs.catalogue import phases
 
 COLD_START = "cold start"
 ALL = "all"
 """In the place of a seed: the seeds pooled."""
 DATA_NAMES = ("method", "gcd", "seed", "level", "kind")
 DATA_NUMBERS = ("iteration", "mean", "low", "high", "n")
-PHASES = ("play", "label", "judge", "update", "save")
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def run_curve_sheet(comparison: Comparison) -> Sheet:
 
 def phase_sheet(comparison: Comparison) -> Sheet:
     """Table of the seconds per iteration of a comparison's runs, and what they were spent on."""
+    shown = [phase for phase in phases() if phase.name != "eval"]
     rows = []
     for arm in comparison.arms:
         for run in comparison.of(arm):
@@ -121,8 +122,8 @@ def phase_sheet(comparison: Comparison) -> Sheet:
             whole = sum(training_seconds(row) for row in run.metrics)
             cells = [Cell(str(run.id)), count_cell(len(run.metrics))]
             cells += [number_cell(whole, digits=0), number_cell(whole / count, digits=2)]
-            for phase in PHASES:
-                spent = sum(row.get(f"time/{phase}") or 0.0 for row in run.metrics)
+            for phase in shown:
+                spent = sum(row.get(phase.key) or 0.0 for row in run.metrics)
                 share = f"({format_percent(spent / whole)}%)" if whole else ""
                 cells.append(replace(number_cell(spent / count, digits=2), detail=share))
             rows.append(SheetRow(tuple(cells)))
@@ -131,7 +132,7 @@ def phase_sheet(comparison: Comparison) -> Sheet:
         header=describe(comparison),
         columns=(
             *(words("run"), Column("iterations"), Column("training", "s")),
-            *(Column("iteration", "s"), *(Column(phase, "s") for phase in PHASES)),
+            *(Column("iteration", "s"), *(Column(phase.label, "s") for phase in shown)),
         ),
         rows=tuple(rows),
     )

@@ -1,4 +1,4 @@
-"""GGUF files as model folders: weights dequantised, tokenizer and chat template taken along."""
+"""Convert a GGUF file to a model folder: weights dequantised, with tokenizer and chat template."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from declutch.models.save import save_model
 
 
 def convert_gguf(source: str, out: Path) -> int:
-    """Write the model in a GGUF file as a folder that every command takes.
+    """Convert a GGUF file to a Hugging Face model folder, which every command takes.
 
     Args:
         source: a .gguf file, or the name of an installed Python package that holds one.
@@ -49,7 +49,7 @@ def convert_gguf(source: str, out: Path) -> int:
 
 
 def find_gguf(source: str) -> Path:
-    """The file meant by a path or by the name of an installed package.
+    """The GGUF file that a path or the name of an installed package means.
 
     Raises:
         UserError: neither, or a package with none or several.

@@ -1,4 +1,4 @@
-"""Loading a model folder with its tokenizer, and choosing the device it runs on."""
+"""Load a language model with its tokenizer, and choose the device and threads it runs on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from declutch.errors import UserError
 
 
 def set_threads(threads: int | None) -> None:
-    """Have PyTorch compute with so many threads; None leaves its own choice."""
+    """Set how many threads PyTorch computes with; None leaves its own choice."""
     if threads is not None:
         torch.set_num_threads(threads)
 
 
 def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, Any]:
-    """A causal language model of a folder or hub name on the configured device, and its tokenizer.
+    """Load a causal language model and its tokenizer, on the configured device.
 
+    Args:
+        path: a Hugging Face model folder, or the name of a model on the hub.
     Raises:
         UserError: nothing that can be loaded is there, or the device does not exist.
     """
@@ -63,7 +65,11 @@ def _load_tokenizer(path: str) -> Any:
 
 
 def pick_device(name: str) -> torch.device:
-    """The configured device; "auto" is CUDA where there is one, else the CPU."""
+    """The torch device that `model.device` names; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        UserError: no such device, or one that this machine lacks.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -76,7 +82,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pad_token_id(tokenizer: Any) -> int:
-    """The id to pad with; the end token where a tokenizer has no padding of its own."""
+    """The token id to pad batches with; the end token's where a tokenizer has no padding."""
     if tokenizer.pad_token_id is not None:
         return int(tokenizer.pad_token_id)
     if tokenizer.eos_token_id is not None:

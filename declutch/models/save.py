@@ -1,4 +1,4 @@
-"""Writing a model with its tokenizer as a Hugging Face folder, whole or not at all."""
+"""Write a model with its tokenizer as a Hugging Face folder, whole or not at all."""
 
 from __future__ import annotations
 

@@ -2,37 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
 from declutch.report.policies import PolicyComparison
+from declutch.runs.catalogue import CHARTS, chart_of, find, listed, phases
+from declutch.runs.metric import Chart, Metric
 from declutch.runs.read import Metrics, RunData
 
 DIGITS = 5
-PHASES = ("play", "label", "judge", "update", "eval", "save")
-CHARTED = ("agent/", "judge/", "labels/", "suggestions/", "update/", "time/")
+PALETTE = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
+"""Colours of the page, for lines whose metric names none."""
 
 
 def chart_data(data: RunData, comparison: PolicyComparison) -> dict[str, Any]:
-    """All numbers that the charts of a run's report are drawn from.
+    """Which charts a run's report has, and all numbers that they are drawn from.
 
     Returns:
-        {"iterations": [...], "metrics": {key: [...]}, "evaluations": {level: [[iteration, mean,
-        low, high, n], ...]}, "comparison": [...]}; numbers have five significant digits.
+        {"iterations": [...], "charts": [...] as of `charts_of`, "metrics": {key: [...]},
+        "evaluations": {level: [[iteration, mean, low, high, n], ...]}, "comparison": [...]};
+        numbers have five significant digits.
     """
+    charts = charts_of(data.metrics)
+    keys = [line["key"] for chart in charts for line in chart["lines"]]
     return {
         "iterations": [row["iteration"] for row in data.metrics],
-        "metrics": metric_columns(data.metrics),
+        "charts": charts,
+        "metrics": {key: [shorten(row.get(key)) for row in data.metrics] for key in keys},
         "evaluations": evaluation_points(data),
         "comparison": comparison_points(comparison),
     }
 
 
-def metric_columns(rows: Sequence[Metrics]) -> dict[str, list[float | None]]:
-    """Metrics of all iterations as columns for a report's charts; None where one lacks a metric."""
-    keys = dict.fromkeys(key for row in rows for key in row if key.startswith(CHARTED))
-    return {key: [shorten(row.get(key)) for row in rows] for key in keys}
+def charts_of(rows: Sequence[Metrics]) -> list[dict[str, Any]]:
+    """The report's charts of a run's metrics as the catalogue has them, with a line for each key.
+
+    Evaluations have their chart in any case. A key that the catalogue does not list, such as one
+    that code outside of the package recorded, has a chart of its own.
+    """
+    lines: dict[Chart, list[tuple[Metric, str]]] = {chart: [] for chart in CHARTS}
+    for metric, key in _charted(rows):
+        chart = chart_of(metric)
+        if chart is not None and chart.kind != "levels":
+            lines.setdefault(chart, []).append((metric, key))
+    return [
+        _describe(chart, found) for chart, found in lines.items() if found or chart.kind == "levels"
+    ]
+
+
+def _charted(rows: Sequence[Metrics]) -> list[tuple[Metric, str]]:
+    """The metric of each key that any iteration has, in the catalogue's order."""
+    by_metric: dict[Metric, list[str]] = defaultdict(list)
+    unlisted = []
+    for key in dict.fromkeys(key for row in rows for key in row):
+        metric = find(key)
+        if metric is None:
+            unlisted.append((Metric(key, key, "", "", chart=key), key))
+        else:
+            by_metric[metric].append(key)
+    return [(metric, key) for metric in listed() for key in by_metric[metric]] + unlisted
+
+
+def _describe(chart: Chart, found: Sequence[tuple[Metric, str]]) -> dict[str, Any]:
+    is_share = chart.kind == "levels" or all(metric.unit == "%" for metric, _ in found)
+    colored = zip(found, cycle(PALETTE), strict=False)
+    return {
+        **vars(chart),
+        "low": 0 if is_share and chart.low is None else chart.low,
+        "is_share": is_share,
+        "lines": [
+            {"name": metric.legend(key), "key": key, "color": metric.color or color}
+            for (metric, key), color in colored
+        ],
+    }
 
 
 def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
@@ -62,14 +107,13 @@ def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
     return [{"level": level, "points": levels[level]} for level in mean_last]
 
 
-def mean_phases(rows: Sequence[Metrics]) -> Mapping[str, float]:
+def mean_phases(rows: Sequence[Metrics]) -> dict[Metric, float]:
     """Mean seconds of each phase of training over all iterations; an absent phase took none."""
-    means = {}
-    for phase in PHASES:
-        key = f"time/{phase}"
-        if any(key in row for row in rows):
-            means[phase] = sum(row.get(key) or 0.0 for row in rows) / len(rows)
-    return means
+    return {
+        phase: sum(row.get(phase.key) or 0.0 for row in rows) / len(rows)
+        for phase in phases()
+        if any(phase.key in row for row in rows)
+    }
 
 
 def shorten(value: float | None) -> float | None:

@@ -9,11 +9,12 @@ from declutch.report.cells import DASH, format_percent, percent_cell
 from declutch.report.drawers.html import draw_html
 from declutch.report.pieces import caption_html, empty_html
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
+from declutch.runs.catalogue import key_of, listed, metric_of
+from declutch.runs.metric import Metric
 from declutch.runs.read import Metrics, RunData
 
+_BOTH = "both/{one}_{one_says}/{other}_{other_says}"
 SOURCE_NAMES = {"rule": "the rule", "oracle": "the oracle", "llm": "the language model"}
-_BOTH = "labels/both/"
-_FROM = "labels/from/"
 
 
 def labels_section(data: RunData) -> str:
@@ -28,7 +29,8 @@ def labels_section(data: RunData) -> str:
 
 def origin_sheet(rows: Sequence[Metrics]) -> Sheet:
     """Table of the sources that the labels of a run's judged steps came from."""
-    origins = _sums(rows, _FROM)
+    family = metric_of("labels", "from/{source}")
+    origins = {found["source"]: count for found, count in _sums(rows, family)}
     total = sum(origins.values())
     lines = [
         SheetRow((Cell(_name(source)), _count(count), percent_cell(count / total)))
@@ -42,9 +44,8 @@ def origin_sheet(rows: Sequence[Metrics]) -> Sheet:
 def agreement_sheet(rows: Sequence[Metrics]) -> Sheet:
     """Table of how often each two sources of labels said what: a confusion matrix in a row."""
     pairs: dict[tuple[str, str], dict[tuple[str, str], float]] = defaultdict(dict)
-    for key, count in _sums(rows, _BOTH).items():
-        (one, a), (other, b) = (part.rsplit("_", 1) for part in key.split("/"))
-        pairs[one, other][a, b] = count
+    for found, count in _sums(rows, metric_of("labels", _BOTH)):
+        pairs[found["one"], found["other"]][found["one_says"], found["other_says"]] = count
     lines = []
     for (one, other), cells in pairs.items():
         counts = [cells.get(pair, 0.0) for pair in _WORDS]
@@ -65,23 +66,24 @@ _WORDS = (("good", "good"), ("good", "bad"), ("bad", "good"), ("bad", "bad"))
 
 def account_sheet(rows: Sequence[Metrics]) -> Sheet:
     """Table of what a run asked of its endpoint: calls, tokens, cost and seconds in all."""
-    account = _sums(rows, "endpoint/")
-    units = {"cost": ".4g"}
-    cells = [Cell(f"{value:{units.get(name, '.0f')}}", value) for name, value in account.items()]
-    columns = [Column(name.replace("_", " ")) for name in account]
+    asked = [metric for metric in listed() if metric.section == "endpoint"]
+    account = {m: _sum(rows, m.key) for m in asked if any(m.key in row for row in rows)}
+    digits = {"cost": ".4g"}
+    cells = [Cell(f"{value:{digits.get(m.name, '.0f')}}", value) for m, value in account.items()]
+    columns = [Column(metric.label) for metric in account]
     lines = (SheetRow((Cell("all iterations"), *cells)),) if account else ()
     return Sheet("", (words("endpoint"), *columns), lines)
 
 
 def _asks(rows: Sequence[Metrics]) -> str:
-    asked = [row for row in rows if row.get("labels/llm_steps")]
+    asked = [row for row in rows if row.get(key_of("labels", "llm_steps"))]
     if not asked:
         return ""
-    steps, kept, good = (_sum(asked, f"labels/llm_{name}") for name in ("steps", "kept", "good"))
-    asks, unreadable, failed = (
-        _sum(asked, f"labels/llm_{name}") for name in ("asks", "unreadable", "failed")
+    steps, kept, good, asks, unreadable, failed = (
+        _sum(asked, key_of("labels", f"llm_{name}"))
+        for name in ("steps", "kept", "good", "asks", "unreadable", "failed")
     )
-    away = int(_sum(asked, "labels/endpoint_failed"))
+    away = int(_sum(asked, key_of("labels", "endpoint_failed")))
     text = (
         f"The language model was asked about {steps:.0f} steps, {asks:.0f} times in all: "
         f"{kept:.0f} labels ({_percent(kept, steps)} of the steps), {_percent(good, kept)} of them "
@@ -95,9 +97,10 @@ def _asks(rows: Sequence[Metrics]) -> str:
     return lines
 
 
-def _sums(rows: Sequence[Metrics], prefix: str) -> dict[str, float]:
-    keys = dict.fromkeys(key for row in rows for key in row if key.startswith(prefix))
-    return {key.removeprefix(prefix): _sum(rows, key) for key in keys}
+def _sums(rows: Sequence[Metrics], family: Metric) -> list[tuple[dict[str, str], float]]:
+    """What each key of a family has in the place of its words, and its sum over iterations."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [(found, _sum(rows, key)) for key in keys if (found := family.match(key))]
 
 
 def _sum(rows: Sequence[Metrics], key: str) -> float:

@@ -15,11 +15,12 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from declutch.evaluation.intervals import Estimate
-from declutch.report.cells import count_cell, estimate_cell, number_cell
+from declutch.report.cells import count_cell, estimate_cell
 from declutch.report.drawers.terminal import draw_compact
 from declutch.report.progress import Score, format_metric, format_seconds, make_bar, print_plain
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
-from declutch.runs.catalogue import PHASES, PLAIN_METRICS, SECTIONS
+from declutch.runs.catalogue import listed, phases
+from declutch.runs.metric import Metric
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24
@@ -99,11 +100,10 @@ class TrainWatcher:
 
     def _plain_line(self) -> str:
         parts = [f"[{self._done}/{self._total}]"]
-        for label, key, unit in PLAIN_METRICS:
-            if key in self._metrics:
-                parts.append(f"{label} {format_metric(self._metrics[key], unit)}")
-        if "time/iteration" in self._metrics:
-            parts.append(f"{self._metrics['time/iteration']:.1f} s")
+        for metric in listed():
+            if metric.plain and metric.key in self._metrics:
+                value = format_metric(self._metrics[metric.key], metric.unit)
+                parts.append(f"{metric.plain} {value}")
         passed = time.monotonic() - self._began
         left = passed / (self._done - self._start) * (self._total - self._done)
         parts.append(f"left {format_seconds(left)}")
@@ -111,12 +111,9 @@ class TrainWatcher:
 
     def _render(self) -> RenderableType:
         panels: list[RenderableType] = [
-            draw_compact(metric_sheet(name, self._metrics, entries))
-            for name, entries in SECTIONS
-            if any(key in self._metrics for _, key, _ in entries)
+            draw_compact(metric_sheet(section, self._metrics, found))
+            for section, found in live_sections(self._metrics).items()
         ]
-        if any(f"time/{phase}" in self._metrics for phase in PHASES):
-            panels.append(draw_compact(time_sheet(self._metrics)))
         parts: list[RenderableType] = [self._bar]
         if panels:
             parts.append(Columns(panels, padding=(0, 3)))
@@ -139,37 +136,33 @@ def sparkline(shares: Sequence[float], width: int = SPARKLINE_WIDTH) -> str:
     return "".join(marks)
 
 
-def metric_sheet(
-    name: str, metrics: Mapping[str, float], entries: Sequence[tuple[str, str, str]]
-) -> Sheet:
+def live_sections(metrics: Mapping[str, float]) -> dict[str, list[Metric]]:
+    """The metrics that the live view's tables show, as far as there are numbers, by section."""
+    sections: dict[str, list[Metric]] = {}
+    for metric in listed():
+        if metric.is_live and metric.key in metrics:
+            sections.setdefault(metric.section, []).append(metric)
+    return sections
+
+
+def metric_sheet(section: str, metrics: Mapping[str, float], shown: Sequence[Metric]) -> Sheet:
     """Table of the latest metrics of one section of the live view.
 
+    The phases of an iteration have bars of their share in the time of all of them.
+
     Args:
-        name: of the section.
-        entries: label, key and unit of its metrics; those without a number are left out.
+        metrics: values by key.
+        shown: the metrics of the section that have one.
     """
-    rows = [
-        SheetRow((Cell(label), Cell(format_metric(metrics[key], unit), metrics[key])))
-        for label, key, unit in entries
-        if key in metrics
-    ]
-    return Sheet("", (words(name), Column("")), tuple(rows))
-
-
-def time_sheet(metrics: Mapping[str, float]) -> Sheet:
-    """Table of the seconds of the latest iteration by phase, with bars of their shares."""
-    seconds = {phase: metrics[f"time/{phase}"] for phase in PHASES if f"time/{phase}" in metrics}
+    seconds = {phase: metrics[phase.key] for phase in phases() if phase in shown}
     whole = sum(seconds.values()) or 1.0
-    rows = [
-        (Cell(phase), number_cell(spent), Cell("━" * round(12 * spent / whole), tone="accent"))
-        for phase, spent in seconds.items()
-    ]
-    if "time/iteration" in metrics:
-        rows.append((Cell("iteration"), number_cell(metrics["time/iteration"]), Cell("")))
-    if "time/tokens_per_second" in metrics:
-        rate = number_cell(metrics["time/tokens_per_second"], digits=0)
-        rows.append((Cell("tokens/s"), rate, Cell("")))
-    return Sheet("", (words("seconds"), Column(""), words("")), tuple(map(SheetRow, rows)))
+    rows = []
+    for metric in shown:
+        value = metrics[metric.key]
+        bar = "━" * round(12 * seconds.get(metric, 0.0) / whole)
+        number = Cell(format_metric(value, metric.unit), value)
+        rows.append(SheetRow((Cell(metric.label), number, Cell(bar, tone="accent"))))
+    return Sheet("", (words(section), Column(""), words("")), tuple(rows))
 
 
 def evaluation_sheet(scores: Mapping[str, Sequence[tuple[int, Score]]]) -> Sheet:

@@ -148,11 +148,13 @@ def progress(
 
 
 def format_metric(value: float, unit: str = "") -> str:
-    """A training metric as short text: a share as "12.3%", a count whole, else three digits."""
+    """A training metric as short text: "12.3%", "4.2 s", a count whole, else three digits."""
     if math.isnan(value):
         return DASH
     if unit == "%":
         return f"{100 * value:.1f}%"
+    if unit == "s":
+        return f"{value:.1f} s"
     if float(value).is_integer() and abs(value) < 1e9:
         return f"{value:.0f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -15,9 +15,8 @@ from declutch.report.drawers.html import draw_html
 from declutch.report.pieces import empty_html, folded_html
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.report.tables import result_sheet
+from declutch.runs.metric import Metric
 from declutch.runs.read import RunData
-
-PHASE_NAMES = {"eval": "evaluate"}
 
 
 def header_section(data: RunData) -> str:
@@ -88,7 +87,7 @@ def phases_section(data: RunData) -> str:
     return draw_html(phase_sheet(means))
 
 
-def phase_sheet(means: Mapping[str, float]) -> Sheet:
+def phase_sheet(means: Mapping[Metric, float]) -> Sheet:
     """Table of the mean seconds of each phase of an iteration, and of its share.
 
     Args:
@@ -96,9 +95,10 @@ def phase_sheet(means: Mapping[str, float]) -> Sheet:
     """
     whole = sum(means.values())
     notes = []
-    if "judge" in means:
-        judging = means.get("label", 0.0) + means["judge"]
-        iteration = whole - means.get("eval", 0.0) - means.get("save", 0.0)
+    spent = {phase.name: seconds for phase, seconds in means.items()}
+    if "judge" in spent:
+        judging = spent.get("label", 0.0) + spent["judge"]
+        iteration = whole - spent.get("eval", 0.0) - spent.get("save", 0.0)
         notes.append(
             f"Labelling and judging take {format_percent(judging / iteration)}% of an iteration "
             "without evaluation and saving; the judge samples' part of the update comes on top."
@@ -106,11 +106,11 @@ def phase_sheet(means: Mapping[str, float]) -> Sheet:
     rows = [
         SheetRow(
             (
-                Cell(PHASE_NAMES.get(phase, phase)),
+                Cell(phase.label),
                 number_cell(seconds, digits=2),
                 percent_cell(seconds / whole),
             ),
-            key=f"phase-{phase}",
+            key=f"swatch-{phase.color}",
         )
         for phase, seconds in means.items()
     ]

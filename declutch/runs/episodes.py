@@ -1,4 +1,4 @@
-"""An iteration's episodes as plain data, each step with its labels, advantage and judgments."""
+"""Describe an iteration's episodes as plain data, each step with its labels and judgments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder as data, whatever state it is in: what is missing or damaged becomes a note."""
+"""Read a run folder back as data, whatever state it is in; what is missing becomes a note."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from declutch.config.files import read_dumped
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result
+from declutch.runs.catalogue import current_key
 from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of
 from declutch.runs.versions import Version, read_versions
 
@@ -28,17 +29,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RunData:
-    """A run folder's content, as far as it is there: what the report shows.
+    """What a run folder holds, as far as it is there, for the report to show.
 
     Attributes:
         name: the folder's name.
-        config: config.yaml as plain data, {} where there is none.
-        config_text: the file's text.
+        config: the run's settings as plain data, {} where there are none.
+        config_text: the text of their file.
         metrics: one mapping per iteration, in order; None for numbers that are not finite.
         evaluations: by iteration, in order.
         control: more SFT for the time the training took, where it was evaluated.
         others: further evaluations by name.
-        facts: what demonstrations.json and cold_start.json say, by file name.
+        facts: what files say of the cold start, by file name.
         suggestions: the versions of the suggestions in training prompts, in order.
         episode_files: (iteration, file), in order.
         notes: what is missing or damaged, one sentence each.
@@ -153,16 +154,6 @@ def by_iteration(results: Mapping[str, EvalResult]) -> dict[int, EvalResult]:
     return dict(sorted(numbered.items()))
 
 
-def is_number(value: object) -> bool:
-    """Whether a value is a JSON number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def finite(value: float) -> float | None:
-    """The value, or None where it is no finite number, for which JSON has no word."""
-    return value if math.isfinite(value) else None
-
-
 def _read_config(run: RunFolder, notes: list[str]) -> tuple[dict[str, Any], str]:
     file = run.config_path
     if not file.exists():
@@ -182,7 +173,11 @@ def _parse_metrics(line: str) -> Metrics | None:
         return None
     if not isinstance(data, dict) or not isinstance(data.get("iteration"), int):
         return None
-    return {key: finite(value) for key, value in data.items() if is_number(value)}
+    return {
+        current_key(key): value if math.isfinite(value) else None
+        for key, value in data.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def _missing_evaluations(data: RunData, run: RunFolder) -> list[str]:

@@ -63,10 +63,12 @@ class Learned:
     Attributes:
         policy: None in an iteration that only warms the critic up.
         critic: None without a critic.
+        learning_rate: the policy's, as it was then.
     """
 
     policy: UpdateStats | None
     critic: CriticStats | None
+    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,6 @@ class Learner:
             reference = copy.deepcopy(first.model).requires_grad_(False)
         return cls(config, method, policy, optimizer, reference, critic, task)
 
-    @property
-    def learning_rate(self) -> float:
-        """The policy's learning rate in the iteration that was trained last."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
     def is_warming(self, iteration: int) -> bool:
         """Whether only the critic learns in an iteration, counted from 0."""
         needs = self.method.critic
@@ -149,7 +146,7 @@ class Learner:
         if not self.is_warming(iteration):
             policy = self._update_policy(credited, judged, iteration)
             self.policy.engine.sync(self.policy.model)
-        return Learned(policy, critic)
+        return Learned(policy, critic, float(self.optimizer.param_groups[0]["lr"]))
 
     def save(self, path: Path, iteration: int, protocol: str) -> None:
         """Write a checkpoint.

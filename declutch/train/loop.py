@@ -8,7 +8,7 @@ from declutch.config.run import Config
 from declutch.envs.protocol import Suite
 from declutch.rollout.groups import play_groups
 from declutch.runs.folder import RunFolder
-from declutch.train.metrics import agent_metrics, critic_metrics, judge_metrics, update_metrics
+from declutch.train.metrics import IterationResult, iteration_metrics
 from declutch.train.session import Session, Watcher
 
 
@@ -54,13 +54,9 @@ def run_iteration(session: Session) -> None:
 
     metrics = {
         "iteration": number + 1,
-        **agent_metrics(played, credited),
-        **judge_metrics(judged),
+        **iteration_metrics(IterationResult(played, judged, credited, learned)),
         **suggested,
-        **update_metrics(learned.policy),
-        **critic_metrics(learned.critic),
         **session.endpoint_metrics(),
-        "update/learning_rate": learner.learning_rate,
     }
     session.iteration += 1
     if session.is_save_due:

@@ -1,9 +1,14 @@
-"""The numbers of one iteration, under the names they have in metrics.jsonl."""
+"""Compute the metrics that training records of an iteration, under the keys of the catalogue.
+
+To record another one, list it in `runs/catalogue.py` and compute it here. Code outside of the
+package does the same with `add_metrics`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -18,15 +23,74 @@ from declutch.learner.critic import CriticStats
 from declutch.learner.update_stats import UpdateStats
 from declutch.records import META_TAGS, Episode, Outcome, StepTable
 from declutch.rollout.groups import Played
-from declutch.train.learn import Credited
+from declutch.runs.catalogue import find, metrics, register
+from declutch.runs.metric import Metric
+from declutch.train.learn import Credited, Learned
 
 Metrics = dict[str, float]
 Score = tuple[float, float, float, int]
 """Mean, lower and upper end of the 95% interval, number of games."""
 
 
+@dataclass(frozen=True)
+class IterationResult:
+    """What an iteration of training brought forth, for its metrics to be computed from.
+
+    Attributes:
+        played: the agent's episodes.
+        judged: the auxiliary task's questions about them, the answers, and all labels.
+        credited: the steps that were trained on, and what their tokens are worth.
+        learned: the statistics of the updates.
+    """
+
+    played: Played
+    judged: JudgeRound
+    credited: Credited
+    learned: Learned
+
+
+Source = Callable[[IterationResult], Mapping[str, float]]
+"""Computes metrics of an iteration, under their keys; one that does not apply is left out."""
+
+_added: list[Source] = []
+
+
+def add_metrics(source: Source, *added: Metric) -> None:
+    """Have every iteration of training record what `source` computes, and readers show it.
+
+    Args:
+        source: gives values under the keys of `added`, or of other metrics that are listed.
+        added: metrics that the catalogue does not list yet.
+    Raises:
+        ValueError: a key is that of another metric.
+    """
+    register(*added)
+    if source not in _added:
+        _added.append(source)
+
+
+def iteration_metrics(result: IterationResult) -> Metrics:
+    """All metrics of an iteration that its episodes, answers and updates tell.
+
+    Raises:
+        ValueError: a source added from outside gives a key that is not listed.
+    """
+    found: Metrics = {
+        **agent_metrics(result.played, result.credited),
+        **judge_metrics(result.judged),
+        **update_metrics(result.learned),
+        **critic_metrics(result.learned.critic),
+    }
+    for source in _added:
+        found |= source(result)
+    unlisted = [key for key in found if find(key) is None]
+    if unlisted:
+        raise ValueError(f"no metric {unlisted[0]!r} is listed; give `add_metrics` its Metric")
+    return found
+
+
 def agent_metrics(play: Played, credited: Credited) -> Metrics:
-    """How the agent played the tasks that were drawn, and what it was trained on.
+    """Metrics of how the agent played the tasks that were drawn, and what it was trained on.
 
     Episodes that ended in an environment error are only counted.
     """
@@ -39,44 +103,37 @@ def agent_metrics(play: Played, credited: Credited) -> Metrics:
         by_kind[episode.task.kind].append(episode.is_won)
         by_group[episode.group].append(sum(step.reward for step in episode.steps))
     even = [len(set(returns)) == 1 for returns in by_group.values()]
-    return {
-        "agent/success": _mean([e.is_won for e in played]),
-        **{f"agent/success/{kind}": _mean(won) for kind, won in sorted(by_kind.items())},
-        **_score_metrics(played),
-        "agent/return": _mean([r for returns in by_group.values() for r in returns]),
-        "agent/num_steps": shares.num_steps,
-        "agent/response_tokens": shares.response_tokens,
-        "agent/invalid_share": shares.invalid,
-        "agent/inadmissible_share": shares.inadmissible,
-        "agent/repeated_share": shares.repeated,
-        "agent/looped_share": shares.looped,
-        "agent/timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
-        "agent/env_errors": len(episodes) - len(played),
-        "agent/zero_variance_share": _mean(even),
-        **_dynamic_metrics(play),
+    values = {
+        "success": _mean([e.is_won for e in played]),
+        **{f"success/{kind}": _mean(won) for kind, won in sorted(by_kind.items())},
+        **_score_values(played),
+        "return": _mean([r for returns in by_group.values() for r in returns]),
+        "num_steps": shares.num_steps,
+        "response_tokens": shares.response_tokens,
+        "invalid_share": shares.invalid,
+        "inadmissible_share": shares.inadmissible,
+        "repeated_share": shares.repeated,
+        "looped_share": shares.looped,
+        "timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
+        "env_errors": len(episodes) - len(played),
+        "zero_variance_share": _mean(even),
+        "replaced_groups": play.num_replaced,
+        "refilled_groups": None if play.num_replaced is None else play.num_refilled,
         **_tag_shares(credited.table),
-        "agent/num_samples": len(credited.table),
-        "agent/advantage_std": float(torch.std(credited.step_advantage, correction=0)),
+        "num_samples": len(credited.table),
+        "advantage_std": float(torch.std(credited.step_advantage, correction=0)),
     }
+    return metrics("agent", values)
 
 
-def _score_metrics(played: Sequence[Episode]) -> Metrics:
+def _score_values(played: Sequence[Episode]) -> Metrics:
     """What partial scores tell beside success; {} where the environment gives none."""
     if not has_partial_scores(played):
         return {}
     finished = [is_finished_positive(episode.outcome, episode.score) for episode in played]
     return {
-        "agent/score": _mean([episode.score for episode in played]),
-        "agent/finished_positive": _mean(finished),
-    }
-
-
-def _dynamic_metrics(play: Played) -> Metrics:
-    if play.num_replaced is None:
-        return {}
-    return {
-        "agent/replaced_groups": play.num_replaced,
-        "agent/refilled_groups": play.num_refilled,
+        "score": _mean([episode.score for episode in played]),
+        "finished_positive": _mean(finished),
     }
 
 
@@ -86,68 +143,73 @@ def _tag_shares(table: StepTable) -> Metrics:
     if not len(named):
         return {}
     counts = named.bincount(minlength=len(META_TAGS)).tolist()
-    return {
-        f"agent/tag/{tag}": count / len(named) for tag, count in zip(META_TAGS, counts, strict=True)
-    }
+    return {f"tag/{tag}": count / len(named) for tag, count in zip(META_TAGS, counts, strict=True)}
 
 
 def judge_metrics(judged: JudgeRound) -> Metrics:
-    """How the actor judged, and what the labels were; {} without judging."""
+    """Metrics of how the actor judged, and of the labels that its steps had; {} without judging."""
     if judged.stats is None:
         return {}
-    labels = {
-        f"labels/{name}": value for name, value in vars(judged.stats).items() if value is not None
-    }
-    labels |= _source_metrics(judged)
-    metrics = {"judge/num_questions": float(len(judged.questions))}
+    labels = {**vars(judged.stats), **_source_values(judged)}
+    return {**metrics("judge", _answer_values(judged)), **metrics("labels", labels)}
+
+
+def _answer_values(judged: JudgeRound) -> Metrics:
+    """How the questions were answered; without answers only how many there were."""
+    values = {"num_questions": float(len(judged.questions))}
     answers = judged.answers()
     if not answers:
-        return {**metrics, **labels}
-    metrics["judge/accuracy"] = _mean([question.is_right(text) for question, text in answers])
+        return values
+    values["accuracy"] = _mean([question.is_right(text) for question, text in answers])
     if judged.questions[0].label is not None:
-        for value, name in ((1, "good"), (0, "bad")):
-            metrics[f"judge/accuracy_{name}"] = _mean(
-                [question.is_right(text) for question, text in answers if question.label == value]
+        for label, name in _CLASS.items():
+            values[f"accuracy_{name}"] = _mean(
+                [question.is_right(text) for question, text in answers if question.label == label]
             )
-        metrics["judge/one_share"] = _mean([text == "1" for _, text in answers])
+        values["one_share"] = _mean([text == "1" for _, text in answers])
     if judged.episodes:
-        metrics["judge/unreadable_share"] = _mean([text == "" for _, text in answers])
-        metrics["judge/response_tokens"] = _mean(
+        values["unreadable_share"] = _mean([text == "" for _, text in answers])
+        values["response_tokens"] = _mean(
             [float(e.steps[0].response_ids.numel()) for e in judged.episodes]
         )
-    return {**metrics, **labels}
+    return values
 
 
-def _source_metrics(judged: JudgeRound) -> Metrics:
+def _source_values(judged: JudgeRound) -> dict[str, float | None]:
     """Where the questions' labels came from, how the sources agree, how a language model did."""
     origins = Counter(question.source for question in judged.questions if question.source)
-    metrics = {f"labels/from/{source}": float(count) for source, count in sorted(origins.items())}
+    values: dict[str, float | None] = {
+        f"from/{source}": float(count) for source, count in sorted(origins.items())
+    }
     sources = {"rule": judged.rule, "oracle": judged.oracle}
     if judged.llm is not None:
         sources["llm"] = judged.llm.labels
         stats = vars(count_ballots(judged.llm.ballots))
-        metrics |= {f"labels/llm_{key}": value for key, value in stats.items() if value is not None}
-        metrics["labels/endpoint_failed"] = float(bool(judged.llm.failure))
+        values |= {f"llm_{name}": value for name, value in stats.items()}
+        values["endpoint_failed"] = float(bool(judged.llm.failure))
     for (one, other), cells in count_agreements(sources).items():
         for (a, b), count in cells.items():
-            metrics[f"labels/both/{one}_{_CLASS[a]}/{other}_{_CLASS[b]}"] = float(count)
-    return metrics
+            values[f"both/{one}_{_CLASS[a]}/{other}_{_CLASS[b]}"] = float(count)
+    return values
 
 
 _CLASS: Mapping[int, str] = {1: "good", 0: "bad"}
 
 
 def endpoint_metrics(usage: Usage) -> Metrics:
-    """What an iteration asked of an endpoint."""
-    return {f"endpoint/{name}": value for name, value in vars(usage).items()}
+    """Metrics of what an iteration asked of an endpoint."""
+    return metrics("endpoint", vars(usage))
 
 
-def update_metrics(stats: UpdateStats | None) -> Metrics:
-    """How the update went; what does not apply is left out, {} where there was none."""
-    if stats is None:
-        return {}
+def update_metrics(learned: Learned) -> Metrics:
+    """Metrics of how the policy's update went; its learning rate alone where there was none."""
+    values = {} if learned.policy is None else _update_values(learned.policy)
+    return metrics("update", {**values, "learning_rate": learned.learning_rate})
+
+
+def _update_values(stats: UpdateStats) -> dict[str, float | None]:
     judge = stats.judge
-    values = {
+    return {
         "loss_agent": stats.agent.loss,
         "loss_judge": judge.loss if judge else None,
         "kl": stats.agent.kl,
@@ -166,28 +228,41 @@ def update_metrics(stats: UpdateStats | None) -> Metrics:
         "num_steps": float(stats.num_steps),
         "skipped_share": stats.agent.num_skipped / max(stats.agent.num_samples, 1),
     }
-    return {f"update/{name}": value for name, value in values.items() if value is not None}
 
 
 def critic_metrics(stats: CriticStats | None) -> Metrics:
-    """How the critic's update went; {} without one."""
-    if stats is None:
-        return {}
-    return {f"critic/{name}": value for name, value in vars(stats).items() if value is not None}
+    """Metrics of how the critic's update went; {} without one."""
+    return {} if stats is None else metrics("critic", vars(stats))
+
+
+def time_metrics(seconds: Mapping[str, float], whole: float, stats: UpdateStats | None) -> Metrics:
+    """Metrics of where an iteration's time went, and of how fast its update was.
+
+    Args:
+        seconds: spent in each phase.
+        whole: seconds of the whole iteration.
+        stats: of the update, None where there was none.
+    """
+    values = {**seconds, "iteration": whole}
+    if stats is not None:
+        parts = [stats.agent, *([stats.judge] if stats.judge else [])]
+        tokens = sum(part.num_forward_tokens for part in parts)
+        values["tokens_per_second"] = tokens / max(seconds["update"], 1e-9)
+    return metrics("time", values)
 
 
 def eval_metrics(result: EvalResult) -> Metrics:
-    """Success by level and, where the environment gives partial scores, what those tell."""
+    """Metrics of an evaluation: success by level and, where there are any, partial scores."""
     rows = _level_rows(result)
-    metrics = {f"eval/{row.level}/success": row.success.mean for row in rows}
+    values = {f"{row.level}/success": row.success.mean for row in rows}
     if has_partial_scores(result.games):
-        metrics |= {f"eval/{row.level}/score": row.score for row in rows}
-        metrics |= {f"eval/{row.level}/finished_positive": row.finished_positive for row in rows}
-    return metrics
+        values |= {f"{row.level}/score": row.score for row in rows}
+        values |= {f"{row.level}/finished_positive": row.finished_positive for row in rows}
+    return metrics("eval", values)
 
 
 def eval_scores(result: EvalResult) -> dict[str, Score]:
-    """Level -> success with its interval and n, over all task types."""
+    """An evaluation's success over all task types, with its interval and n, by level."""
     return {
         row.level: (row.success.mean, row.success.low, row.success.high, row.success.n)
         for row in _level_rows(result)

@@ -27,7 +27,7 @@ from declutch.rollout.groups import Played
 from declutch.runs.episodes import PlayedIteration
 from declutch.runs.folder import RunFolder, iteration_name
 from declutch.train.learn import Credited, Learned, Learner
-from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores
+from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores, time_metrics
 from declutch.train.suggest import Suggester
 
 
@@ -75,13 +75,7 @@ class Clock:
 
     def metrics(self, learned: Learned) -> dict[str, float]:
         """The iteration's times so far, and how fast its update was."""
-        times = {f"time/{name}": seconds for name, seconds in self.seconds.items()}
-        times["time/iteration"] = time.perf_counter() - self.began
-        if learned.policy is not None:
-            parts = (learned.policy.agent, learned.policy.judge)
-            tokens = sum(part.num_forward_tokens for part in parts if part is not None)
-            times["time/tokens_per_second"] = tokens / max(self.seconds["update"], 1e-9)
-        return times
+        return time_metrics(self.seconds, time.perf_counter() - self.began, learned.policy)
 
 
 @dataclass

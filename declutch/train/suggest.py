@@ -27,6 +27,7 @@ from declutch.judge.suggestions import (
 )
 from declutch.judge.themes import load_embedder
 from declutch.records import Episode
+from declutch.runs.catalogue import metrics
 from declutch.runs.folder import RunFolder
 from declutch.runs.versions import read_version
 
@@ -85,15 +86,15 @@ class Suggester:
             self._run.advice_path(iteration),
             "".join(json.dumps(vars(piece)) + "\n" for piece in advice),
         )
-        metrics = {
-            "suggestions/num_rules": float(len(self.shown)),
-            "suggestions/num_advice": float(len(select_advice(advice, self._config))),
+        values: dict[str, float | None] = {
+            "num_shown": float(len(self.shown)),
+            "num_advice": float(len(select_advice(advice, self._config))),
         }
-        if iteration % self._config.every:
-            return metrics
-        return metrics | self._renew(iteration)
+        if iteration % self._config.every == 0:
+            values |= self._renew(iteration)
+        return metrics("suggestions", values)
 
-    def _renew(self, iteration: int) -> dict[str, float]:
+    def _renew(self, iteration: int) -> dict[str, float | None]:
         config = self._config
         first = max(1, iteration - config.window + 1)
         made = make_suggestions(
@@ -109,12 +110,11 @@ class Suggester:
         if made.note and made.note != self._note:
             self._say(f"suggestions of iteration {iteration}: {made.note}")
         self.shown, self._note = made.suggestions, made.note
-        metrics = {"suggestions/num_themes": float(len(made.themes))}
-        if made.silhouette is not None:
-            metrics["suggestions/silhouette"] = made.silhouette
-        if config.distill == "endpoint":
-            metrics["suggestions/num_failures"] = float(made.num_failures)
-        return metrics
+        return {
+            "num_themes": float(len(made.themes)),
+            "silhouette": made.silhouette,
+            "num_failures": float(made.num_failures) if config.distill == "endpoint" else None,
+        }
 
 
 def read_advice(run: RunFolder, first: int, last: int) -> list[Advice]:

@@ -67,7 +67,7 @@ def test_live_view_shows_metrics_phases_and_evaluations():
         for iteration, share in enumerate((0.1, 0.5, 0.9)):
             watcher.evaluation(iteration, {"L1": (share, share - 0.1, share + 0.1, 77)})
     text = output(console)
-    for part in ("tiny [run]", "1/3", "62.5%", "judge", "seconds", "L1 at 2", "77", "▂▅▇"):
+    for part in ("tiny [run]", "1/3", "62.5%", "judge", "time", "3.0 s", "L1 at 2", "77", "▂▅▇"):
         assert part in text
 
 
@@ -116,7 +116,13 @@ def test_sparkline_by_hand():
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(0.1234, "%", "12.3%"), (3.0, "", "3"), (0.00012345, "", "0.000123"), (1234.5, "", "1234")],
+    [
+        (0.1234, "%", "12.3%"),
+        (4.16, "s", "4.2 s"),
+        (3.0, "", "3"),
+        (0.00012345, "", "0.000123"),
+        (1234.5, "", "1234"),
+    ],
 )
 def test_metrics_are_short(value: float, unit: str, text: str):
     assert format_metric(value, unit) == text

@@ -9,6 +9,7 @@ from declutch.config.files import parse_config
 from declutch.config.run import Config
 from declutch.envs.registry import make_suite
 from declutch.report.live import TrainWatcher
+from declutch.runs.catalogue import find
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
 
@@ -41,6 +42,8 @@ def run_training(config: Config, path: Path) -> Path:
 
 
 def metrics_without_times(path: Path) -> list[dict]:
-    """A run's metrics, less those that differ between two runs of one seed."""
+    """A run's metrics, all of them listed, less those that differ between two runs of one seed."""
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    unlisted = {key for row in rows for key in row if find(key) is None}
+    assert not unlisted, unlisted
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]

@@ -9,7 +9,7 @@ from declutch.judge.labels import LabelStats
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId
-from declutch.train.metrics import _score_metrics, eval_metrics, judge_metrics
+from declutch.train.metrics import _score_values, eval_metrics, judge_metrics
 
 STATS = LabelStats(0.1, 0.2, 0.3, 0.4, None, 0.5)
 
@@ -34,9 +34,9 @@ def test_partial_scores_by_hand() -> None:
         episode(Outcome.TIMED_OUT, 0.75),
         episode(Outcome.FAILED, 0.0),
     ]
-    assert _score_metrics(played) == {"agent/score": 0.5625, "agent/finished_positive": 0.5}
+    assert _score_values(played) == {"score": 0.5625, "finished_positive": 0.5}
     # Where the score says no more than success it is no metric.
-    assert _score_metrics([played[0], played[3]]) == {}
+    assert _score_values([played[0], played[3]]) == {}
 
 
 def test_an_evaluation_reports_success_and_apart_from_it_what_scores_tell() -> None:

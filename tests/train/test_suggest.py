@@ -170,7 +170,7 @@ def test_an_interrupted_run_makes_and_shows_the_same_suggestions(
     assert made["iteration_0004.json"]["first_iteration"] == 2
     num_shown = [len(version["suggestions"]) for version in made.values()]
     expected = [0, 0, num_shown[0], num_shown[0], num_shown[1]]
-    assert [row["suggestions/num_rules"] for row in rows] == expected
+    assert [row["suggestions/num_shown"] for row in rows] == expected
     assert ["suggestions/num_themes" in row for row in rows] == [False, True, False, True, False]
     counts = [row["suggestions/num_advice"] for row in rows]
     assert made["iteration_0004.json"]["num_advice"] == sum(counts[1:4])
