@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridOptions:
-    """Which runs are compared."""
+    """Which runs `declutch compare` is about: methods, with and without GCD, over seeds."""
 
     methods: Annotated[
         list[str] | None,
@@ -93,7 +93,7 @@ def compare_command(
 
 
 def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...]:
-    """Train what is missing; complete runs are left alone, started ones go on.
+    """Train the runs that a comparison lacks; complete ones are left alone, started ones go on.
 
     Returns:
         The runs that failed.
@@ -141,7 +141,7 @@ def show_plan(grid: Grid, console: Console) -> None:
 
 
 def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console: Console) -> None:
-    """Print the tables of what there is of some runs, and write them into `out`.
+    """Print the tables of a comparison's runs as far as they are, and write them into `out`.
 
     Args:
         iteration: which is compared; None takes the last that all evaluated runs have.
@@ -173,7 +173,7 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
 
 
 def show_failures(failures: Sequence[Failure], out: Path, console: Console) -> None:
-    """Which runs failed, and where each says why."""
+    """Print which runs of a comparison failed, and where each says why."""
     for failure in failures:
         log = out / "logs" / f"{failure.name}.log"
         line = f"{failure.name} failed: {failure.problem} (log: {log})"

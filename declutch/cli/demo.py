@@ -47,7 +47,7 @@ def demo_command(
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:
-    """Cold start, reinforcement learning, evaluation, report; finished stages are not repeated.
+    """Run the demo, from cold start to report; finished stages are not repeated.
 
     Args:
         config: what is to be done; the stages set `model.path` and `threads`.

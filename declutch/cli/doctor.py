@@ -43,7 +43,7 @@ def doctor_command(given: GivenSettings) -> None:
 
 
 def diagnose(config: Config) -> list[Finding]:
-    """Look at everything a run with `config` needs."""
+    """Check everything on this machine that a run with `config` needs."""
     import psutil
     import torch
 
@@ -62,7 +62,7 @@ def diagnose(config: Config) -> list[Finding]:
 
 
 def check_python(version: tuple[int, int, int] | tuple[int, ...]) -> Finding:
-    """The interpreter is recent enough."""
+    """Check that the Python interpreter is recent enough."""
     text = f"{'.'.join(map(str, version))} on {platform.system()} {platform.machine()}"
     if tuple(version[:2]) < MIN_PYTHON:
         wanted = ".".join(map(str, MIN_PYTHON))
@@ -74,7 +74,7 @@ def check_python(version: tuple[int, int, int] | tuple[int, ...]) -> Finding:
 def check_packages(
     requirements: Sequence[Requirement] | None, version_of: Callable[[str], str | None]
 ) -> list[Finding]:
-    """Every required package is installed and recent enough.
+    """Check that every required package is installed and recent enough.
 
     Args:
         requirements: what the distribution declares, None where it is not installed itself.
@@ -106,7 +106,7 @@ def check_packages(
 
 
 def check_games(config: Config) -> list[Finding]:
-    """Look for what the configured suite needs to play the levels of training and evaluation."""
+    """Check for what the configured suite needs to play the levels of training and evaluation."""
     from declutch.envs.registry import find_spec
 
     levels = (config.train.split, *config.eval.levels)
@@ -114,7 +114,7 @@ def check_games(config: Config) -> list[Finding]:
 
 
 def check_model(path: str) -> Finding:
-    """The model to start from, as far as a look at its folder tells."""
+    """Check the model to start from, as far as a look at its folder tells."""
     name = "model"
     if not path:
         detail = "none configured (model.path); commands that need one take it as an argument"
@@ -137,7 +137,7 @@ def check_model(path: str) -> Finding:
 
 
 def check_cores(num_cores: int, wanted: int | None, current: int) -> Finding:
-    """Cores this process may use, against the threads PyTorch will use."""
+    """Check the cores that this process may use against the threads that PyTorch will use."""
     threads = wanted or current
     detail = f"{num_cores} cores for this process, {threads} PyTorch threads"
     if threads > num_cores:
@@ -147,7 +147,7 @@ def check_cores(num_cores: int, wanted: int | None, current: int) -> Finding:
 
 
 def check_memory(total: int, available: int) -> Finding:
-    """Memory in bytes."""
+    """Check that there is memory enough; both numbers are in bytes."""
     detail = f"{available / GIB:.1f} of {total / GIB:.1f} GiB available"
     if available < LITTLE_MEMORY:
         status = Status.PROBLEM if available < SCARCE_MEMORY else Status.WARN
@@ -157,7 +157,7 @@ def check_memory(total: int, available: int) -> Finding:
 
 
 def check_disk(cache_dir: Path, free: int | None = None) -> Finding:
-    """The cache folder can be written and has room; `free` in bytes is measured by default."""
+    """Check that the cache folder can be written and has room; `free`, in bytes, is for tests."""
     name = "cache folder"
     existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -173,7 +173,7 @@ def check_disk(cache_dir: Path, free: int | None = None) -> Finding:
 
 
 def check_gpu(config: Config, gpus: Sequence[str], *, has_driver: bool) -> Finding:
-    """CUDA devices that PyTorch can use, against what the configuration asks for.
+    """Check the CUDA devices that PyTorch can use against what the settings ask for.
 
     Args:
         gpus: a description of each usable device.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalSettings(GivenSettings):
-    """Settings, with short forms for those that every evaluation is likely to change."""
+    """Settings given to `declutch eval`, with short forms for those that often change."""
 
     levels: Annotated[
         list[str] | None,
@@ -100,7 +100,7 @@ def eval_command(
 def run_eval(
     config: Config, suite: Suite, policy: str, judge_model: str | None, console: Console
 ) -> EvalResult:
-    """Evaluate as `config.eval` says, with a progress bar.
+    """Evaluate a policy for `declutch eval`, with a progress bar.
 
     Args:
         policy: model folder or hub name, or one of `SCRIPTED`.
@@ -165,7 +165,7 @@ def show_eval(result: EvalResult, before: EvalResult | None, console: Console) -
 
 
 def eval_sheets(result: EvalResult, before: EvalResult | None) -> list[Sheet]:
-    """Tables of `declutch eval`: success and behaviour, then judging and differences, if any."""
+    """Make the tables of `declutch eval`: success, behaviour, and, where asked for, judging."""
     from declutch.evaluation.summary import summarise
     from declutch.report.headers import describe_header
     from declutch.report.tables import behaviour_sheet, judge_sheet, paired_sheet, result_sheet

@@ -57,7 +57,7 @@ def run_gold(
     out: Path | None,
     console: Console,
 ) -> None:
-    """Check gold paths, print a table by task and every failure by name.
+    """Check ScienceWorld's gold paths; print a table by task and every failure by name.
 
     Args:
         levels: levels or raw splits.
@@ -97,7 +97,7 @@ def run_gold(
 def choose_tasks(
     suite: Suite, levels: Sequence[str], kinds: Sequence[str], num_variations: int
 ) -> list[TaskId]:
-    """The first variations of each task of each level, each once.
+    """Choose the first variations of each ScienceWorld task of each level, each once.
 
     Raises:
         UserError: no such level, or a task that none of them has.

@@ -78,7 +78,7 @@ def labels_command(
 def run_labels(
     policy: Policy, config: Config, suite: Suite, job: LabelJob, console: Console
 ) -> None:
-    """Play, label, and print how the sources compare; or what an endpoint would be asked.
+    """Play, label, and print how sources of labels agree, or what an endpoint would be asked.
 
     Raises:
         UserError: no such split, an endpoint that is not named or is away.
@@ -129,7 +129,7 @@ def run_labels(
 
 
 def estimate_usage(requests: Sequence[ChatRequest], config: Config) -> Usage:
-    """What asking all of `requests` may come to; prompts are counted roughly."""
+    """Estimate the calls, tokens and cost of asking an endpoint; prompts are counted roughly."""
     from declutch.endpoint.usage import Usage, bound_usage
 
     return sum((bound_usage(request, config.endpoint) for request in requests), Usage())

@@ -65,7 +65,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 def show_version(is_asked: bool) -> None:
-    """Print the version of the package, where --version asks for it, and end."""
+    """Print the version of the package and end, where --version asks for it."""
     if is_asked:
         console.print(f"declutch {__version__}", highlight=False)
         raise typer.Exit
@@ -87,7 +87,7 @@ def options(
 
 
 def refuse_renamed(old: str, new: str) -> Callable[[], None]:
-    """A command of a former name, which only says what it is called now."""
+    """Make a command of a former name, which only says what it is called now."""
 
     def refuse() -> None:
         raise UserError(f"`declutch {old}` is now called `declutch {new}`")
@@ -96,7 +96,7 @@ def refuse_renamed(old: str, new: str) -> Callable[[], None]:
 
 
 def register() -> None:
-    """Give the application all its commands."""
+    """Give the application of the command line all its commands."""
     for panel, commands in COMMANDS.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GivenSettings:
-    """Files of settings and KEY=VALUE items, as the user of a command gave them.
+    """Settings as they were given on a command line: files and KEY=VALUE items.
 
     A command that offers short forms of settings is given a subclass: its further fields are
     options, and SHORT_FORMS says which setting each of them stands for.
@@ -49,7 +49,7 @@ class GivenSettings:
 
     @property
     def items(self) -> list[str]:
-        """All KEY=VALUE items, those that short forms stand for last."""
+        """All KEY=VALUE items of the command line, those that short forms stand for last."""
         items = list(self.overrides or ())
         for name, key in self.SHORT_FORMS.items():
             value = getattr(self, name)
@@ -59,7 +59,7 @@ class GivenSettings:
         return items
 
     def load(self, *more: str) -> Config:
-        """The settings; `more` items win over all that was given.
+        """Read the settings that were given; `more` items win over them.
 
         Raises:
             UserError: a file that cannot be read, an unknown key, a value that is no good.
@@ -71,12 +71,12 @@ class GivenSettings:
 
 
 def split_words(values: Iterable[str] | None) -> list[str]:
-    """Values of an option that may be repeated and takes several with commas: "a,b" is two."""
+    """Split the values of a command's option at commas, whether or not it was repeated."""
     return [word for value in values or () for word in value.split(",") if word]
 
 
 def split_numbers(option: str, values: Iterable[str] | None) -> list[int]:
-    """The same for whole numbers; `option` is named in the error.
+    """Split the whole numbers of a command's option at commas; `option` is named in the error.
 
     Raises:
         UserError: a word that is no whole number.
@@ -91,7 +91,7 @@ def split_numbers(option: str, values: Iterable[str] | None) -> list[int]:
 
 
 def removed_option(name: str, instead: str) -> Any:
-    """A hidden option that is there no more: giving it is an error that says what to write now."""
+    """Make an option that is there no more: giving it is an error that says what to write now."""
 
     def refuse(value: Any) -> Any:
         if value:
@@ -102,7 +102,7 @@ def removed_option(name: str, instead: str) -> Any:
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """A command for typer whose dataclass parameters were spread into an option for each field."""
+    """Make a command of typer, with each dataclass parameter spread into one option a field."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []

@@ -38,7 +38,7 @@ GIVEN = {field.name for field in fields(GivenSettings)}
 
 
 def cli_page() -> str:
-    """The page docs/reference/cli.md: every command with its arguments and options."""
+    """Make the page docs/reference/cli.md: every command with its arguments and options."""
     parts = [INTRODUCTION]
     heading = ""
     for name, command in _commands(typer.main.get_command(app), "declutch"):
@@ -55,7 +55,7 @@ def cli_page() -> str:
 
 
 def command_sheet(name: str, command: Any) -> Sheet:
-    """The table of the arguments and options of one command."""
+    """Make the table of the arguments and options of one command."""
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
     listed = [param for param in shown if param.name not in GIVEN]
     arguments = [_name(param) for param in shown if param.param_type_name == "argument"]
@@ -107,7 +107,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def write_pages(folder: Path) -> None:
-    """Write every page that is made of the code into a folder."""
+    """Write every reference page that is made of the code into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in PAGES.items():
         write_atomically(folder / name, make())

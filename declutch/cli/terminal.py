@@ -18,7 +18,7 @@ console = Console()
 
 
 def show(sheets: Iterable[Sheet], terminal: Console = console) -> None:
-    """Print tables on a terminal, one below the other."""
+    """Print the tables of a command on a terminal, one below the other."""
     from declutch.report.drawers.terminal import draw_terminal
 
     for number, sheet in enumerate(sheets):
@@ -28,14 +28,14 @@ def show(sheets: Iterable[Sheet], terminal: Console = console) -> None:
 
 
 def reported(description: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    """A bar of progress for work that is told (done, total); it appears with the first call."""
+    """Show a bar of progress in a command for work that reports (done, total)."""
     from declutch.report.progress import reported_progress
 
     return reported_progress(description, console=console)
 
 
 def open_suite(settings: Config) -> Suite:
-    """The suite that env.suite names; games are generated under a bar where there are none.
+    """Open the suite that env.suite names; missing games are generated under a bar of progress.
 
     Raises:
         UserError: no data where the settings say, no such environment, or a missing package.
@@ -47,7 +47,7 @@ def open_suite(settings: Config) -> Suite:
 
 
 def open_chat(settings: Config) -> Endpoint:
-    """The language model that the section `endpoint` names. Raises UserError."""
+    """Open the language model that the section `endpoint` names. Raises UserError."""
     from declutch.endpoint.client import open_endpoint
 
     return open_endpoint(settings.endpoint)
@@ -64,7 +64,7 @@ def tell_usage(chat: Endpoint | None) -> None:
 
 
 def describe_fallbacks(counts: Mapping[str, int]) -> str:
-    """How many texts an endpoint failed to give, by reason; "" where it gave all."""
+    """Say how many texts an endpoint failed to give, by reason; "" where it gave all."""
     if not counts:
         return ""
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())

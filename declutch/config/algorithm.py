@@ -35,7 +35,7 @@ class GroupRelative(MethodConfig):
 
 
 class GRPOConfig(GroupRelative):
-    """Group-relative policy optimisation, and Dr.GRPO without the division by the deviation."""
+    """Settings of GRPO; without the division by the group's deviation it is Dr.GRPO."""
 
     type: Literal["grpo"] = "grpo"
     std_norm: bool = True
@@ -43,13 +43,13 @@ class GRPOConfig(GroupRelative):
 
 
 class RLOOConfig(GroupRelative):
-    """Leave-one-out: an episode is compared with the mean of the others of its group."""
+    """Settings of RLOO, which compares an episode with the mean of the others of its group."""
 
     type: Literal["rloo"] = "rloo"
 
 
 class GiGPOConfig(GroupRelative):
-    """Group-in-group: an episode term, and a step term over steps that were in the same state."""
+    """Settings of GiGPO: an episode term, and a step term over steps in the same state."""
 
     type: Literal["gigpo"] = "gigpo"
     mode: Literal["mean_norm", "mean_std_norm"] = "mean_norm"
@@ -64,7 +64,7 @@ class GiGPOConfig(GroupRelative):
 
 
 class NTHRConfig(GroupRelative):
-    """GRPO that spares tokens of failed steps which resemble those of successful ones."""
+    """Settings of NTHR, a GRPO that spares tokens of failed steps like successful ones."""
 
     type: Literal["nthr"] = "nthr"
     std_norm: bool = True
@@ -77,7 +77,7 @@ class NTHRConfig(GroupRelative):
 
 
 class PPOConfig(MethodConfig):
-    """Proximal policy optimisation with a critic, and advantages per token instead of groups."""
+    """Settings of PPO, which has a critic, and advantages per token instead of groups."""
 
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, ge=0, le=1)
@@ -97,7 +97,7 @@ class PPOConfig(MethodConfig):
 
 
 class RLVMRConfig(GroupRelative):
-    """Rewards for the tags that the agent reasons in, beside those of the episode."""
+    """Settings of RLVMR, which also rewards the tags that the agent reasons in."""
 
     required_reasoning = "meta"
 
@@ -134,7 +134,7 @@ _SHIPPED: Final[Mapping[str, type[MethodConfig]]] = {
 
 
 def method_config_class(name: str) -> type[MethodConfig]:
-    """The class of settings of the method that `algorithm.type` names.
+    """Find the class of settings of the method that `algorithm.type` names.
 
     Raises:
         ValueError: no such method, or what "package.module:NAME" names is none.
@@ -156,7 +156,7 @@ def method_config_class(name: str) -> type[MethodConfig]:
 
 
 def fields_of_method(section: Mapping[str, Any]) -> set[str]:
-    """Keys of the method that the section `algorithm` names, as plain data; none for no method."""
+    """Name the settings of the method that the section `algorithm` chooses; none for no method."""
     try:
         return set(method_config_class(str(section.get("type", "grpo"))).model_fields)
     except ValueError:
@@ -185,7 +185,7 @@ AlgorithmConfig = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_read_
 
 
 class LossConfig(Section):
-    """The clipped policy loss, of the agent and of the judge alike."""
+    """Settings of the clipped policy loss, of the agent and of the judge alike."""
 
     ratio: Literal["token", "sequence"] = "token"
     """What is clipped: each token's ratio of the policies, or the geometric mean of a response's
@@ -211,7 +211,7 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW, and how the data of an iteration is cut into optimizer steps."""
+    """Settings of AdamW, and of how the data of an iteration is cut into optimizer steps."""
 
     lr: float = Field(default=1e-6, gt=0)
     """The learning rate of the policy."""

@@ -16,7 +16,7 @@ def is_dotted(text: str) -> bool:
 
 
 def import_dotted(text: str) -> Any:
-    """The object that a setting of the form "package.module:NAME" names.
+    """Import the object that a setting of the form "package.module:NAME" names.
 
     The folder that the command was started in is searched last.
 

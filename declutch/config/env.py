@@ -22,7 +22,7 @@ class SuiteSection(Section):
 
 
 class AlfworldConfig(SuiteSection):
-    """The official games of ALFWorld."""
+    """Settings of the official games of ALFWorld."""
 
     data_dir: Path | None = None
     """The folder that holds json_2.1.1, the official games; null takes that in the environment
@@ -30,7 +30,7 @@ class AlfworldConfig(SuiteSection):
 
 
 class HouseholdsConfig(SuiteSection):
-    """The generated household games: how many there are, and of which seed."""
+    """Settings of the generated household games: how many there are, and of which seed."""
 
     seed: int = 0
     """The seed that the games are generated from."""
@@ -43,7 +43,7 @@ class HouseholdsConfig(SuiteSection):
 
 
 class MathConfig(SuiteSection):
-    """Problems of one step: those of a file, or generated ones."""
+    """Settings of the mathematics problems: those of a file, or generated ones."""
 
     file: Path | None = None
     """The MATH data set as JSON lines with the keys problem, solution or answer, and type; null
@@ -59,7 +59,7 @@ class MathConfig(SuiteSection):
 
 
 class ScienceWorldConfig(SuiteSection):
-    """ScienceWorld: its tasks, its actions, and the Java that its simulator runs in."""
+    """Settings of ScienceWorld: its tasks, its actions, and the Java that its simulator runs in."""
 
     actions: Literal["enumerated", "templates"] = "enumerated"
     """What an observation lists: "enumerated" every action that does something now, often hundreds,
@@ -96,7 +96,7 @@ class ScienceWorldConfig(SuiteSection):
 
 
 class EnvConfig(Section):
-    """Which environment is played, for how long, and where its games are."""
+    """Settings of the environment: which one is played, for how long, and where its games are."""
 
     suite: str = "households"
     """The environment: "households" generates its games, so that nothing has to be downloaded;

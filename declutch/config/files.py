@@ -1,4 +1,4 @@
-"""Reading, combining and comparing configurations.
+"""Reading, combining and comparing the settings of runs.
 
 A configuration is YAML files, each laid over those before it, plus dotted overrides
 (`optimizer.lr=2e-4`). What is wrong with it becomes one message that names the key, the value and
@@ -22,7 +22,7 @@ from declutch.errors import UserError
 
 
 def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration.
+    """Read the settings of a run from YAML files and "section.key=value" items.
 
     Args:
         paths: YAML files, each laid over those before it; none for the defaults.
@@ -36,7 +36,7 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = 
 
 
 def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
-    """Plain data of YAML files, each laid over those before it."""
+    """Read files of settings as plain data, each laid over those before it."""
     data: dict[str, Any] = {}
     for path in paths:
         data = lay_over(data, read_yaml(path))
@@ -44,7 +44,7 @@ def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `above`, section by section.
+    """Lay plain settings over others, section by section.
 
     Where `above` chooses another algorithm, settings of the former one that the new one lacks are
     left behind.
@@ -69,7 +69,7 @@ def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Plain configuration data with "section.key=value" items laid over it."""
+    """Lay "section.key=value" items over plain settings."""
     above: dict[str, Any] = {}
     for item in overrides:
         above = _merge(above, _parse_override(_merge(data, above), item))
@@ -77,7 +77,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
 
 
 def parse_config(data: dict[str, Any], source: str) -> Config:
-    """Validate plain data as a configuration; `source` is named in errors."""
+    """Validate plain data as the settings of a run; `source` is named in errors."""
     refuse_renamed(data, source)
     try:
         return Config.model_validate(data)
@@ -86,7 +86,7 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
 
 
 def change_config(config: Config, **changes: Any) -> Config:
-    """`config` with some fields changed; a mapping changes fields of a section."""
+    """Change some settings of a `Config`; a mapping changes settings of a section."""
     data = config.model_dump(mode="json")
     for key, value in changes.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) else value
@@ -94,14 +94,14 @@ def change_config(config: Config, **changes: Any) -> Config:
 
 
 def override_config(config: Config, overrides: Sequence[str], source: str) -> Config:
-    """`config` with "section.key=value" items laid over it; `source` is named in errors."""
+    """Lay "section.key=value" items over a `Config`; `source` is named in errors."""
     return parse_config(apply_overrides(config.model_dump(mode="json"), overrides), source)
 
 
 def first_difference(
     one: Config, other: Config, ignored: Collection[str] = ()
 ) -> tuple[str, Any, Any] | None:
-    """The first dotted key whose values differ, and both values; an absent one is None.
+    """Find the first setting in which two configurations differ, and both values.
 
     Args:
         ignored: dotted keys that may differ.
@@ -114,12 +114,12 @@ def first_difference(
 
 
 def dump_config(config: Config) -> str:
-    """The configuration as YAML, every default spelled out."""
+    """Write settings as YAML, every default spelled out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping."""
+    """Read a YAML file of settings as plain data; it has to hold a mapping."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -134,7 +134,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_dumped(path: Path) -> dict[str, Any]:
-    """A YAML file that `dump_config` wrote, perhaps that of a former version, in today's names."""
+    """Read settings that `dump_config` wrote, perhaps in a former version, under today's names."""
     return translate_renamed(read_yaml(path))
 
 

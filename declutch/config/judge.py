@@ -17,7 +17,7 @@ from declutch.errors import nearest
 
 
 class SuggestionsConfig(Section):
-    """Suggestions: what the judge's advice is summed up in, to be shown in training prompts."""
+    """Settings of suggestions, which sum up the judge's advice and stand in training prompts."""
 
     enabled: bool = False
     """Sum up the judge's advice in suggestions, and show them in the prompts of training, never in
@@ -91,7 +91,7 @@ SHIPPED_TRAITS: Final[Mapping[str, TaskTraits]] = {
 
 
 def task_traits(name: str) -> TaskTraits:
-    """The traits of the auxiliary task that `gcd.task` names.
+    """Find the traits of the auxiliary task that `gcd.task` names.
 
     Raises:
         ValueError: no such task, or what "package.module:NAME" names is none.
@@ -109,7 +109,7 @@ def task_traits(name: str) -> TaskTraits:
 
 
 class GCDConfig(Section):
-    """What the model learns beside acting, above all to judge its own steps (GCD)."""
+    """Settings of what the model learns beside acting, above all to judge its own steps (GCD)."""
 
     enabled: bool = False
     """Learn the task gcd.task beside acting."""
@@ -214,7 +214,7 @@ class GCDConfig(Section):
 
 
 class EndpointConfig(Section):
-    """A language model behind an OpenAI-compatible server: labels, suggestions, texts."""
+    """Settings of the language model behind a server that words labels, suggestions and texts."""
 
     base_url: str = ""
     """The address of the server, such as http://localhost:8000/v1; where it is empty, that in the

@@ -1,4 +1,4 @@
-"""Every setting as data, for who prints or documents them: key, type, default and meaning.
+"""Every setting as data, for who prints or documents them: key, values, default and meaning.
 
 All of it is read from the classes of the sections and the docstrings of their fields.
 """
@@ -25,7 +25,7 @@ _KINDS = {int: "integer", float: "number", str: "text", bool: "true or false", P
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a configuration.
+    """One setting as it is documented: key, values, default and meaning.
 
     Attributes:
         key: dotted, as it is written in KEY=VALUE.
@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SettingsSection:
-    """The settings that stand under one dotted name, or those of one method.
+    """The documented settings of one section, or of one method of credit assignment.
 
     Attributes:
         name: dotted; "" for the settings that stand in no section.
@@ -58,12 +58,12 @@ class SettingsSection:
 
     @property
     def title(self) -> str:
-        """What the section is called in a list of all."""
+        """What the section is called in a list of all settings."""
         return f"{self.name}, where {self.name}.type={self.method}" if self.method else self.name
 
 
 def list_settings() -> tuple[SettingsSection, ...]:
-    """All settings, section by section; the methods of credit assignment have one each."""
+    """List all settings with their documentation, section by section and method by method."""
     return tuple(_sections(Config, ""))
 
 

@@ -28,7 +28,7 @@ class Renamed:
     values: Mapping[str, str] = field(default_factory=dict)
 
     def translate(self, value: Any) -> Any:
-        """Today's value for one that a former version wrote."""
+        """Translate a value that a former version wrote into today's."""
         return self.values.get(value, value) if isinstance(value, str) else value
 
 
@@ -47,7 +47,7 @@ RENAMED: Final = (
 
 
 def refuse_renamed(data: Mapping[str, Any], source: str) -> None:
-    """Make sure that plain data of a configuration has no former names in it.
+    """Refuse settings under former names, with an error that says today's.
 
     Args:
         source: where the data comes from, for the error.
@@ -65,7 +65,7 @@ def refuse_renamed(data: Mapping[str, Any], source: str) -> None:
 
 
 def translate_renamed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data of a configuration, with today's names in place of former ones."""
+    """Translate the settings of a former version's run into today's names."""
     result: dict[str, Any] = _copy(data)
     for renamed, value in _find_renamed(data):
         *path, last = renamed.old.split(".")
