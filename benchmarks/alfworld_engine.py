@@ -29,12 +29,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from declutch.envs.alfworld.curiosity import RARE_VERBS
 from declutch.envs.alfworld.dynamics import apply_command, is_won, parse_command
 from declutch.envs.alfworld.env import AlfworldEnv
-from declutch.envs.alfworld.game import clear_rule_memory, load_world
+from declutch.envs.alfworld.game import forget_mechanics, load_world
 from declutch.envs.alfworld.reference import ReferenceEnv
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.alfworld.verify import RARE_VERBS, draw_games
+from declutch.envs.alfworld.verify import draw_games
 from declutch.envs.alfworld.world import World
 from declutch.envs.protocol import Transition
 from declutch.records import TaskId
@@ -125,7 +126,7 @@ def time_resets(paths: Sequence[Path], cache: Path) -> tuple[Clock, Clock, Clock
             AlfworldEnv(lambda task, path=path: load(path)).reset(TASK)
 
     def from_bare_file(path: Path) -> World:
-        clear_rule_memory()
+        forget_mechanics()
         return load_world(path)
 
     reset(lambda path: load_world(path, cache))

@@ -21,7 +21,7 @@ def envs_check_command(
     ],
     given: GivenSettings,
 ) -> None:
-    """Try out whether an environment keeps the rules that training and evaluation rely on."""
+    """Try out whether an environment is what training and evaluation rely on."""
     from declutch.envs.check import check_suite
     from declutch.report.findings import findings_sheet
 

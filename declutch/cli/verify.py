@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from declutch.config.run import Config
-    from declutch.envs.alfworld.verify import Difference
+    from declutch.envs.alfworld.match import Difference
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Walks through environments, and how two of them are compared: what conformance is tried with."""
+"""Walks that `declutch envs check` takes through environments, and how two are compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Moment = tuple[Observation, float, bool, bool, float]
 
 
 class Broken(Exception):
-    """A rule that does not hold."""
+    """A requirement of environments that is not met; the message says where."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from declutch.envs.alfworld.verify import VerifyReport
+from declutch.envs.alfworld.match import VerifyReport
 from declutch.envs.diagnosis import count_games
 from declutch.envs.protocol import HasFolder, Suite
 from declutch.envs.scienceworld.gold import GoldPath

@@ -1,4 +1,4 @@
-"""Every rule is kept by a good environment and found broken in one that breaks just that rule."""
+"""Every requirement is met by a good environment, and found broken in one that breaks just it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from declutch.cli.main import main
-from declutch.envs.check import CHECKS, Doubtful, Subject, check_speed, check_suite
+from declutch.envs.check import CHECKS, check_suite
+from declutch.envs.check_behaviour import check_speed
 from declutch.envs.custom import CustomSuite
 from declutch.envs.protocol import Observation, Transition
+from declutch.envs.subject import Doubtful, Subject
 from declutch.envs.wanderer import Whim
 from declutch.errors import Status
 from declutch.records import TaskId

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from evaluations import render
 
+from declutch.envs.alfworld.match import VerifyReport
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.alfworld.verify import VerifyReport
 from declutch.envs.households.generate import HouseholdCounts, ensure_households
 from declutch.envs.scienceworld.gold import GoldPath
 from declutch.evaluation.expert import ExpertRow

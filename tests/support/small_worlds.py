@@ -98,7 +98,7 @@ def _make_start(draw: random.Random, contents: list[int], num_places: int) -> St
 
 
 def forget_unused(state: State) -> State:
-    """The state without what neither rules nor goals ask about here (no knives)."""
+    """The state without what neither mechanics nor goals ask about here (no knives)."""
     return state._replace(
         lying=(0,) * len(state.lying), removed=(0,) * len(state.removed), sliced=0
     )

@@ -1,8 +1,8 @@
 """What can be done in a household and what it changes: pure functions of world and state.
 
-These are the official rules (domain `alfred`), with the surprises that make them exact: heating,
-cooling, cleaning and using ask nothing of the appliance's door, a used lamp never turns off, and
-an object taken from one of two receptacles stays in the other.
+These are the official mechanics (the PDDL domain `alfred`), with the surprises that make them
+exact: heating, cooling, cleaning and using ask nothing of the appliance's door, a used lamp never
+turns off, and an object taken from one of two receptacles stays in the other.
 """
 
 from __future__ import annotations

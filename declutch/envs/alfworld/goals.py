@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from declutch.envs.alfworld.rules import RuleError
+from declutch.envs.alfworld.pddl import GameFileError
 from declutch.envs.alfworld.world import Goal, Wanted
 
 QUALITIES = {
@@ -47,12 +47,12 @@ def compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
     """Compile `(:goal ...)`'s condition.
 
     Raises:
-        RuleError: a form that no task type has.
+        GameFileError: a form that no task type has.
     """
     try:
         return _compile_goal(form, vocabulary)
     except (IndexError, TypeError, ValueError, RecursionError) as error:
-        raise RuleError(f"its goal is malformed ({error})") from error
+        raise GameFileError(f"its goal is malformed ({error})") from error
 
 
 def _compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
@@ -76,8 +76,8 @@ def _compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
     return Goal(placed, receptacles, held, lamp)
 
 
-def _unknown(what: object) -> RuleError:
-    return RuleError(f"its goal is of no known form ({what})")
+def _unknown(what: object) -> GameFileError:
+    return GameFileError(f"its goal is of no known form ({what})")
 
 
 def _collect(form: list[Any], block: _Block) -> None:

@@ -159,8 +159,8 @@ def update_belief(belief: Belief, action: str, observation: Observation) -> Beli
 def places_of(belief: Belief, kind: str) -> dict[str, list[str]]:
     """Known objects of a type that are not in hand, each with the receptacles it was seen in.
 
-    An object can be in several receptacles, and a taken one stays in the others: such are the
-    rules of the game.
+    An object can be in several receptacles, and one that is taken stays in the others: such are the
+    mechanics of the game.
     """
     prefix = f"{kind} "
     found: dict[str, list[str]] = {}

@@ -105,7 +105,7 @@ def _describe_place(world: World, state: State) -> str:
     facing = _join([world.receptacle_names[r] for r in here])
     lying = state.lying[state.location]
     # An object is listed once for every receptacle here that it was taken from and not put back
-    # into: the rules know that something is absent only after it has been removed.
+    # into: the official domain knows that something is absent only after it has been removed.
     beside = [
         f"a {world.object_names[o]}"
         for o in iterate_bits(lying)

@@ -1,8 +1,8 @@
-"""The rules and the wording that every generated household shares, as a game file wants them.
+"""The domain and the grammar that every generated household shares, as a game file wants them.
 
 Both texts say what the official ALFWorld files say (same predicates, actions, preconditions,
 effects, productions), in a form of our own, so that any engine plays them identically. Two oddities
-of the official rules are kept because they can be observed: the type `location,` (with a comma) in
+of the official domain are kept because they can be observed: the type `location,` (with a comma) in
 `examineObject`, which matches nothing and leaves only held objects to be examined, and the twin
 `when` of `ToggleObject`.
 """
@@ -108,7 +108,7 @@ DOMAIN: Final = """\
 """
 
 # A production is its text, or a pair (condition, text); the first whose condition holds is used.
-Rules = Mapping[str, Sequence[str | tuple[str, str]]]
+Productions = Mapping[str, Sequence[str | tuple[str, str]]]
 
 _HOT, _CLEAN, _COOL = "ishot(o:object)", "isclean(o:object)", "iscool(o:object)"
 _SLICED, _LAMP = "issliced(o:object)", "toggleable(o:object)"
@@ -124,7 +124,7 @@ _ANYWHERE = "receptacleatlocation(r:receptacle, l:location)"
 
 _TASK_MARK: Final = "@TASK@"
 
-_SHARED_RULES: Final[Rules] = {
+_SHARED: Final[Productions] = {
     "intro": ["-= Welcome to TextWorld, ALFRED! =-\n\n#look.feedback#\n\n#task#"],
     "notImplemented": ["TODO"],
     "task": [_TASK_MARK],
@@ -185,7 +185,7 @@ _SHARED_RULES: Final[Rules] = {
     ],
 }
 
-_LOOK_RULES: Final[Rules] = {
+_LOOK: Final[Productions] = {
     "look.feedback": [
         (_STANDING, "#look-variations#. Next to it, you see #list_objects_on_the_floor#."),
         "You are in the middle of a room. Looking quickly around you, you see #list_appliances#.",
@@ -203,7 +203,7 @@ _LOOK_RULES: Final[Rules] = {
     "list_last_separator": [", and "],
 }
 
-_TOGGLE_RULES: Final[Rules] = {
+_TOGGLE: Final[Productions] = {
     "toggleObject.feedback": [
         (f"{_LAMP} & istoggled(o:object)", "You turn on the {o.name}."),
         (_LAMP, "You turn off the {o.name}."),
@@ -236,12 +236,12 @@ def _help_text() -> str:
     return "\nAvailable commands:\n" + "\n".join(lines) + "\n"
 
 
-def _process_rules(verb: str) -> Rules:
+def _process(verb: str) -> Productions:
     return {f"{verb}Object.feedback": [f"You {verb} the {{o.name}} using the {{r.name}}."]}
 
 
-# action: (template, feedback, rules of its own)
-_ACTIONS: Final[tuple[tuple[str, str, str, Rules], ...]] = (
+# action: (template, feedback, productions of its own)
+_ACTIONS: Final[tuple[tuple[str, str, str, Productions], ...]] = (
     (
         "GotoLocation",
         "go to [{r.name | receptacleatlocation(r:receptacle, lend:location)}]",
@@ -291,40 +291,40 @@ _ACTIONS: Final[tuple[tuple[str, str, str, Rules], ...]] = (
     ("inventory", "inventory", "#inventory.feedback#", {}),
     ("examineReceptacle", "examine {r}", "#examineReceptacle.feedback#", {}),
     ("examineObject", "examine {o}", "#examineObject.feedback#", {}),
-    ("ToggleObject", "use {o}", "#toggleObject.feedback#", _TOGGLE_RULES),
-    ("HeatObject", "heat {o} with {r}", "#heatObject.feedback#", _process_rules("heat")),
-    ("CleanObject", "clean {o} with {r}", "#cleanObject.feedback#", _process_rules("clean")),
-    ("CoolObject", "cool {o} with {r}", "#coolObject.feedback#", _process_rules("cool")),
+    ("ToggleObject", "use {o}", "#toggleObject.feedback#", _TOGGLE),
+    ("HeatObject", "heat {o} with {r}", "#heatObject.feedback#", _process("heat")),
+    ("CleanObject", "clean {o} with {r}", "#cleanObject.feedback#", _process("clean")),
+    ("CoolObject", "cool {o} with {r}", "#coolObject.feedback#", _process("cool")),
     (
         "SliceObject",
         "slice {co} with {ko}",
         "#sliceObject.feedback#",
         {"sliceObject.feedback": ["You sliced the {co.name} with the {ko.name}."]},
     ),
-    ("look", "look", "#look.feedback#", _LOOK_RULES),
+    ("look", "look", "#look.feedback#", _LOOK),
     ("help", "help", _help_text(), {}),
 )
 
 
-def _production(rule: str | tuple[str, str]) -> dict[str, str]:
-    if isinstance(rule, str):
-        return {"rhs": rule}
-    return {"condition": rule[0], "rhs": rule[1]}
+def _as_json(production: str | tuple[str, str]) -> dict[str, str]:
+    if isinstance(production, str):
+        return {"rhs": production}
+    return {"condition": production[0], "rhs": production[1]}
 
 
-def _rules_block(rules: Rules) -> str:
-    productions = {symbol: [_production(rule) for rule in rhs] for symbol, rhs in rules.items()}
-    return f'grammar :: """{json.dumps(productions)}""";'
+def _productions_block(productions: Productions) -> str:
+    plain = {symbol: [_as_json(each) for each in rhs] for symbol, rhs in productions.items()}
+    return f'grammar :: """{json.dumps(plain)}""";'
 
 
-def _action_block(name: str, template: str, feedback: str, rules: Rules) -> str:
-    local = f"{_rules_block(rules)}\n" if rules else ""
+def _action_block(name: str, template: str, feedback: str, productions: Productions) -> str:
+    local = f"{_productions_block(productions)}\n" if productions else ""
     return f'action {name} {{\ntemplate :: "{template}";\nfeedback :: "{feedback}";\n{local}}}\n'
 
 
 def grammar_parts() -> tuple[str, str]:
     """The grammar before and after the sentence of the task, which is all that differs."""
-    blocks = [_rules_block(_SHARED_RULES), *(_action_block(*action) for action in _ACTIONS)]
+    blocks = [_productions_block(_SHARED), *(_action_block(*action) for action in _ACTIONS)]
     before, after = "\n".join(blocks).split(_TASK_MARK)
     return before, after
 

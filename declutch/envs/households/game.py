@@ -145,7 +145,7 @@ def _place_targets(
     for i in range(_how_many(rng, tasks.TARGET_COUNTS[wish.kind])):
         place = _draw_place(rng, scene, pull, load, is_open=True) if i < num_open else None
         place = place or _draw_place(rng, scene, pull, load, is_open=False)
-        # Where every place is taken, the wanted thing goes into a full one: the rules allow it.
+        # Where every place is taken, the wanted thing goes into a full one: the game allows it.
         places.append(place or pick(rng, scene.by_kind[pull[0][0]]))
     return places
 

@@ -16,7 +16,7 @@ _NEEDED_RTYPES: Final = frozenset(("SinkBasin", "Microwave", "Fridge"))
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """The name a player sees for each id, by ALFWorld's rule: type and a number.
+    """The name a player sees for each id of a PDDL problem, as in ALFWorld: type and a number.
 
     Within a type the ids are numbered in descending order; a basin is named after what it is in.
     """

@@ -1,4 +1,4 @@
-"""The rules and their words, worked out by hand in a small kitchen."""
+"""The mechanics and their words, worked out by hand in a small kitchen."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -140,7 +140,7 @@ def test_looking(kitchen):
     assert say(kitchen, "look").endswith("Looking quickly around you, you see nothing.")
     facing = "You are facing the countertop 1, and stoveburner 1. Next to it, you see "
     assert say(kitchen, COUNTER, "look") == f"{facing}nothing."
-    # The rules only notice that an object is not in a receptacle after it was taken from there.
+    # The domain only notices that an object is not in a receptacle after it was taken from there.
     away = (*TAKE_APPLE, "move apple 2 to stoveburner 1")
     assert say(kitchen, *away, "look") == f"{facing}a apple 2."
     back = (*away, "take apple 2 from stoveburner 1", "move apple 2 to countertop 1")

@@ -1,4 +1,4 @@
-"""Files become worlds; files that are damaged or state other rules are refused."""
+"""Files become worlds; files that are damaged or state other mechanics are refused."""
 
 import json
 import multiprocessing
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from declutch.envs.alfworld import game, rules
+from declutch.envs.alfworld import game
+from declutch.envs.alfworld.domain import normalize_domain
 from declutch.envs.alfworld.dynamics import apply_command, is_won, parse_command
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.world import iterate_bits
@@ -183,7 +184,7 @@ def test_other_json_is_no_game(tmp_path, content):
         load_world(path)
 
 
-def test_the_same_rules_in_another_format_pass(write_kitchen):
+def test_the_same_mechanics_in_another_format_pass(write_kitchen):
     domain = re.sub(r"\s+", "\n  ", DOMAIN).replace("(:action look", "; a note\n(:action look")
     domain = domain.replace("(increase\n  (total-cost)\n  5)", "(increase (total-cost) 7)")
     assert domain != DOMAIN
@@ -236,9 +237,9 @@ def test_a_task_that_the_grammar_would_expand_is_refused(write_kitchen, task):
 def test_normal_form_ignores_the_order_of_conjuncts():
     one = "(define (:types a) (:action x :parameters (?p - a) :precondition {} :effect (c)))"
     both = "(and (p ?p) (q ?p))", "(and (and (q ?p)) (p ?p) (p ?p))"
-    first, second = (rules.normalize_domain(one.format(each)) for each in both)
+    first, second = (normalize_domain(one.format(each)) for each in both)
     assert first == second
-    assert first != rules.normalize_domain(one.format("(or (p ?p) (q ?p))"))
+    assert first != normalize_domain(one.format("(or (p ?p) (q ?p))"))
 
 
 def test_the_cache_gives_the_same_world(write_kitchen, tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ from declutch.envs.alfworld import verify
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.levels import KINDS, SPLITS
+from declutch.envs.alfworld.match import VerifyReport
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.envs.alfworld.verify import VerifyReport, draw_games, verify_games
+from declutch.envs.alfworld.verify import draw_games, verify_games
 from declutch.errors import UserError
 
 
@@ -67,7 +68,7 @@ def test_equal_engines_do_not_differ(paths, reference):
     assert report.num_won >= 2  # The walkthroughs at least.
     assert 0 < report.num_nonsense < report.num_steps / 2
     assert sum(report.executed.values()) <= report.num_steps - report.num_nonsense
-    # Curiosity finds the rare rules within a few games of 30 steps.
+    # Curiosity finds the rare actions within a few games of 30 steps.
     for verb in ("take", "move", "clean", "heat", "cool", "slice", "use", "open"):
         assert report.executed[verb] >= 1, verb
     assert [each.num_games for each in heard] == [1, 2, 3, 4, 5, 6]

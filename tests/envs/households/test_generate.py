@@ -399,24 +399,24 @@ def _tokens(lisp: str) -> list[str]:
 
 
 def _productions(text: str) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
-    rules: dict[str, Any] = {}
+    productions: dict[str, Any] = {}
     for block in re.findall(r'grammar :: """(.*?)"""', text, re.DOTALL):
-        rules |= json.loads(block)
+        productions |= json.loads(block)
     actions = re.findall(
         r'action (\w+) \{\s*template :: "(.*?)";\s*feedback :: "(.*?)";', text, re.DOTALL
     )
-    return rules, actions
+    return productions, actions
 
 
 def test_rules_and_wording_are_those_of_the_real_games(alfworld_data: Path) -> None:
     path = next((alfworld_data / "json_2.1.1").glob("valid_seen/*/*/game.tw-pddl"))
     real = json.loads(path.read_text(encoding="utf-8"))
     assert _tokens(DOMAIN) == _tokens(real["pddl_domain"])
-    rules, actions = _productions(real["grammar"])
-    task = re.fullmatch(r"Your task is to: (.*)\.", rules["task"][0]["rhs"])
+    productions, actions = _productions(real["grammar"])
+    task = re.fullmatch(r"Your task is to: (.*)\.", productions["task"][0]["rhs"])
     assert task is not None
     ours, our_actions = _productions(grammar(task[1]))
-    assert ours == rules
+    assert ours == productions
     assert our_actions == actions
     assert len(actions) == 21
 
