@@ -31,7 +31,7 @@ test: $(VENV)/.installed-dev ## run the linters, the type checker and the whole 
 	$(BIN)/pytest -n 2
 
 test-extra: $(VENV)/.installed-dev ## run the tests that build an environment of their own
-	$(BIN)/pytest -m extra
+	$(BIN)/pytest -m extra tests/packaging
 
 # The lower ends of the ranges in pyproject.toml, beside the PyTorch of this file. It is not part of
 # the continuous integration, because it installs everything a second time.
