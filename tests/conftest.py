@@ -34,6 +34,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
         ("java:", "tests on ScienceWorld's simulator skipped: it or Java is not installed"),
         ("peers:", "comparisons with peers skipped: verl and trl are not installed"),
         ("extra suggestions", "tests of the sentence model skipped: it is not installed"),
+        ("no chromium", "tests in a browser skipped: chromium is not installed"),
     ):
         count = sum(word in str(report.longrepr) for report in skipped)
         if count:
