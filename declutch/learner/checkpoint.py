@@ -31,14 +31,14 @@ class Checkpoint:
 
     Attributes:
         path: the folder, which any model can be loaded from.
-        state: the run's own state, as it was given to `save_checkpoint`.
+        iteration: how many iterations had been trained.
         optimizer: the optimizer's state dict.
         parts: state dicts of what is trained beside the model, by name.
         torch_rng: state of PyTorch's global generator on the CPU.
     """
 
     path: Path
-    state: dict[str, Any]
+    iteration: int
     optimizer: dict[str, Any]
     parts: dict[str, dict[str, Any]]
     torch_rng: Tensor
@@ -71,7 +71,7 @@ def save_checkpoint(
     model: Any,
     tokenizer: Any,
     optimizer: torch.optim.Optimizer,
-    state: Mapping[str, Any],
+    iteration: int,
     parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Path:
     """Write a checkpoint of training; the folder is complete afterwards, or as it was before.
@@ -79,7 +79,7 @@ def save_checkpoint(
     Args:
         directory: its parent is made where there is none; a checkpoint there is replaced.
         model, tokenizer: anything with `save_pretrained`.
-        state: what JSON can hold.
+        iteration: how many iterations have been trained.
         parts: state dicts of what is trained beside the model, by name.
     Returns:
         `directory`.
@@ -87,7 +87,7 @@ def save_checkpoint(
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
     return save_model(
-        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, state, parts)}
+        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, iteration, parts)}
     )
 
 
@@ -112,7 +112,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             )
         return Checkpoint(
             path=directory,
-            state=payload["state"],
+            iteration=int(payload["state"]["iteration"]),
             optimizer=payload["optimizer"],
             parts=payload.get("parts", {}),
             torch_rng=payload["torch_rng"],
@@ -130,13 +130,13 @@ def is_checkpoint(directory: Path) -> bool:
 
 def _serialise(
     optimizer: torch.optim.Optimizer,
-    state: Mapping[str, Any],
+    iteration: int,
     parts: Mapping[str, Mapping[str, Any]],
 ) -> bytes:
     buffer = io.BytesIO()
     payload = {
         "format": FORMAT,
-        "state": dict(state),
+        "state": {"iteration": iteration},
         "optimizer": optimizer.state_dict(),
         "torch_rng": torch.get_rng_state(),
         "parts": {name: dict(part) for name, part in parts.items()},

@@ -148,12 +148,11 @@ class Learner:
             self.policy.engine.sync(self.policy.model)
         return Learned(policy, critic, float(self.optimizer.param_groups[0]["lr"]))
 
-    def save(self, path: Path, iteration: int, protocol: str) -> None:
+    def save(self, path: Path, iteration: int) -> None:
         """Write a checkpoint.
 
         Args:
             iteration: how many have been trained.
-            protocol: of the cold start, "" without one.
         Raises:
             UserError: the disk is full or the folder cannot be written.
         """
@@ -167,7 +166,7 @@ class Learner:
             self.policy.model,
             self.policy.tokenizer,
             self.optimizer,
-            {"iteration": iteration, "seed": self.config.seed, "protocol": protocol},
+            iteration,
             parts,
         )
 

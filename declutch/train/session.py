@@ -125,7 +125,7 @@ class Session:
         last = run.last_checkpoint()
         checkpoint = None if last is None else load_checkpoint(last)
         learner = Learner.start(config, checkpoint)
-        iteration = 0 if checkpoint is None else int(checkpoint.state["iteration"])
+        iteration = 0 if checkpoint is None else checkpoint.iteration
         run.rewind(iteration)
         suggester = Suggester(config.gcd.suggestions, run, chat, watcher.note)
         return cls(
@@ -238,6 +238,6 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint, and delete those that are more than are to be kept."""
         with self.clock.phase("save"):
-            self.learner.save(self.checkpoint, self.iteration, self.cold_start.protocol)
+            self.learner.save(self.checkpoint, self.iteration)
             if self.config.train.keep_checkpoints is not None:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)

@@ -49,16 +49,14 @@ class Run:
         )
 
     def save(self, path, iteration=0):
-        return save_checkpoint(
-            path, self.model, self.tokenizer, self.optimizer, {"iteration": iteration}
-        )
+        return save_checkpoint(path, self.model, self.tokenizer, self.optimizer, iteration)
 
     @classmethod
     def resume(cls, path):
         run = cls(AutoModelForCausalLM.from_pretrained(path))
         loaded = load_checkpoint(path)
         loaded.restore(run.optimizer)
-        return run, loaded.state
+        return run, loaded.iteration
 
     def bits(self):
         return {n: p.detach().view(torch.int32).clone() for n, p in self.model.named_parameters()}
@@ -72,8 +70,8 @@ def test_a_resumed_run_continues_bit_for_bit(tmp_path):
     straight.iterate(1)
 
     torch.manual_seed(12345)
-    resumed, state = Run.resume(tmp_path / "one")
-    assert state == {"iteration": 1}
+    resumed, iteration = Run.resume(tmp_path / "one")
+    assert iteration == 1
     assert torch.equal(torch.rand(3), global_draw)
     resumed.iterate(1)
     left, right = straight.bits(), resumed.bits()
@@ -95,7 +93,7 @@ def test_saving_again_replaces(tmp_path):
     run.save(tmp_path / "one", iteration=1)
     run.iterate(0)
     run.save(tmp_path / "one", iteration=2)
-    assert load_checkpoint(tmp_path / "one").state == {"iteration": 2}
+    assert load_checkpoint(tmp_path / "one").iteration == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
 
 
@@ -130,7 +128,7 @@ def test_a_replacement_that_cannot_be_named_leaves_the_old_checkpoint(tmp_path, 
     monkeypatch.setattr(Path, "rename", rename)
     with pytest.raises(UserError, match="No space left on device"):
         run.save(path, iteration=2)
-    assert load_checkpoint(path).state == {"iteration": 1}
+    assert load_checkpoint(path).iteration == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
 
 
@@ -185,7 +183,7 @@ def test_checkpoints_of_the_version_before_are_read(tmp_path):
     payload = torch.load(path / "trainer.pt", weights_only=True)
     torch.save({**payload, "generators": {}}, path / "trainer.pt")
     loaded = load_checkpoint(path)
-    assert loaded.state == {"iteration": 3}
+    assert loaded.iteration == 3
     loaded.restore(run.optimizer)
     # Random streams with a state are older still; going on without it would be another run.
     torch.save({**payload, "generators": {"agent": torch.zeros(3)}}, path / "trainer.pt")

@@ -295,7 +295,7 @@ def test_a_resumed_head_continues_bit_for_bit(tmp_path):
     optimizer, head = build_optimizer(model, OPT), new_head(model)
     iterate(model, optimizer, head, 0)
     parts = {"value head": head.state()}
-    path = save_checkpoint(tmp_path / "one", model, tokenizer, optimizer, {}, parts)
+    path = save_checkpoint(tmp_path / "one", model, tokenizer, optimizer, 1, parts)
     iterate(model, optimizer, head, 1)
 
     resumed = AutoModelForCausalLM.from_pretrained(path)
