@@ -19,7 +19,7 @@ from declutch.report.cells import count_cell, estimate_cell
 from declutch.report.drawers.terminal import draw_compact
 from declutch.report.progress import Score, format_metric, format_seconds, make_bar, print_plain
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
-from declutch.runs.catalogue import listed, phases
+from declutch.runs.catalogue import listed, metric_of, phases
 from declutch.runs.metric import Metric
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -73,7 +73,8 @@ class TrainWatcher:
 
     def phase(self, name: str) -> None:
         """Say what is going on now, e.g. "play"."""
-        self._bar.update(self._task, description=escape(name))
+        label = metric_of("time", name).label
+        self._bar.update(self._task, description=escape(label))
 
     def update(self, metrics: Mapping[str, float]) -> None:
         """One iteration is done and these are its metrics (keys as in metrics.jsonl)."""

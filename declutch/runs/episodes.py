@@ -38,7 +38,7 @@ class PlayedIteration:
 
 
 def describe_episodes(played: PlayedIteration) -> list[dict[str, Any]]:
-    """Episodes as plain data for the report's browser, one mapping an episode in their order."""
+    """Describe an iteration's episodes as plain data for the report's browser, in their order."""
     marks = _Marks.of(played)
     return [
         {

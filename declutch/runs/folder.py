@@ -65,43 +65,50 @@ class RunFolder:
 
     @property
     def config_path(self) -> Path:
+        """Where the settings lie that the run was started with."""
         return self.path / "config.yaml"
 
     @property
     def metrics_path(self) -> Path:
+        """Where the metrics of a run lie, one line an iteration."""
         return self.path / "metrics.jsonl"
 
     @property
     def cold_start_path(self) -> Path:
+        """Where a run says what the cold start of its model was."""
         return self.path / "cold_start.json"
 
     @property
     def report_path(self) -> Path:
+        """Where the page of `declutch report` lies."""
         return self.path / "report.html"
 
     def evaluation_path(self, name: str) -> Path:
-        """The evaluation called `name`: `iteration_name` for the run's policy, or `CONTROL`."""
+        """Where an evaluation lies; `iteration_name` names those of the run's own policy."""
         return self.path / "evals" / f"{name}.json"
 
     def episodes_path(self, iteration: int) -> Path:
+        """Where the episodes of an iteration lie that were saved in full."""
         return self.path / "episodes" / f"{iteration_name(iteration)}.jsonl"
 
     def advice_path(self, iteration: int) -> Path:
+        """Where the advice lies that the judgments of an iteration gave."""
         return self.path / "advice" / f"{iteration_name(iteration)}.jsonl"
 
     def suggestions_path(self, iteration: int) -> Path:
+        """Where the version of the suggestions lies that was made after an iteration."""
         return self.path / "suggestions" / f"{iteration_name(iteration)}.json"
 
     def checkpoint_path(self, iteration: int) -> Path:
-        """Where the checkpoint after `iteration` iterations lies."""
+        """Where the checkpoint of a run after so many iterations lies."""
         return self.path / "checkpoints" / f"iteration-{iteration:05d}"
 
     def fact_paths(self) -> tuple[Path, ...]:
-        """The files there are that say what the run started from."""
+        """The files of a run folder that say what its cold start was, as far as there are any."""
         return tuple(file for name in FACT_FILES if (file := self.path / name).exists())
 
     def evaluation_paths(self) -> tuple[Path, ...]:
-        """All evaluations in order of their names; the stem of a file is the name."""
+        """The files of all of a run's evaluations by name, which is a file's stem."""
         return tuple(sorted(self.path.glob("evals/*.json")))
 
     def episode_paths(self) -> tuple[tuple[int, Path], ...]:
@@ -113,11 +120,11 @@ class RunFolder:
         return self._numbered("suggestions/*.json")
 
     def relative(self, path: Path) -> str:
-        """The path of something in the folder as messages say it, e.g. "evals/control.json"."""
+        """A path inside of the run folder as messages say it, e.g. "evals/control.json"."""
         return path.relative_to(self.path).as_posix()
 
     def create(self) -> RunFolder:
-        """Make the folder where it does not exist, before anything takes time.
+        """Make the run folder where it does not exist, before anything takes time.
 
         Raises:
             UserError: it cannot be made.
@@ -133,11 +140,11 @@ class RunFolder:
         return self.config_path.exists()
 
     def has_begun(self) -> bool:
-        """Whether a run has anything on record; one that failed before that is started anew."""
+        """Whether a run has metrics or evaluations on record; before that it is started anew."""
         return self.metrics_path.exists() or bool(self.evaluation_paths())
 
     def withdraw_start(self) -> None:
-        """Make room for another start where nothing is on record yet."""
+        """Make room for another start of a run that failed before anything was on record."""
         if self.has_started() and not self.has_begun():
             self.config_path.unlink()
 
@@ -187,7 +194,7 @@ class RunFolder:
         write_atomically(self.episodes_path(played.iteration), text)
 
     def rewind(self, iteration: int) -> None:
-        """Forget what came after `iteration`, so that it can be done again."""
+        """Delete what a run recorded after an iteration, so that training can go on from there."""
         if self.metrics_path.exists():
             lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
             kept = [line + "\n" for line in _lines_until(lines, iteration)]
@@ -198,7 +205,7 @@ class RunFolder:
                     file.unlink()
 
     def checkpoints(self) -> tuple[tuple[int, Path], ...]:
-        """The complete checkpoints with their iterations, oldest first."""
+        """A run's complete checkpoints with their iterations, oldest first."""
         found = [
             (int(match[1]), path)
             for path in self.path.glob("checkpoints/*")
@@ -207,17 +214,17 @@ class RunFolder:
         return tuple(sorted(found))
 
     def last_checkpoint(self) -> Path | None:
-        """The complete checkpoint of most iterations, None where there is none."""
+        """A run's complete checkpoint of most iterations, None where there is none."""
         found = self.checkpoints()
         return found[-1][1] if found else None
 
     def iterations_saved(self) -> int:
-        """Iterations that the last checkpoint holds: where training goes on; 0 without one."""
+        """After how many iterations a run's last checkpoint was written; 0 without one."""
         found = self.checkpoints()
         return found[-1][0] if found else 0
 
     def prune_checkpoints(self, keep: int) -> None:
-        """Delete all but the `keep` newest checkpoints; keep >= 1."""
+        """Delete all but the `keep` newest checkpoints of a run; keep >= 1."""
         for _, path in self.checkpoints()[:-keep]:
             delete_folder(path)
 
@@ -228,7 +235,9 @@ class RunFolder:
 
 
 def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Write settings to a file, or make sure that a file that is there says the same.
+    """Hold a place for one configuration: write its file, or make sure the file says the same.
+
+    It keeps two runs or grids with other settings from being mixed in one folder.
 
     Args:
         ignored: dotted keys that may differ.
@@ -242,7 +251,7 @@ def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
 
 
 def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Make sure that the settings in a file are those that are asked for now.
+    """Make sure that the file that holds a place says the settings that are asked for now.
 
     Args:
         ignored: dotted keys that may differ.

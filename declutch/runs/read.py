@@ -21,7 +21,7 @@ Metrics = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of the run's own policy; iteration 0 is the cold start."""
+    """An evaluation of a run's own policy, and after which iteration; 0 is the cold start."""
 
     iteration: int
     result: EvalResult
@@ -59,13 +59,13 @@ class RunData:
 
     @property
     def before(self) -> EvalResult | None:
-        """The evaluation of the cold start."""
+        """The evaluation of a run's cold start, None where it is missing."""
         first = self.evaluations[0] if self.evaluations else None
         return first.result if first and first.iteration == 0 else None
 
     @property
     def after(self) -> Evaluation | None:
-        """The last evaluation after training began; not the best one."""
+        """A run's last evaluation after training began, which need not be the best one."""
         last = self.evaluations[-1] if self.evaluations else None
         return last if last and last.iteration > 0 else None
 
@@ -111,7 +111,7 @@ def read_run(run: RunFolder) -> RunData:
 
 
 def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
-    """A run's metrics by iteration, in order; what is missing or damaged goes to `notes`."""
+    """Read a run's metrics, a row for each iteration; what is damaged goes to `notes`."""
     path = run.metrics_path
     if not path.exists():
         notes.append(f"{path.name} is missing, so there are no learning curves.")
@@ -134,7 +134,7 @@ def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
 
 
 def read_evaluations(run: RunFolder, notes: list[str]) -> dict[str, EvalResult]:
-    """A run's evaluations by name; damaged ones go to `notes`."""
+    """Read a run's evaluations by name; damaged ones go to `notes`."""
     results = {}
     for file in run.evaluation_paths():
         try:
@@ -145,7 +145,7 @@ def read_evaluations(run: RunFolder, notes: list[str]) -> dict[str, EvalResult]:
 
 
 def by_iteration(results: Mapping[str, EvalResult]) -> dict[int, EvalResult]:
-    """Of evaluations by name those of the run's own policy, by iteration and in order."""
+    """Sort a run's evaluations by iteration; those that are named otherwise are left out."""
     numbered = {
         iteration: result
         for name, result in results.items()

@@ -17,7 +17,7 @@ from declutch.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Place:
-    """A judged step, by index within its iteration and episode."""
+    """A judged step that advice is about, by index within its iteration and episode."""
 
     iteration: int
     task: str
