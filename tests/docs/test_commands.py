@@ -26,6 +26,7 @@ from declutch.config import algorithm
 from declutch.config.files import load_config, parse_config
 from declutch.config.run import Config
 from declutch.config.section import Section
+from declutch.runs.catalogue import SECTIONS, find
 
 # The changelog names what there was before.
 CURRENT = tuple(page for page in PAGES if page.name != "CHANGELOG.md")
@@ -72,6 +73,16 @@ def test_settings_in_sentences_exist(page: Path) -> None:
             section = key.split(".")[0]
             if section in Config.model_fields and not key.endswith((".py", ".yaml", ".jsonl")):
                 assert is_setting(key), f"`{code}`: there is no setting {key}"
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=page_name)
+def test_metrics_in_sentences_are_recorded(page: Path) -> None:
+    if page.parent.name == "reference":
+        return  # The list itself, which also says what metrics were called before.
+    for code in find_inline_code(page.read_text(encoding="utf-8")):
+        section, separator, name = code.partition("/")
+        if separator and name and section in SECTIONS and re.fullmatch(r"[\w/]+", code):
+            assert find(code) is not None, f"`{code}`: there is no such metric"
 
 
 @pytest.mark.usefixtures("modules")

@@ -80,6 +80,6 @@ def test_commands_work_without_the_checkout(environment: Path, tmp_path: Path) -
     place = run([environment / "bin" / "python", "-c", code], tmp_path)
     assert place.startswith(str(environment))
     settings = [f"env.households.{split}=6" for split in ("train", "valid_seen", "valid_unseen")]
-    settings += [f"env.data_dir={tmp_path / 'games'}", "eval.max_games=2"]
+    settings += [f"env.cache_dir={tmp_path / 'games'}", "eval.max_games=2"]
     output = run([program, "eval", "expert", "--levels", "L0", *settings], tmp_path)
     assert "L0" in output
