@@ -19,7 +19,7 @@ DEV_EXTRAS := dev,math,scienceworld,textworld,peers,serve,suggestions
 # functions and losses never import; see the extra `peers` in pyproject.toml.
 VERL := verl==0.9.1
 
-.PHONY: demo test test-extra test-lowest lint lock clean
+.PHONY: demo test test-extra test-lowest reference lint lock clean
 
 demo: $(VENV)/.installed$(EXTRA) ## show what the project does: an agent learns household tasks, in minutes
 	$(BIN)/declutch demo runs/$(NAME) --config $(CONFIG)
@@ -42,7 +42,10 @@ test-lowest: ## run the tests of settings, commands and reports with the oldest 
 	$(PYTHON) .ci/lowest.py > $(LOWEST)/lowest.txt
 	$(LOWEST)/bin/pip $(INSTALL) --requirement $(LOWEST)/lowest.txt pytest pytest-timeout hypothesis
 	$(LOWEST)/bin/pip $(INSTALL) --no-deps --editable .
-	$(LOWEST)/bin/pytest -q tests/config tests/cli tests/report tests/runs tests/docs
+	$(LOWEST)/bin/pytest -q tests/config tests/cli tests/endpoint tests/report tests/runs
+
+reference: $(VENV)/.installed ## write docs/reference anew from the settings, commands and metrics
+	$(BIN)/python -m declutch.cli.reference docs/reference
 
 lint: $(VENV)/.installed-dev ## put the code into shape
 	$(BIN)/ruff check --fix .
