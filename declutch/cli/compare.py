@@ -69,16 +69,17 @@ def compare_command(
 
     The same command given again goes on where it stopped; complete runs are not repeated.
     """
+    base = None if show else GivenSettings(config=given.config).load()
+
     from declutch.compare.grid import find_runs, make_grid, parse_gcd
     from declutch.config.files import read_layers
 
     methods, seeds = split_words(chosen.methods), split_numbers("--seeds", chosen.seeds)
     gcd = parse_gcd(split_words(chosen.gcd))
-    if show:
+    if base is None:
         stems = [Path(name).stem for name in methods]
         show_tables(out, find_runs(out, stems, gcd, seeds), iteration, terminal)
         return
-    base = GivenSettings(config=given.config).load()
     data = read_layers(given.config or [])
     names = methods or [base.algorithm.type]
     grid = make_grid(out, data, names, gcd, seeds or [0, 1, 2], given.items)

@@ -24,9 +24,10 @@ def demonstrations_command(
     given: GivenSettings,
 ) -> None:
     """Write the expert's demonstrations, of the task types that sft.protocol allows."""
+    settings = given.load()
+
     from declutch.cold_start.pipeline import make_demonstrations
 
-    settings = given.load()
     suite = open_suite(settings)
     chat = open_chat(settings) if settings.sft.reasoning == "endpoint" else None
     with reported("demonstrations") as report:

@@ -34,9 +34,11 @@ MAIN_PACKAGES = ("torch", "transformers")
 @grouped
 def doctor_command(given: GivenSettings) -> None:
     """Say what is installed and found, and the remedy of every problem."""
+    settings = given.load()
+
     from declutch.report.findings import findings_sheet
 
-    findings = diagnose(given.load())
+    findings = diagnose(settings)
     show([findings_sheet(findings)])
     if has_problem(findings):
         raise typer.Exit(1)

@@ -22,10 +22,11 @@ def envs_check_command(
     given: GivenSettings,
 ) -> None:
     """Try out whether an environment is what training and evaluation rely on."""
+    settings = given.load(f"env.suite={suite}")
+
     from declutch.envs.check import check_suite
     from declutch.report.findings import findings_sheet
 
-    settings = given.load(f"env.suite={suite}")
     findings = check_suite(open_suite(settings))
     show([findings_sheet(findings)])
     if has_problem(findings):

@@ -86,9 +86,10 @@ def eval_command(
 
     With eval.judge=true, POLICY also judges steps it has just played, and its accuracy is printed.
     """
+    settings = given.load(*(["eval.judge=true"] if judge_model is not None else []))
+
     from declutch.evaluation.results import load_result, save_result
 
-    settings = given.load(*(["eval.judge=true"] if judge_model is not None else []))
     before = load_result(compare) if compare else None
     result = run_eval(settings, open_suite(settings), policy, judge_model, console)
     show_eval(result, before, console)

@@ -19,18 +19,21 @@ app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games
 @grouped
 def games_list_command(given: GivenSettings) -> None:
     """Count the games of every split and task type."""
+    settings = given.load()
+
     from declutch.report.games import games_sheet
 
-    show([games_sheet(open_suite(given.load()))])
+    show([games_sheet(open_suite(settings))])
 
 
 @app.command("generate")
 @grouped
 def games_generate_command(given: GivenSettings) -> None:
     """Generate the games of env.suite now instead of at first use."""
+    settings = given.load()
+
     from declutch.envs.registry import find_spec
 
-    settings = given.load()
     generate = find_spec(settings.env).generate
     if generate is None:
         raise UserError(f"env.suite={settings.env.suite!r} has nothing to generate")
@@ -49,11 +52,13 @@ def games_expert_command(
     ] = None,
 ) -> None:
     """Let the expert play every game: share won, length against the walkthrough's, per type."""
+    settings = given.load()
+
     from declutch.envs.diagnosis import count_games
     from declutch.evaluation.expert import measure_expert
     from declutch.report.games import expert_sheet
 
-    suite = open_suite(given.load())
+    suite = open_suite(settings)
     for name in split_words(split) or count_games(suite):
         show([expert_sheet(name, measure_expert(suite, name))])
 

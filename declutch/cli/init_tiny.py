@@ -17,9 +17,10 @@ def init_tiny_command(
     given: GivenSettings,
 ) -> None:
     """Make a fresh Qwen2 of about 1 M parameters with a tokenizer of the environment's words."""
+    settings = given.load()
+
     from declutch.cold_start.pipeline import make_tiny
 
-    settings = given.load()
     suite = open_suite(settings)
     with reported("collecting words") as report:
         size = make_tiny(settings, suite, out, report)

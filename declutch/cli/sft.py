@@ -25,9 +25,10 @@ def sft_command(
     given: GivenSettings,
 ) -> None:
     """Cold start: train a model on demonstrations and on labelled steps to judge."""
+    settings = given.load(f"model.path={model}")
+
     from declutch.cold_start.pipeline import make_demonstrations, run_sft
 
-    settings = given.load(f"model.path={model}")
     section = settings.sft
     path = section.demonstrations or out.parent / f"{out.name}.demonstrations.jsonl"
     is_to_make = section.demonstrations is None and not path.exists()

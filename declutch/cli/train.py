@@ -25,12 +25,14 @@ def train_command(
     ] = False,
 ) -> None:
     """Train an agent by algorithm.type, and with a judge's gradient where gcd.enabled=true."""
+    new = None if resume else given.load()
+
     from declutch.report.live import TrainWatcher
     from declutch.runs.folder import RunFolder
     from declutch.train.loop import train
 
     run = RunFolder(run_dir).create()
-    settings = _resumed_settings(run, given) if resume else _new_settings(run, given)
+    settings = _resumed_settings(run, given) if new is None else _new_settings(run, new)
     suite = open_suite(settings)
     run.write_config(settings)
     gcd = settings.gcd
@@ -46,12 +48,12 @@ def train_command(
     console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")
 
 
-def _new_settings(run: RunFolder, given: GivenSettings) -> Config:
+def _new_settings(run: RunFolder, settings: Config) -> Config:
+    """The settings of a new run, which has a folder to itself and a model to start from."""
     if run.has_started():
         raise UserError(
             f"{run.path} already holds a run; add --resume to continue it, or choose another folder"
         )
-    settings = given.load()
     if not settings.model.path:
         raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
     return settings

@@ -65,6 +65,26 @@ def test_help_and_wrong_options_load_no_large_library() -> None:
     assert [line for line in found if line.startswith("LOADED")] == ["LOADED"] * len(lines)
 
 
+def test_a_wrong_setting_is_told_before_a_large_library_is_loaded() -> None:
+    commands = ["init-tiny out", "demonstrations out", "sft in out", "train run", "eval expert"]
+    commands += ["play me", "demo out", "serve model", "doctor", "envs check math"]
+    commands += [f"games {name}" for name in ("list", "generate", "expert", "verify", "gold")]
+    lines = [f"{command} gcd.wieght=1" for command in commands]
+    libraries = tuple(name for name in HEAVY if not name.startswith("declutch"))
+    result = subprocess.run(
+        [sys.executable, "-c", CODE.format(heavy=libraries)],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = ("unknown setting 'gcd.wieght'; did you mean 'gcd.weight'?",) * len(lines)
+    assert result.stderr.split("error: the command line: ")[1:] == [f"{text}\n" for text in told]
+    assert [line for line in result.stdout.splitlines() if line.startswith("LOADED")] == [
+        "LOADED"
+    ] * len(lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
