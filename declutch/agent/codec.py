@@ -27,15 +27,15 @@ TAGS = (
     "\\boxed{0}",
     "\\boxed{1}",
 )
-"""What every tiny model's tokenizer has as single tokens."""
+"""Tags that are single tokens in the tokenizer of every tiny model."""
 
 
 META_TAG_TOKENS = tuple(f"<{slash}{tag}>" for tag in META_TAGS for slash in ("", "/"))
-"""What it has besides where the agent names its way of reasoning."""
+"""More tags that are single tokens where the agent has to name its way of reasoning."""
 
 
 class Codec:
-    """A tokenizer with what the speakers ask of it.
+    """A tokenizer with what prompts and responses ask of it: from texts to token ids and back.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
@@ -66,7 +66,7 @@ class Codec:
         self.encode_line = lru_cache(maxsize=65536)(self._encode_line)
 
     def encode_prompt(self, text: str) -> Tensor:
-        """i64[P]."""
+        """Turn a prompt's text into token ids i64[P], by the chat template where there is one."""
         if self.form == "full" and getattr(self.tokenizer, "chat_template", None):
             ids = self.tokenizer.apply_chat_template(
                 [{"role": "user", "content": text}],
@@ -79,7 +79,7 @@ class Codec:
         return torch.tensor(ids, dtype=torch.long)
 
     def decode(self, ids: Tensor, role: Role = Role.AGENT) -> str:
-        """The text of a response, the part the prompt gave included, padding and end tokens not."""
+        """Turn a response's token ids into its text, with the part that the prompt gave."""
         text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         for token in (self.tokenizer.eos_token, self.tokenizer.pad_token):
             if token and token not in TAGS:
@@ -98,7 +98,7 @@ class Codec:
         return None if None in ids.values() else {k: v for k, v in ids.items() if v is not None}
 
     def stop_ids(self, closing_tag: str) -> tuple[int, ...]:
-        """What ends a response: the tag where it is one token, and the end of text."""
+        """The ids that end a response: the tag where it is one token, and the end of text."""
         ids = [self.token_id(closing_tag), self.tokenizer.eos_token_id]
         return tuple(dict.fromkeys(i for i in ids if i is not None))
 

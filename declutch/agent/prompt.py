@@ -1,8 +1,9 @@
 """What the agent is shown: a view of the episode, rendered afresh at every step.
 
-Nothing of earlier responses but the actions enters a prompt (METHOD, section 1), unless the agent
-has to name its way of reasoning: then its last plan and its last answers do as well (section 2).
-The wording lives in the template files beside this module.
+Nothing of earlier responses but the actions enters a prompt, as in GC and RM, unless the agent has
+to name its way of reasoning: then its last plan and its last answers do as well, as in RLVMR. The
+sentences are in the template files beside this module; the words that differ between suites are the
+suite's own `Wording`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from declutch.records import Action, Episode
 PromptForm = Literal["compact", "full"]
 
 NUM_ANSWERS = 3
-"""Last answers shown where the agent names its way of reasoning."""
+"""How many of its last answers an agent is shown that has to name its way of reasoning."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What is known at one step.
+    """What the agent knows at one step of an episode, which its prompt is rendered from.
 
     Attributes:
         intro: the first observation, which states the task.
@@ -66,7 +67,7 @@ def render_agent(
     wording: Wording,
     reasoning: Reasoning = "think",
 ) -> str:
-    """The agent's prompt as text.
+    """Render the agent's prompt from its view of the episode.
 
     Args:
         view: the current step.
@@ -108,7 +109,7 @@ def render_judge(
     wording: Wording,
     judge_prompt: JudgePrompt = "gc",
 ) -> str:
-    """The judge's prompt: the agent's own prompt and its whole response.
+    """Render the judge's prompt: the agent's own prompt and its whole response.
 
     Args:
         judge_prompt: the paper whose question is put; the compact form has but one.
@@ -119,31 +120,31 @@ def render_judge(
 
 
 def render_future(problem: str, response: str, form: PromptForm, wording: Wording) -> str:
-    """The prompt that asks what the environment answers to a response of the agent."""
+    """Render the prompt that asks what the environment answers to a response of the agent."""
     return _render_about("future", problem, response, form, wording)
 
 
 def render_reflection(problem: str, response: str, wording: Wording) -> str:
-    """The agent's own prompt again with its first response, to be reflected on; full form."""
+    """Render the agent's prompt again with its first response to reflect on, in the full form."""
     template = _template("full_reflection", wording)
     return template.format(problem=problem, response=response, choice=wording.choice)
 
 
 def render_reasoning(problem: str, action: str, wording: Wording) -> str:
-    """The prompt that asks a language model for the reasoning before an action; full form."""
+    """Render the prompt that asks a model for the reasoning before an action, in the full form."""
     template = _template("full_reasoning", wording)
     return template.format(problem=problem, action=action, work=wording.work)
 
 
 def observation_text(observation: str, form: PromptForm, wording: Wording) -> str:
-    """An observation as a prediction is to word it: in the prompt's own form, on one line."""
+    """Word an observation as a prediction is to word it: in the prompt's form, on one line."""
     if form == "full":
         return _line(observation)
     return "failed" if wording.is_refusal(observation) else wording.observation(observation)
 
 
 def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
-    """The part of the response that the prompt already holds."""
+    """The part of the agent's response that its prompt already holds."""
     return "<think>" if form == "compact" and reasoning == "think" else ""
 
 
@@ -208,7 +209,7 @@ def build_view(
     suggestions: tuple[str, ...] = (),
     answers: Sequence[Action] = (),
 ) -> View:
-    """The view after `actions`, from the n + 1 observations they led through, the latest last."""
+    """Build the agent's view after some actions from the n + 1 observations they led through."""
     return View(
         intro=observations[0],
         observation=observations[-1],
@@ -221,7 +222,7 @@ def build_view(
 
 
 def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
-    """What the agent knew at one step of a recorded episode."""
+    """Build the agent's view at one step of a recorded episode."""
     step = episode.steps[position]
     return build_view(
         [s.observation for s in episode.steps[: position + 1]],
@@ -234,6 +235,6 @@ def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) 
 
 
 def last_informative(observations: Sequence[str], wording: Wording) -> str:
-    """The last observation that says something; the first when none does."""
+    """The last observation that said something; the first one when none does."""
     told = (text for text in reversed(observations) if not wording.is_refusal(text))
     return next(told, observations[0])

@@ -23,27 +23,27 @@ from declutch.records import (
 
 
 class Speaker(Protocol):
-    """A role a model can play."""
+    """A role that a language model plays, agent or judge: view to request, response to action."""
 
     def request(self, view: View) -> Request:
-        """The prompt, and what may be answered."""
+        """Make the request for a view: the prompt's tokens, and what may be answered."""
         ...
 
     def sampling(self, temperature: float) -> SamplingParams:
-        """How to sample this role's responses."""
+        """Say how this role's responses are sampled at a temperature."""
         ...
 
     def text(self, completion: Completion) -> str:
-        """A whole response as text."""
+        """Turn a sampled response into its whole text."""
         ...
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
-        """The action in a response."""
+        """Read the action from a sampled response."""
         ...
 
 
 class Agent:
-    """The model as an agent.
+    """The language model in the role of the agent, with its actions masked where that is asked.
 
     Raises:
         UserError: actions are to be masked, but the tokenizer splits the tags.
@@ -54,7 +54,7 @@ class Agent:
         self.config = config
         names = REASONING_TAGS[codec.reasoning]
         self._closing = tuple(f"</{name}>" for name in names)
-        # Where there is but one, the prompt ends with it or asks for it.
+        # With a single way of reasoning the prompt ends with the opening tag, or asks for it.
         self._opening = tuple(f"<{name}>" for name in names) if len(names) > 1 else ()
         tags = codec.single_ids((*self._opening, *self._closing, "<action>", "</action>"))
         if config.constrain_actions and tags is None:
@@ -66,12 +66,14 @@ class Agent:
         self._tags = tags or {}
 
     def render(self, view: View) -> str:
+        """Render the agent's prompt, asking for reflection where the view has a draft."""
         codec = self.codec
         length = self.config.history_length
         prompt = render_agent(view, codec.form, length, codec.wording, codec.reasoning)
         return render_reflection(prompt, view.draft, codec.wording) if view.draft else prompt
 
     def request(self, view: View) -> Request:
+        """Make the request for a view, masked to the admissible commands where that is asked."""
         prompt_ids = self.codec.encode_prompt(self.render(view))
         if not self.config.constrain_actions:
             return Request(prompt_ids)
@@ -85,6 +87,7 @@ class Agent:
         return Request(prompt_ids, ActionMask(self._tags["<action>"], sequences))
 
     def sampling(self, temperature: float) -> SamplingParams:
+        """Say how the agent's responses are sampled; a masked one cannot miss the format."""
         forced: tuple[tuple[int, int], ...] = ()
         first: tuple[int, ...] = ()
         if self.config.constrain_actions:
@@ -100,7 +103,9 @@ class Agent:
         )
 
     def text(self, completion: Completion) -> str:
+        """Turn a sampled response into its whole text."""
         return self.codec.decode(completion.token_ids)
 
     def read(self, completion: Completion, admissible: tuple[str, ...]) -> Action:
+        """Read the action and the reasoning from a sampled response."""
         return parse_response(self.text(completion), admissible, self.codec.reasoning)

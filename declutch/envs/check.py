@@ -37,7 +37,7 @@ from declutch.errors import Finding, Status
 
 @dataclass(frozen=True)
 class Check:
-    """One requirement of environments: its name, how it is tried, what to do where it is not met.
+    """One requirement of environments that `declutch envs check` tries, with a remedy.
 
     `run` gives the detail to show, and raises `Broken` or `Doubtful`.
     """

@@ -24,7 +24,7 @@ TRAINED = ("rl-train", "L0-train")
 
 
 class UserEnv(TextEnv, Protocol):
-    """One live environment that knows its tasks.
+    """An environment of the user's own: one live environment that knows its tasks.
 
     It may have, besides: `wording`, the words of its prompts and how they are shortened for the
     compact one, see `Wording`; `held_out_kinds`, task types that only the level L2 may show;
@@ -40,7 +40,7 @@ class UserEnv(TextEnv, Protocol):
 
 
 class CustomSuite:
-    """A factory of `UserEnv`s as a suite."""
+    """A suite made of a class or function of the user's own that makes environments."""
 
     def __init__(self, spec: str, make_env: Callable[[], UserEnv]) -> None:
         """
@@ -91,7 +91,7 @@ class CustomSuite:
         return self._splits[split]
 
     def make_env(self) -> TextEnv:
-        """A new live environment."""
+        """Make a new live environment of the user's own."""
         return _call(self._spec, self._make_env)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
@@ -109,7 +109,7 @@ class CustomSuite:
 
 
 def load_suite(spec: str) -> Suite:
-    """The suite that "package.module:Name" names; the current folder is searched too.
+    """Load the environment of the user's own that "package.module:Name" names, as a suite.
 
     Raises:
         UserError: nothing there, or nothing that is a suite or an environment.
@@ -140,12 +140,12 @@ def _call(spec: str, factory: Callable[[], UserEnv]) -> UserEnv:
 
 
 def make_custom(config: EnvConfig, progress: Progress | None = None) -> Suite:
-    """The suite that `env.suite` names by a dotted path. Raises UserError, see `load_suite`."""
+    """Make the suite of the user's own that `env.suite` names. Raises UserError."""
     return load_suite(config.suite)
 
 
 def diagnose_custom(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """Whether an environment of the user's own can be made, has the tasks, and what it says itself.
+    """Find whether an environment of the user's own can be made and has the tasks asked for.
 
     Args:
         levels: splits and levels that must have a task.

@@ -23,7 +23,7 @@ MAX_LIVE = 512
 
 @dataclass(frozen=True)
 class Observation:
-    """What the agent sees.
+    """What an environment shows the agent at one step.
 
     Attributes:
         text: the environment's own words, byte for byte.
@@ -39,7 +39,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Transition:
-    """The outcome of one action.
+    """What one action leads to in an environment.
 
     Attributes:
         observation: what the agent sees next.
@@ -58,17 +58,17 @@ class Transition:
 
 @runtime_checkable
 class Forms(Protocol):
-    """Admissible commands that are forms with slots, and so cannot be played as they stand."""
+    """Admissible commands that are forms with slots, so that none can be played as it stands."""
 
     def draw(self, rng: random.Random) -> str:
-        """A command of one of the forms."""
+        """Draw a command of one of the forms."""
         ...
 
 
 def draw_command(
     admissible: tuple[str, ...], rng: random.Random, besides: str | None = None
 ) -> str | None:
-    """A random one of `Observation.admissible` that is not `besides`, None where none was found."""
+    """Draw a random admissible command other than `besides`; None where none was found."""
     if isinstance(admissible, Forms):
         command = admissible.draw(rng)
         return command if command != besides else None
@@ -78,10 +78,10 @@ def draw_command(
 
 @runtime_checkable
 class TextEnv(Protocol):
-    """One live environment. Not thread-safe; `reset` may be called any number of times."""
+    """The protocol of every live text environment; one episode at a time, not thread-safe."""
 
     def reset(self, task: TaskId) -> Observation:
-        """Start `task` from its beginning."""
+        """Start `task` from its beginning; may be called any number of times."""
         ...
 
     def step(self, action: str) -> Transition:
@@ -95,10 +95,10 @@ class TextEnv(Protocol):
 
 @runtime_checkable
 class Oracle(Protocol):
-    """An environment that can say, from its true state, whether an action would be good."""
+    """An environment that can label an action good or bad from its true state."""
 
     def label_action(self, action: str) -> int | None:
-        """1 good, 0 bad, None undecided; to be asked before `step(action)`."""
+        """Label an action before it is played: 1 good, 0 bad, None undecided."""
         ...
 
 
@@ -113,21 +113,29 @@ class HasWalkthrough(Protocol):
 
 
 class Advice(Protocol):
-    """What an expert would do now, and why: in sentences, and in two or three words."""
+    """What a suite's expert would do now, and why: in sentences, and in two or three words."""
 
     @property
-    def action(self) -> str: ...
+    def action(self) -> str:
+        """The command to play."""
+        ...
+
     @property
-    def thought(self) -> str: ...
+    def thought(self) -> str:
+        """Why, in a sentence or two."""
+        ...
+
     @property
-    def short_thought(self) -> str: ...
+    def short_thought(self) -> str:
+        """Why, in two or three words; the first names the phase of the reasoning."""
+        ...
 
 
 class Expert(Protocol):
-    """Reads what the agent reads and learns from every action, its own or not.
+    """The protocol of a suite's expert: it learns from every action, its own or not.
 
-    It may know more of its task than that; what it shows the agent how to do, it words from what
-    it does.
+    It may know more of its task than the agent sees, as ScienceWorld's does; then its thoughts are
+    worded from its actions alone.
     """
 
     def reset(self, task: TaskId, observation: Observation) -> None:
@@ -147,12 +155,12 @@ class EnvSource(Protocol):
     """Whatever makes live environments: a suite, or the questions that a judge is asked."""
 
     def make_env(self) -> TextEnv:
-        """A new live environment."""
+        """Make a new live environment."""
         ...
 
 
 class Suite(EnvSource, Protocol):
-    """A family of tasks with splits, and the maker of its environments.
+    """The protocol of a suite: a family of tasks with splits, and the maker of environments.
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
     own each: `HasWording`, `HoldsOut`, `HasExpert`, `HasGuide`, `CountsGames`, `HasFolder`,
@@ -163,7 +171,7 @@ class Suite(EnvSource, Protocol):
     name: str
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
-        """Every task of a split or level ("L0", "train", ...), in a fixed order."""
+        """List every task of a split or level ("L0", "train", ...), in a fixed order."""
         ...
 
 
@@ -176,10 +184,10 @@ class HasWording(Protocol):
 
 @runtime_checkable
 class HasExpert(Protocol):
-    """A suite whose tasks can be demonstrated."""
+    """A suite whose tasks an expert can demonstrate."""
 
     def make_expert(self, seed: int) -> Expert:
-        """A new expert; `seed` varies no more than its wording."""
+        """Make a new expert; `seed` varies no more than its wording."""
         ...
 
 
@@ -188,17 +196,17 @@ class HasGuide(Protocol):
     """A suite whose words are seen faster than by watching its expert."""
 
     def make_guide(self, seed: int) -> Expert:
-        """Someone who goes where there is something to read; what they do is no example."""
+        """Make a guide who goes where there is something to read, which is no example to follow."""
         ...
 
 
 @runtime_checkable
 class LimitsLive(Protocol):
-    """A suite whose environments are too heavy for any number of them."""
+    """A suite whose environments are too heavy for any number of them to play at once."""
 
     @property
     def max_live(self) -> int:
-        """Environments that may play at once."""
+        """How many environments may play at once."""
         ...
 
 
@@ -221,7 +229,7 @@ class CountsGames(Protocol):
     """A suite that can count its games without failing where some are absent."""
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
-        """Number of games by split and task type."""
+        """Count the games by split and task type."""
         ...
 
 
@@ -230,12 +238,12 @@ class HasChecks(Protocol):
     """A suite that can look for what it needs on this machine: packages, data, memory."""
 
     def diagnose(self) -> Sequence[Finding]:
-        """What was looked at, for `declutch doctor` and `declutch envs check`."""
+        """Look for what is needed, for `declutch doctor` and `declutch envs check`."""
         ...
 
 
 class SuiteSpec(NamedTuple):
-    """All that the registry holds of a suite: how it is made, what it needs, its levels.
+    """All that the registry holds of a suite: how it is made, what it needs, levels and words.
 
     Attributes:
         make: the suite of its section of the settings; generated games are made on first use.
@@ -260,7 +268,7 @@ def wording_of(suite: Suite) -> Wording:
 
 
 def new_expert(suite: Suite, seed: int) -> Expert:
-    """An expert of `suite`. Raises UserError where it has none."""
+    """Make an expert of a suite. Raises UserError where the suite has none."""
     if not isinstance(suite, HasExpert):
         raise UserError(
             f"the suite {suite.name} has no expert (no make_expert(seed)), which demonstrations "
@@ -282,7 +290,7 @@ def check_levels(suite: Suite, names: Sequence[str]) -> None:
 
 
 def held_out_kinds(suite: Suite) -> tuple[str, ...]:
-    """The task types that `suite` keeps from training, () where it keeps none."""
+    """The task types that a suite keeps from training, () where it keeps none."""
     return suite.held_out_kinds if isinstance(suite, HoldsOut) else ()
 
 

@@ -25,12 +25,12 @@ SUITES: Mapping[str, SuiteSpec] = MappingProxyType(
 
 
 def find_spec(config: EnvConfig) -> SuiteSpec:
-    """What there is to know of the configured suite before it is made."""
+    """Find the spec of the suite that `env.suite` names, before any game is made."""
     return SUITES.get(config.suite, CUSTOM)
 
 
 def make_suite(config: EnvConfig, progress: Progress | None = None) -> Suite:
-    """The configured suite; generated games are made on first use.
+    """Make the suite that `env.suite` names; generated games are made on first use.
 
     Args:
         progress: told (done, total) while games are generated.
@@ -41,7 +41,7 @@ def make_suite(config: EnvConfig, progress: Progress | None = None) -> Suite:
 
 
 def find_wording(config: EnvConfig) -> Wording:
-    """The words of the configured suite's prompts; its games need not be there.
+    """Find the words of prompts for the suite that `env.suite` names, without its games.
 
     Raises:
         UserError: an environment of the user's own that cannot be made.
@@ -51,7 +51,7 @@ def find_wording(config: EnvConfig) -> Wording:
 
 
 def level_meaning(suite: str, level: str) -> str:
-    """What a level of a suite holds, in one phrase; "" for one that the suite's own user knows."""
+    """Say in one phrase what a level of a suite in the registry holds, "" where it is not known."""
     spec = SUITES.get(suite)
     known = spec.levels.get(level) if spec is not None else None
     return known.meaning if known is not None else ""

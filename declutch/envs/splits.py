@@ -16,7 +16,7 @@ tasks in new surroundings (L1), and kinds of task that were held out (L2)."""
 
 @dataclass(frozen=True)
 class Level:
-    """A named set of tasks to evaluate or train on.
+    """A named set of a suite's tasks to evaluate or train on, such as "L0".
 
     Attributes:
         split: the raw split its tasks come from.
@@ -30,7 +30,7 @@ class Level:
 
 
 def find_level(levels: Mapping[str, Level], name: str, suite: str, hint: str = "") -> Level:
-    """The split or level that a suite calls `name`.
+    """Find the split or level that a suite calls by a name.
 
     Args:
         hint: what is to be said of a name that is none of `levels`, "" for nothing.
@@ -47,11 +47,11 @@ def find_level(levels: Mapping[str, Level], name: str, suite: str, hint: str = "
 
 
 def select_tasks(tasks: Iterable[TaskId], level: Level) -> tuple[TaskId, ...]:
-    """The tasks of a raw split that belong to `level`, in their own order."""
+    """Select the tasks of a raw split that belong to a level, in their own order."""
     return tuple(task for task in tasks if level.kinds is None or task.kind in level.kinds)
 
 
 def manifest_hash(tasks: Sequence[TaskId]) -> str:
-    """SHA-256 over suite, split and name of each task, in order: equal hashes, equal task lists."""
+    """Hash a list of tasks by suite, split and name: equal hashes, equal lists."""
     lines = "".join(f"{task.suite}\t{task.split}\t{task.name}\n" for task in tasks)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -16,12 +16,12 @@ TASKS_PER_LEVEL = 3
 
 
 class Doubtful(Exception):
-    """A requirement that could not be tried, or that holds for some uses only."""
+    """A requirement that `declutch envs check` could not try, or that holds for some uses only."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked, and with which tasks: some of every level, all kinds in turn.
+    """A suite that `declutch envs check` looks at, with some tasks of every level and walks kept.
 
     Live environments may be costly to make, so that walks and plays are kept.
     """
@@ -33,6 +33,7 @@ class Subject:
 
     @staticmethod
     def of(suite: Suite) -> Subject:
+        """Choose the tasks of every level that are looked at, all kinds in turn."""
         chosen: list[TaskId] = []
         for level in USUAL_LEVELS:
             by_kind: dict[str, TaskId] = {}
@@ -44,6 +45,7 @@ class Subject:
 
     @contextmanager
     def env(self) -> Iterator[TextEnv]:
+        """A live environment for as long as the block runs."""
         env = self.suite.make_env()
         try:
             yield env
@@ -51,7 +53,7 @@ class Subject:
             env.close()
 
     def walk(self, task: TaskId) -> Walk:
-        """A walk in an environment of its own."""
+        """A walk through a task, taken once in an environment of its own."""
         if task not in self.walks:
             with self.env() as env:
                 self.walks[task] = walk(env, task)
@@ -59,7 +61,7 @@ class Subject:
 
 
 def tasks_of(suite: Suite, level: str) -> tuple[TaskId, ...]:
-    """The tasks of a level; () where the suite has none, or no such level."""
+    """The tasks of a suite's level to check; () where the suite has none, or no such level."""
     try:
         return suite.tasks(level)
     except UserError:
@@ -67,7 +69,7 @@ def tasks_of(suite: Suite, level: str) -> tuple[TaskId, ...]:
 
 
 def expert_plays(subject: Subject) -> list[Walk]:
-    """An episode of the expert in every task, played once; [] where the suite has no expert."""
+    """The expert's episodes to check, played once a task; [] where the suite has no expert."""
     if not isinstance(subject.suite, HasExpert) or subject.plays:
         return subject.plays
     plays = []

@@ -21,15 +21,16 @@ Moment = tuple[Observation, float, bool, bool, float]
 
 
 class Broken(Exception):
-    """A requirement of environments that is not met; the message says where."""
+    """A requirement that a walk of `declutch envs check` found broken, and where."""
 
 
 @dataclass
 class Walk:
-    """An episode: what was done, and what was seen, the reset first.
+    """A walk through an environment: what was done, and what was seen, the reset first.
 
     Attributes:
-        moments: one more than actions.
+        actions: what was played, in order.
+        moments: what each of them led to, after what the reset gave: one more than actions.
     """
 
     task: TaskId
@@ -38,7 +39,7 @@ class Walk:
 
 
 def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Walk:
-    """Play `actions`, or else `NUM_STEPS` random commands with some nonsense in between.
+    """Walk through an environment by given actions, or by random commands with some nonsense.
 
     The choices are a function of the task and of what is seen.
     """
@@ -58,7 +59,7 @@ def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Wa
 
 
 def note(episode: Walk, seen: Observation | Transition) -> None:
-    """Add what was seen. Raises Broken where it is no observation."""
+    """Add what was seen to a walk. Raises Broken where it is no observation."""
     if isinstance(seen, Transition):
         moment = (seen.observation, seen.reward, seen.is_won, seen.is_done, seen.score)
     else:
@@ -69,7 +70,7 @@ def note(episode: Walk, seen: Observation | Transition) -> None:
 
 
 def advance(env: TextEnv, episode: Walk, action: str) -> None:
-    """Play one more action. Raises Broken where the answer is no transition."""
+    """Play one more action of a walk. Raises Broken where the answer is no transition."""
     transition = env.step(action)
     episode.actions.append(action)
     if not isinstance(transition, Transition):
@@ -78,14 +79,14 @@ def advance(env: TextEnv, episode: Walk, action: str) -> None:
 
 
 def answer_to(env: TextEnv, task: TaskId, before: Sequence[str], action: str) -> Observation:
-    """What an action is answered after others; the action's own words left out."""
+    """What an environment answers to an action after others, the action's own words left out."""
     seen = walk(env, task, [*before, action]).moments[-1][0]
     return Observation(seen.text.replace(action, ""), seen.admissible, seen.inventory)
 
 
 @contextmanager
 def other_chance(seed: int) -> Iterator[None]:
-    """Global random generators in another state, and as they were afterwards."""
+    """Put Python's and NumPy's global random generators into another state for a while."""
     state, numpy_state = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -97,7 +98,13 @@ def other_chance(seed: int) -> Iterator[None]:
 
 
 def expect_same(found: Walk, wanted: Walk, how: str) -> None:
-    """Raises Broken at the first moment that differs; `how` says how `found` was played."""
+    """Compare two walks.
+
+    Args:
+        how: how `found` was played, for the message.
+    Raises:
+        Broken: the first moment that differs.
+    """
     for number, (one, other) in enumerate(zip(wanted.moments, found.moments, strict=False)):
         if one != other:
             what = f"(reward, won, done, score) {one[1:]}, then {other[1:]}"
@@ -109,14 +116,14 @@ def expect_same(found: Walk, wanted: Walk, how: str) -> None:
 
 
 def first_difference(one: Observation, other: Observation) -> str:
-    """The first field in which two unequal observations differ, with both values."""
+    """The first field in which two unequal observations of walks differ, with both values."""
     names = ("text", "inventory", "admissible")
     name = next(n for n in names if getattr(one, n) != getattr(other, n))
     return f"{name} {getattr(one, name)!r:.60}, then {getattr(other, name)!r:.60}"
 
 
 def place_of(episode: Walk, number: int | None = None) -> str:
-    """The task, and the action that led to moment `number`, the last one if left out."""
+    """Name a place of a walk: the task, and the action that led to moment `number`."""
     number = len(episode.actions) if number is None else number
     if number == 0:
         return f"{episode.task.name!r}, reset"

@@ -12,7 +12,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class Whim:
-    """A command without a reason."""
+    """A command that was chosen at random, without a reason."""
 
     action: str
     thought: str = ""
@@ -20,17 +20,18 @@ class Whim:
 
 
 class Wanderer:
-    """Plays a random admissible command; the same seed, the same choices."""
+    """Chance in an expert's place: plays random admissible commands, drawn from its seed."""
 
     def __init__(self, seed: int | str) -> None:
         self._random = random.Random(seed)
         self._admissible: tuple[str, ...] = ()
 
     def reset(self, task: TaskId, observation: Observation) -> None:
+        """Take note of the commands to choose among."""
         self._admissible = observation.admissible
 
     def act(self) -> Whim:
-        """Raises UserError where there is nothing to choose among."""
+        """Choose a command. Raises UserError where there is nothing to choose among."""
         command = draw_command(self._admissible, self._random)
         if command is None:
             raise UserError(
@@ -40,4 +41,5 @@ class Wanderer:
         return Whim(command)
 
     def update(self, action: str, observation: Observation) -> None:
+        """Take note of the commands to choose among now."""
         self._admissible = observation.admissible

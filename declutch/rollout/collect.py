@@ -16,7 +16,7 @@ from declutch.rollout.engine import Engine
 
 @dataclass(frozen=True)
 class Play:
-    """One episode to play: a task, and the group it belongs to."""
+    """One episode that the rollout is to play: a task, and the group it belongs to."""
 
     task: TaskId
     group: int
@@ -24,7 +24,7 @@ class Play:
 
 @dataclass(frozen=True)
 class CollectParams:
-    """How episodes are played.
+    """How the rollout plays episodes: steps, temperature, rewards, and what prompts show.
 
     Attributes:
         max_steps: steps per episode at most.
@@ -34,10 +34,10 @@ class CollectParams:
             in proportion before, nothing at the first step.
         role: who plays.
         suggestions: suggestions shown in every prompt; () in evaluation.
-        oracle_every: actions of an episode from one whose label by the oracle is recorded to the
-            next; 0 for none.
-        reflection: show the speaker each of its responses and take the one it gives then; the
-            first is in no record.
+        oracle_every: the oracle labels every n-th action of an episode, counted from another one
+            in each; 0 asks it nothing.
+        reflection: show the speaker each of its responses and play the one that it gives then; the
+            first one is in no record.
     """
 
     max_steps: int

@@ -19,7 +19,7 @@ from declutch.streams import stream
 
 @dataclass(frozen=True)
 class Played:
-    """One iteration's play.
+    """The episodes that one training iteration played, and those of them it trains on.
 
     Attributes:
         first: the episodes of the tasks that were drawn, whatever came of them: what success
@@ -42,11 +42,11 @@ def play_groups(
     iteration: int,
     suggestions: tuple[str, ...] = (),
 ) -> Played:
-    """Play `train.tasks_per_iteration` tasks, each `train.group_size` times from the same start.
+    """Play an iteration's tasks, each as a group of episodes from the same start.
 
     With `train.dynamic_sampling`, groups whose returns are all equal are dropped and as many new
-    tasks played, `train.max_refills` times at most. Should every group of an iteration be such, the
-    first ones are kept: their advantages are 0.
+    tasks are played, at most `train.max_refills` times. Where every group of an iteration is like
+    that, the first ones are kept, with advantages of 0.
 
     Args:
         iteration: from 0.
@@ -81,7 +81,7 @@ def play_groups(
 
 
 def informative_groups(episodes: Sequence[Episode]) -> list[Episode]:
-    """The episodes of groups with at least two different returns, in order.
+    """Keep the episodes of groups with at least two different returns, in order.
 
     Episodes that ended in an environment error have no return.
     """

@@ -1,4 +1,4 @@
-"""Loading a model with its tokenizer, and choosing where it runs."""
+"""A model with its tokenizer, its prompts and its engine, loaded as the settings say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 from declutch.agent.codec import Codec
 from declutch.agent.speaker import Agent
@@ -21,7 +19,14 @@ from declutch.rollout.hf.engine import HFEngine
 
 @dataclass(frozen=True)
 class Policy:
-    """A model that can play: the actor, how it reads and writes, how it is sampled."""
+    """A language model that can play: the actor, how it reads and writes, how it is sampled.
+
+    Attributes:
+        model: the module that is trained.
+        codec: its tokenizer with the form and the words of the prompts.
+        agent: the model in the role of the agent.
+        engine: what samples; it has the weights of `model` as of the last `engine.sync(model)`.
+    """
 
     model: PreTrainedModel
     tokenizer: Any
@@ -31,11 +36,12 @@ class Policy:
 
     @property
     def pad_id(self) -> int:
+        """The token id that fills up unequal rows."""
         return int(pad_token_id(self.tokenizer))
 
 
 def load_policy(path: str | Path, config: Config) -> Policy:
-    """Load a model folder or hub name.
+    """Load a policy from a model folder or hub name, with the words of the configured suite.
 
     Raises:
         UserError: nothing loadable there.
@@ -46,6 +52,7 @@ def load_policy(path: str | Path, config: Config) -> Policy:
 
 
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
+    """Make a policy of a loaded model and tokenizer, with the words of the configured suite."""
     wording = find_wording(config.env)
     codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
     agent = Agent(codec, config.agent)

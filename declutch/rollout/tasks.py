@@ -12,7 +12,7 @@ from declutch.streams import stream
 
 
 def draw_tasks(tasks: Sequence[TaskId], count: int, seed: int, iteration: int) -> list[TaskId]:
-    """The tasks of one iteration: passes over all tasks, each in a new order, cut into `count`s.
+    """Draw the tasks of one training iteration: passes over all tasks, each in a new order.
 
     Args:
         tasks: the training split, at least one.
@@ -32,5 +32,5 @@ def draw_tasks(tasks: Sequence[TaskId], count: int, seed: int, iteration: int) -
 
 
 def fixed_order(tasks: Sequence[TaskId]) -> list[TaskId]:
-    """A shuffled order that depends on the tasks alone, for evaluating a part of a split."""
+    """Put a level's tasks in a shuffled order that depends on them alone, to evaluate a part."""
     return sorted(tasks, key=lambda t: hashlib.sha256(f"{t.split}/{t.name}".encode()).digest())

@@ -26,12 +26,12 @@ _FALSE: Form = ("or",)
 
 
 def fingerprint_domain(text: str) -> str:
-    """SHA-256 of a PDDL domain's normal form. Raises GameFileError where it cannot be read."""
+    """Hash the normal form of an ALFWorld game's PDDL domain. Raises GameFileError."""
     return fingerprint(normalize_domain(text))
 
 
 def normalize_domain(text: str) -> Form:
-    """Actions by name, each with parameters, precondition and effects in canonical order.
+    """Bring a game file's PDDL domain into normal form: actions by name, parts in a fixed order.
 
     Raises:
         GameFileError: the text is no domain, or uses what the official domain does not.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class AlfworldEnv:
-    """Plays exactly like the official engine; a won game stays as it is.
+    """A live ALFWorld game that plays exactly like the official engine; a won one stays as it is.
 
     An `Oracle` too: `label_action` judges an action from the true state.
     """
@@ -107,7 +107,7 @@ class AlfworldEnv:
         return self._oracle.label(self.state, action)
 
     def close(self) -> None:
-        """Drop the game."""
+        """Drop the game; the environment can be reset again."""
         self._world = self._state = self._last = self._observation = self._oracle = None
         self._unseen_by_oracle = []
 

@@ -25,7 +25,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class ExpertAction:
-    """What the expert would do now.
+    """The action that the household expert would play now, with its reasoning.
 
     Attributes:
         action: an admissible command.
@@ -39,7 +39,7 @@ class ExpertAction:
 
 
 class Expert:
-    """Plays ALFWorld from its texts alone. `seed` only varies the wording of the thoughts."""
+    """An expert that plays ALFWorld from its texts alone; `seed` only varies its wording."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -47,7 +47,7 @@ class Expert:
 
     @property
     def belief(self) -> Belief:
-        """What the expert knows now.
+        """What the expert knows of the household now.
 
         Raises:
             RuntimeError: asked before the first `reset`.
@@ -80,7 +80,7 @@ class Expert:
 
 
 def decide(belief: Belief) -> Intent:
-    """What to do in a state of knowledge: always an admissible command where there is one."""
+    """Decide what the household expert does, from its belief: an admissible command if any."""
     goal = belief.goal
     if belief.held and type_of(belief.held) == goal.object_type:
         intent = _light(belief) if goal.lamp_type else _process_or_deliver(belief)

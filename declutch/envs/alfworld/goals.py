@@ -30,7 +30,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a goal may speak of.
+    """The objects, receptacles and facts that the PDDL goal of a household may speak of.
 
     Attributes:
         object_types: set of objects of each otype.
@@ -44,7 +44,7 @@ class Vocabulary:
 
 
 def compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
-    """Compile `(:goal ...)`'s condition.
+    """Compile the PDDL condition of a household's goal, `(:goal ...)`, into a `Goal`.
 
     Raises:
         GameFileError: a form that no task type has.

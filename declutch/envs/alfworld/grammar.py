@@ -36,12 +36,12 @@ _PLAYABLE = frozenset(
 
 
 def fingerprint_grammar(text: str) -> str:
-    """SHA-256 of a grammar's normal form, without its task. Raises GameFileError likewise."""
+    """Hash the normal form of a game file's grammar, without its task. Raises GameFileError."""
     return fingerprint(normalize_grammar(text))
 
 
 def split_task(grammar: str) -> tuple[str, str]:
-    """Split a grammar into the task's sentence and the rest without it.
+    """Split the grammar of an ALFWorld game into the task's sentence and the rest.
 
     The sentence must be plain text: symbols of the grammar in it would be expanded by the
     official engine.
@@ -62,7 +62,7 @@ def split_task(grammar: str) -> tuple[str, str]:
 
 
 def normalize_grammar(text: str) -> Form:
-    """Actions with template and answer, and every production they or the intro can reach.
+    """Bring a game file's grammar into normal form: actions and answers with all that words them.
 
     Raises:
         GameFileError: the text is no grammar.

@@ -25,7 +25,7 @@ NUM_FINISHING_STEPS = 20
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place where the engines disagree.
+    """The first place where our ALFWorld engine and the official one disagree.
 
     Attributes:
         game: the game file.
@@ -49,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was compared.
+    """What a comparison of our ALFWorld engine with the official one has played and found.
 
     Attributes:
         num_games, num_steps, num_nonsense, num_won: games, actions, of these not admissible ones,
@@ -70,7 +70,7 @@ class VerifyReport:
     difference: Difference | None = None
 
     def merge(self, other: VerifyReport) -> VerifyReport:
-        """Both reports as one; the first difference wins."""
+        """Add up two reports of the comparison; the first difference wins."""
         return VerifyReport(
             self.num_games + other.num_games,
             self.num_steps + other.num_steps,
@@ -85,7 +85,7 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class Job:
-    """How one game is compared: which walks, from which seed, of how many steps."""
+    """How one ALFWorld game is compared between the engines: which walks, and how long."""
 
     path: Path
     seed: int
@@ -101,7 +101,7 @@ class _Mismatch(Exception):
 
 
 class Match:
-    """One episode played on both engines."""
+    """One episode of an ALFWorld game that both engines play, answer compared with answer."""
 
     def __init__(self, path: Path, world: World, reference: ReferenceEnv) -> None:
         self._path = path
@@ -116,6 +116,7 @@ class Match:
         self._walk = ""
 
     def play(self, walk: str, job: Job, rng: random.Random) -> VerifyReport:
+        """Play a walk of one kind on both engines up to the first difference."""
         self._walk = walk
         difference = None
         try:

@@ -41,7 +41,7 @@ _DONE = re.compile(
 
 @dataclass(frozen=True)
 class Goal:
-    """A household task, read from its sentence.
+    """A household task, read from its sentence: what to do, with what, and where.
 
     Attributes:
         object_type: what has to be moved or looked at.
@@ -60,7 +60,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Belief:
-    """What the agent knows; never mutated.
+    """What an agent that only reads text knows of a household; never changed in place.
 
     Attributes:
         goal: the task.
@@ -97,12 +97,12 @@ class Belief:
 
 
 def type_of(name: str) -> str:
-    """The type of a numbered thing: "alarmclock 2" is an "alarmclock"."""
+    """The type of a numbered household thing: "alarmclock 2" is an "alarmclock"."""
     return name.rsplit(" ", 1)[0]
 
 
 def parse_goal(text: str) -> Goal:
-    """The goal stated in an intro text.
+    """Read a household's goal from the first observation, whatever words it is said in.
 
     Raises:
         UserError: the text states no task, or one in unknown words.
@@ -127,13 +127,13 @@ def parse_goal(text: str) -> Goal:
 
 
 def parse_things(listing: str) -> tuple[str, ...]:
-    """Names in "a mug 2, a pen 1, and a cd 3"; () for "nothing"."""
+    """Read the names in a household's list such as "a mug 2, a pen 1, and a cd 3"."""
     parts = (part.removeprefix("and ") for part in listing.split(", "))
     return tuple(part.split(" ", 1)[1] for part in parts if part[:2] in ("a ", "an"))
 
 
 def initial_belief(observation: Observation) -> Belief:
-    """The belief after the intro.
+    """Make the belief about a household from the first observation.
 
     Raises:
         UserError: the text states no known task.
@@ -146,7 +146,7 @@ def initial_belief(observation: Observation) -> Belief:
 
 
 def update_belief(belief: Belief, action: str, observation: Observation) -> Belief:
-    """The belief after `action` was answered by `observation`; any action, the agent's or not."""
+    """Update the belief about a household by an action, anyone's, and the observation after it."""
     after = _read_effect(belief, observation.text)
     view = _VIEW.search(observation.text)
     contents = dict(after.contents)
@@ -157,7 +157,7 @@ def update_belief(belief: Belief, action: str, observation: Observation) -> Beli
 
 
 def places_of(belief: Belief, kind: str) -> dict[str, list[str]]:
-    """Known objects of a type that are not in hand, each with the receptacles it was seen in.
+    """Find the known household objects of a type, each with the receptacles it was seen in.
 
     An object can be in several receptacles, and one that is taken stays in the others: such are the
     mechanics of the game.
@@ -231,7 +231,7 @@ def _read_commands(belief: Belief, admissible: tuple[str, ...]) -> Belief:
 
 
 def _see_refusals(belief: Belief, accessible: set[str]) -> Belief:
-    """What could be put here, were it allowed, may not be put into such receptacles."""
+    """Note what receptacles refuse: the held object is within reach, but no command puts it in."""
     held = belief.held
     kind = type_of(held)
     refusals = {
@@ -243,13 +243,13 @@ def _see_refusals(belief: Belief, accessible: set[str]) -> Belief:
 
 
 def _place_lamps(belief: Belief, here: set[str], usable: set[str]) -> Mapping[str, str]:
-    """What can be used here stands in a receptacle here; which one makes no difference."""
+    """Note where lamps are: in any of the receptacles here, as it makes no difference in which."""
     new = usable - belief.lamps.keys()
     return {**belief.lamps, **dict.fromkeys(new, min(here))} if new and here else belief.lamps
 
 
 def _see_takeable(belief: Belief, accessible: set[str], takeable: Mapping[str, set[str]]) -> Belief:
-    """With free hands, whatever here cannot be taken never can."""
+    """Note what lies here, and what of it can never be taken, as it cannot be with free hands."""
     contents = dict(belief.contents)
     fixed = belief.fixed
     for place in accessible:

@@ -1,9 +1,8 @@
 """Good or bad, judged from a household's true state and from what the agent has seen of it.
 
-Source: METHOD section 4, oracle labels. Once the agent has seen everything that the goal still
-needs, an action is good if it lowers the shortest remaining number of steps and bad if it raises
-it. Before that, visiting or opening for the first time a receptacle that could hold what is sought
-is good, and going back without need is bad.
+Once the agent has seen everything that the goal still needs, an action is good if it lowers the
+shortest remaining number of steps and bad if it raises it. Before that, visiting or opening for the
+first time a receptacle that could hold what is sought is good, and going back without need is bad.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ GOOD, BAD = 1, 0
 
 
 class OracleTracker:
-    """Labels the actions of one episode; `observe` every state of it, the first one included.
+    """The ALFWorld oracle: labels the actions of one episode good or bad from the true state.
 
     Distances count only what lies in receptacles the agent has searched, so that no label rests on
     luck: of two mugs the nearer one matters only once it has been seen. A receptacle counts as
@@ -37,7 +36,7 @@ class OracleTracker:
         self._searched = 0
 
     def observe(self, state: State) -> None:
-        """Take note of what `state` shows the agent."""
+        """Take note of what a state of the household shows the agent; due at every state."""
         for r in self._world.receptacles_at[state.location]:
             self._visited |= 1 << r
             if _is_accessible(self._world, state, r):
@@ -47,7 +46,7 @@ class OracleTracker:
             self._seen |= 1 << state.held
 
     def label(self, state: State, action: str) -> int | None:
-        """1 good, 0 bad, None undecided, for playing `action` in the observed `state`."""
+        """Label an action in the observed state: 1 good, 0 bad, None undecided."""
         world = self._world
         text = action.strip()
         command = parse_command(world, text)

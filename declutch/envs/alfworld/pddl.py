@@ -19,7 +19,7 @@ class GameFileError(Exception):
 
 
 def fingerprint(form: Form) -> str:
-    """SHA-256 of a normal form."""
+    """Hash a normal form of PDDL or of a grammar with SHA-256."""
     return hashlib.sha256(repr(form).encode()).hexdigest()
 
 

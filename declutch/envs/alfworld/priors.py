@@ -116,7 +116,7 @@ _FLOOR: Final = 0.004
 
 
 def chance(object_type: str, receptacle_type: str) -> float:
-    """Estimated probability in (0, 1] that one receptacle of the type holds such an object.
+    """Estimate how likely one receptacle of a type holds an object of a type, in (0, 1].
 
     Object types without measurements get the average over the measured ones.
     """

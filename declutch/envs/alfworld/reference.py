@@ -22,7 +22,7 @@ _CARRYING = "You are carrying: a "
 
 
 class ReferenceEnv:
-    """Plays one game at a time with the official engine. Not thread-safe, one per process.
+    """The official ALFWorld engine behind our protocol, for comparison; one a process.
 
     Every reset loads another copy of the planner's library, which cannot be unloaded (it leaves
     handlers behind that run when the process ends): about 5 MB a game until then.
@@ -41,7 +41,7 @@ class ReferenceEnv:
         self._inventory = ""
 
     def reset(self, task: TaskId) -> Observation:
-        """Start `task`."""
+        """Start a task's game in the official engine."""
         return self.reset_file(self._find_path(task))
 
     def reset_file(self, path: Path) -> Observation:
@@ -57,7 +57,7 @@ class ReferenceEnv:
         return Observation(texts[0], tuple(infos["admissible_commands"][0]), "")
 
     def step(self, action: str) -> Transition:
-        """Play one action. Raises RuntimeError before the first reset."""
+        """Play one action in the official engine. Raises RuntimeError before the first reset."""
         if self._env is None:
             raise RuntimeError("reset the environment before stepping it")
         texts, scores, dones, infos = self._env.step([action])

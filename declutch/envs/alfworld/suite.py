@@ -35,7 +35,7 @@ _TAIL_BYTES = 8192
 
 
 class AlfworldSuite:
-    """Games under `<data_dir>/json_2.1.1/<split>/<type>-.../<trial>/game.tw-pddl`."""
+    """ALFWorld games of a data folder as tasks with levels, and the maker of their environments."""
 
     held_out_kinds = HELD_OUT_KINDS
     wording = HOUSEHOLD
@@ -62,7 +62,7 @@ class AlfworldSuite:
         self._splits: dict[str, tuple[TaskId, ...]] = {}
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
-        """Every solvable game of a raw split or level, sorted by name.
+        """List every solvable game of a raw split or level, sorted by name.
 
         Raises:
             UserError: no such split or level, no data, a damaged file, or not one game.
@@ -77,11 +77,11 @@ class AlfworldSuite:
         return tasks
 
     def path_of(self, task: TaskId) -> Path:
-        """The game file of `task`."""
+        """The game file of a task."""
         return self.root / task.split / task.name / GAME_FILE
 
     def world_of(self, task: TaskId) -> World:
-        """The compiled game of `task`, resident after the first call. Raises UserError."""
+        """The compiled game of a task, resident after the first call. Raises UserError."""
         path = self.path_of(task)
         world = self._worlds.get(path)
         if world is None:
@@ -102,7 +102,7 @@ class AlfworldSuite:
         return Expert(seed)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
-        """Number of solvable games by raw split and task type; absent splits count 0."""
+        """Count the solvable games by raw split and task type; absent splits count 0."""
         counts = {}
         for split in SPLITS:
             kinds = dict.fromkeys(KINDS, 0)

@@ -26,7 +26,7 @@ Available commands:
 
 
 def describe_intro(world: World) -> str:
-    """What the agent reads before its first action."""
+    """Word what the agent of a household reads before its first action."""
     start = world.start
     if world.receptacles_at[start.location]:
         view = _describe_place(world, start)
@@ -37,7 +37,7 @@ def describe_intro(world: World) -> str:
 
 
 def describe_outcome(world: World, state: State, command: Command) -> str:
-    """The answer to `command`, an admissible one that led to `state`."""
+    """Word the answer to an admissible household command that led to a state."""
     verb = command.verb
     if verb == "go to":
         place = command.receptacle
@@ -79,7 +79,7 @@ def describe_outcome(world: World, state: State, command: Command) -> str:
 
 
 def name_carried(world: World, state: State) -> str:
-    """The object in the agent's hands, "" when there is none."""
+    """Name the object in the household agent's hands, "" when there is none."""
     return "" if state.held == NOWHERE else world.object_names[state.held]
 
 

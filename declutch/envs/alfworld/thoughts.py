@@ -14,7 +14,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Intent:
-    """An action and what it is for.
+    """An action of the household expert and what it is for, which its reasoning words.
 
     Attributes:
         phase: "find", "take", "drop", "clean", "heat", "cool", "put" or "use".
@@ -114,12 +114,12 @@ _INSPECT: Final[_Wordings] = (
 
 
 def short_thought(intent: Intent) -> str:
-    """The phase and the type it is about, e.g. "heat potato"."""
+    """Word the household expert's reasoning in two words, e.g. "heat potato"."""
     return f"{intent.phase} {intent.kind}"
 
 
 def long_thought(intent: Intent, number: int) -> str:
-    """One or two sentences; `number` and the intent choose among the wordings."""
+    """Word the household expert's reasoning in one or two sentences, of several variants."""
     wordings = _wordings(intent)
     chosen = zlib.crc32(f"{number} {intent.action}".encode()) % len(wordings)
     return wordings[chosen].format(kind=intent.kind, place=intent.place)

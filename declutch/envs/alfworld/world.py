@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class State(NamedTuple):
-    """Everything that can change. A NamedTuple, because one is built for every step played.
+    """Everything that can change in a household; a NamedTuple, as one is built for every step.
 
     Attributes:
         location: where the agent stands.
@@ -40,7 +40,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one object of a goal must be.
+    """What one object of a household's goal must be.
 
     Attributes:
         objects: set of objects of the right type and nature.
@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A conjunction of up to three parts; an absent part is () or None.
+    """The compiled goal of a household: a conjunction of up to three parts, an absent one empty.
 
     Attributes:
         placed: one or two distinct objects that must share one of `receptacles`.
@@ -70,7 +70,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One game, compiled: static facts, texts and the initial state. Shared, never changed.
+    """One compiled household: static facts, names, goal and initial state; shared, never changed.
 
     Attributes:
         task: the task as the game words it, "Your task is to: ...".
@@ -119,7 +119,7 @@ class World:
 
 
 def iterate_bits(bits: int) -> Iterator[int]:
-    """Numbers of the set bits, ascending."""
+    """Iterate over the numbers of the set bits of a household's object or receptacle set."""
     while bits:
         low = bits & -bits
         yield low.bit_length() - 1

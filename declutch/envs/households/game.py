@@ -19,7 +19,8 @@ from declutch.envs.households.scene import (
     pick_weighted,
 )
 
-# Share of games in which every wanted thing may be shut away; they were rare among the real ones.
+# The share of games in which all wanted things may be behind closed doors, as they rarely are in
+# the official games.
 _SHUT_AWAY: Final = {
     tasks.SIMPLE: 20,
     tasks.LOOK: 0,

@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class HouseholdCounts:
-    """Number of games in each split; the six task types take turns.
+    """The number of generated households in each split; the six task types take turns.
 
     Attributes:
         train: games to learn from.
@@ -67,7 +67,7 @@ class HouseholdCounts:
 
 @dataclass(frozen=True)
 class GameFile:
-    """One game ready to be written.
+    """One generated household, ready to be written as a game file.
 
     Attributes:
         name: its folder below json_2.1.1: split, task and scene, trial.
@@ -79,7 +79,7 @@ class GameFile:
 
 
 def scene_numbers(split: str) -> tuple[int, ...]:
-    """Scenes a split is played in."""
+    """The scenes that a split of generated households is played in."""
     known = rooms.NUM_KNOWN_SCENES
     end = known + rooms.NUM_UNSEEN_SCENES
     span = range(known, end) if split == "valid_unseen" else range(known)
@@ -106,7 +106,7 @@ class _Scenes:
 
 
 def generate_games(seed: int, split: str, count: int) -> Iterator[GameFile]:
-    """The first `count` games of a split; a game does not depend on how many are asked for.
+    """Generate the first households of a split; none depends on how many are asked for.
 
     Raises:
         RuntimeError: a game that its own walkthrough does not win (a defect of the generator).
@@ -152,7 +152,7 @@ def _wins(content: dict[str, Any]) -> bool:
 def generate_households(
     out_dir: Path, seed: int, counts: HouseholdCounts, progress: Progress | None = None
 ) -> int:
-    """Write the games of a seed; does nothing where the same games are there already.
+    """Generate and write the households of a seed, unless the same ones are there already.
 
     The folder appears complete or not at all, so that any number of processes may ask for it.
 
@@ -244,7 +244,7 @@ def ensure_households(
     counts: HouseholdCounts | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The data folder of these households below `cache_dir`, generated if need be.
+    """The data folder of these households below the cache, generated if need be.
 
     Args:
         cache_dir: may hold the households of many seeds and counts.
@@ -263,7 +263,7 @@ def ensure_households(
 
 
 def households_folder(cache_dir: Path, seed: int, counts: HouseholdCounts) -> Path:
-    """Where the households of a seed are, or will be, below `cache_dir`."""
+    """The folder where the generated households of a seed are, or will be."""
     sizes = f"{counts.train}-{counts.valid_seen}-{counts.valid_unseen}"
     return cache_dir / f"households-v{GENERATOR_VERSION}-seed{seed}-{sizes}"
 

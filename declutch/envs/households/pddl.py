@@ -16,7 +16,7 @@ _NEEDED_RTYPES: Final = frozenset(("SinkBasin", "Microwave", "Fridge"))
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """The name a player sees for each id of a PDDL problem, as in ALFWorld: type and a number.
+    """Name each thing of a household's PDDL problem as the player sees it: type and number.
 
     Within a type the ids are numbered in descending order; a basin is named after what it is in.
     """
@@ -122,7 +122,7 @@ def _goal(wish: Wish) -> str:
 
 
 def render_problem(house: Household, trial: str) -> str:
-    """The PDDL problem, named after the trial."""
+    """Write a generated household as a PDDL problem, named after the trial."""
     facts = [f"(atLocation agent1 {house.scene.start})", *_receptacle_facts(house)]
     for item in house.items:
         facts += _item_facts(item, is_cold=item.id in house.cold)
@@ -183,7 +183,7 @@ def _easiest(places: Sequence[Receptacle], near: str = "") -> Receptacle:
 
 
 def walkthrough(house: Household) -> tuple[str, ...]:
-    """Commands that win the game, with no step that could be left out."""
+    """Write the commands that win a generated household, none of which could be left out."""
     scene, wish = house.scene, house.wish
     walker = _Walker(display_names([*scene.by_id, *(item.id for item in house.items)]))
     lamps = [i for i in house.items if i.kind == wish.goal_kind and i.is_fixed and i.receptacles]

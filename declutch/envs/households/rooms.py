@@ -341,7 +341,7 @@ DOUBLES: Final[Mapping[str, tuple[str, int]]] = {
 
 @dataclass(frozen=True)
 class ReceptacleRow:
-    """How often a receptacle type stands in a room; `counts` are equally likely."""
+    """How often a receptacle type stands in a room of generated households."""
 
     kind: str
     openable: int
@@ -350,7 +350,7 @@ class ReceptacleRow:
 
 @dataclass(frozen=True)
 class ObjectRow:
-    """How often an object type is in a room and where; shares in per cent.
+    """How often an object type is in a room of generated households, and where, in per cent.
 
     Attributes:
         kind: object type.
@@ -367,7 +367,7 @@ class ObjectRow:
 
 @dataclass(frozen=True)
 class BesideRow:
-    """A fixed thing on the floor next to a receptacle."""
+    """A fixed thing on the floor next to a receptacle of generated households."""
 
     kind: str
     presence: int
@@ -386,7 +386,7 @@ def _pull(words: list[str]) -> tuple[tuple[str, int], ...]:
 
 @cache
 def receptacle_rows(room: str) -> tuple[ReceptacleRow, ...]:
-    """Receptacle types of a room kind."""
+    """The receptacle types of a room kind of generated households."""
     return tuple(
         ReceptacleRow(kind, int(openable), tuple(map(int, counts)))
         for kind, openable, *counts in _rows(_RECEPTACLES[room])
@@ -395,7 +395,7 @@ def receptacle_rows(room: str) -> tuple[ReceptacleRow, ...]:
 
 @cache
 def object_rows(room: str) -> tuple[ObjectRow, ...]:
-    """Object types that can be carried, of a room kind."""
+    """The object types that can be carried in a room kind of generated households."""
     return tuple(
         ObjectRow(kind, int(presence), tuple(map(int, counts.split("/"))), _pull(pull))
         for kind, presence, counts, *pull in _rows(_OBJECTS[room])
@@ -404,7 +404,7 @@ def object_rows(room: str) -> tuple[ObjectRow, ...]:
 
 @cache
 def fixture_rows(room: str) -> tuple[ObjectRow, ...]:
-    """Fixed things that stand on a receptacle, one of each at most, of a room kind."""
+    """The fixed things that stand on receptacles in a room kind of generated households."""
     return tuple(
         ObjectRow(kind, int(presence), (100,), _pull(pull))
         for kind, presence, *pull in _rows(_FIXTURES[room])
@@ -413,7 +413,7 @@ def fixture_rows(room: str) -> tuple[ObjectRow, ...]:
 
 @cache
 def beside_rows(room: str) -> tuple[BesideRow, ...]:
-    """Fixed things that lie next to a receptacle, of a room kind."""
+    """The fixed things that lie next to receptacles in a room kind of generated households."""
     return tuple(
         BesideRow(kind, int(presence), int(count), receptacle)
         for kind, presence, count, receptacle in _rows(_BESIDE[room])

@@ -18,7 +18,7 @@ _BASINS: Final = {"SinkBasin": "Sink", "BathtubBasin": "Bathtub"}
 
 @dataclass(frozen=True)
 class Receptacle:
-    """A place for things; `location` is where one stands to reach it."""
+    """A place for things in a scene of generated households, reached from its location."""
 
     id: str
     kind: str
@@ -28,7 +28,7 @@ class Receptacle:
 
 @dataclass(frozen=True)
 class Item:
-    """A thing in a game.
+    """A thing in a generated household.
 
     Attributes:
         id: unique in the game; the part before "_bar_" names it.
@@ -49,7 +49,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """A furnished room before anything loose is put into it.
+    """A furnished room of generated households before anything loose is put into it.
 
     Attributes:
         number: scene number as in the folder names of the games.
@@ -71,28 +71,28 @@ class Scene:
 
     @cached_property
     def by_kind(self) -> dict[str, tuple[Receptacle, ...]]:
-        """Receptacle type to its receptacles."""
+        """The receptacles of each receptacle type."""
         kinds = dict.fromkeys(r.kind for r in self.receptacles)
         return {kind: tuple(r for r in self.receptacles if r.kind == kind) for kind in kinds}
 
     @cached_property
     def by_id(self) -> dict[str, Receptacle]:
-        """Receptacle id to receptacle."""
+        """The receptacle of each id."""
         return {r.id: r for r in self.receptacles}
 
 
 def chance(rng: Random, percent: float) -> bool:
-    """True in `percent` of the cases."""
+    """Draw whether a scene has something: true in `percent` of the cases."""
     return rng.random() * 100 < percent
 
 
 def pick(rng: Random, options: Sequence[T]) -> T:
-    """One of the options, all equally likely; stable over Python versions, unlike `choice`."""
+    """Draw one of the options for a scene, all equally likely; the same in all Python versions."""
     return options[int(rng.random() * len(options))]
 
 
 def pick_weighted(rng: Random, options: Sequence[tuple[T, int]]) -> T:
-    """One of the options by weight; the weights must not all be 0."""
+    """Draw one of the options for a scene by weight; the weights must not all be 0."""
     mark = rng.random() * sum(weight for _, weight in options)
     for option, weight in options:
         mark -= weight
@@ -112,7 +112,7 @@ def _coordinate(rng: Random) -> str:
 
 
 def draw_id(rng: Random, kind: str, taken: set[str]) -> str:
-    """A new id of the form of ALFWorld's (type and coordinates), added to `taken`."""
+    """Draw a new id for a thing in a scene, of ALFWorld's form (type and coordinates)."""
     stem = _BASINS.get(kind, kind)
     tail = f"_bar_{kind}" if kind in _BASINS else ""
     while True:
@@ -190,12 +190,12 @@ def _doubles(rng: Random, receptacles: tuple[Receptacle, ...]) -> list[tuple[str
 
 
 def room_of(number: int) -> str:
-    """The room kind of a scene number."""
+    """The room kind that a scene number stands for."""
     return max((first, room) for room, first in rooms.FIRST_SCENE.items() if first <= number)[1]
 
 
 def build_scene(seed: int, number: int) -> Scene:
-    """The scene of this number under this seed; always the same."""
+    """Build the scene of this number under this seed; always the same."""
     rng = Random(f"{seed}/scene/{number}")
     room = room_of(number)
     taken: set[str] = set()

@@ -21,7 +21,7 @@ from declutch.errors import Finding, Status
 
 
 def counts_of(config: EnvConfig) -> HouseholdCounts:
-    """The number of games in each split that the settings ask for."""
+    """The number of generated households in each split that the settings ask for."""
     wanted = config.households
     return HouseholdCounts(wanted.train, wanted.valid_seen, wanted.valid_unseen)
 
@@ -33,13 +33,13 @@ def generate(config: EnvConfig, progress: Progress | None = None) -> Path:
 
 
 def make_households(config: EnvConfig, progress: Progress | None = None) -> AlfworldSuite:
-    """The suite of the configured households, generated if need be. Raises UserError."""
+    """Make the suite of the configured households, generated if need be. Raises UserError."""
     folder = generate(config, progress)
     return AlfworldSuite(folder, "households", config.cache_dir.expanduser() / COMPILED)
 
 
 def check_generated_games(config: EnvConfig, levels: Sequence[str]) -> Finding:
-    """The generated games: counted in the cache, or to be made at first use."""
+    """Look for the generated households: counted in the cache, or to be made at first use."""
     name, counts = "generated games", counts_of(config)
     cache, seed = config.cache_dir.expanduser(), config.households.seed
     folder = households_folder(cache, seed, counts)
@@ -51,7 +51,7 @@ def check_generated_games(config: EnvConfig, levels: Sequence[str]) -> Finding:
 
 
 def diagnose_households(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """What playing generated households needs, and whether it is there."""
+    """Find what playing generated households needs, and whether it is there."""
     return [
         check_generated_games(config, levels),
         check_official_games(config, levels, is_needed=False),

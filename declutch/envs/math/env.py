@@ -11,19 +11,19 @@ from declutch.records import TaskId
 
 
 class MathEnv:
-    """Asks one problem; the first answer ends it."""
+    """An environment that asks one problem of mathematics; the first answer ends it."""
 
     def __init__(self, find: Callable[[TaskId], Problem]) -> None:
         self._find = find
         self._problem: Problem | None = None
 
     def reset(self, task: TaskId) -> Observation:
-        """The problem; no commands are listed, since the answer is free."""
+        """Ask the problem; no commands are listed, since the answer is free."""
         self._problem = self._find(task)
         return Observation(self._problem.text, ())
 
     def step(self, action: str) -> Transition:
-        """Verify an answer."""
+        """Verify an answer, which ends the episode."""
         if self._problem is None:
             raise RuntimeError("step before reset")
         is_right = verify_answer(self._problem, action)
@@ -31,12 +31,13 @@ class MathEnv:
         return Transition(seen, float(is_right), is_right, True, float(is_right))
 
     def close(self) -> None:
+        """Forget the problem."""
         self._problem = None
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A reference answer as advice."""
+    """The reference answer to a problem of mathematics, as an expert's advice."""
 
     action: str
     thought: str
@@ -44,20 +45,23 @@ class Solution:
 
 
 class AnswerKey:
-    """An expert that looks the problem up: for supervised data, where solutions are known too."""
+    """An expert that looks the answer to a problem of mathematics up, for supervised data."""
 
     def __init__(self, find: Callable[[TaskId], Problem]) -> None:
         self._find = find
         self._problem: Problem | None = None
 
     def reset(self, task: TaskId, observation: Observation) -> None:
+        """Look up the task's problem."""
         self._problem = self._find(task)
 
     def act(self) -> Solution:
+        """The reference answer, with its solution as the thought."""
         if self._problem is None:
             raise RuntimeError("AnswerKey.reset(task, observation) must come first")
         answer = self._problem.answer
         thought = self._problem.solution or f"Working this out gives {answer}."
         return Solution(answer, thought)
 
-    def update(self, action: str, observation: Observation) -> None: ...
+    def update(self, action: str, observation: Observation) -> None:
+        """Nothing is to be learned from an answer."""

@@ -42,7 +42,7 @@ _WRAPPED = re.compile(r"\$(.*)\$|\\boxed\{(.*)\}", re.DOTALL)
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem and its reference.
+    """A problem of mathematics and its reference answer.
 
     Attributes:
         text: the problem, which is unique within its collection.
@@ -61,7 +61,7 @@ class Problem:
 
 
 def verify_answer(problem: Problem, answer: str) -> bool:
-    """Whether an answer equals the reference mathematically.
+    """Whether an answer to a problem of mathematics equals the reference mathematically.
 
     Raises:
         UserError: math-verify is not installed.
@@ -74,7 +74,7 @@ def verify_answer(problem: Problem, answer: str) -> bool:
 
 
 def read_math(path: Path) -> dict[str, list[Problem]]:
-    """The problems of a MATH file by split; a problem's text alone decides which.
+    """Read the problems of a MATH file by split; a problem's text alone decides which.
 
     Args:
         path: JSON lines with "problem", "type", and "answer" or a "solution" that boxes it; of
@@ -103,7 +103,7 @@ def generate_math(
     cache_dir: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, list[Problem]]:
-    """Generated problems by split; made once and kept in `cache_dir`.
+    """Generate problems of mathematics by split and subject; made once and kept in a cache.
 
     Args:
         seed: of the generators.

@@ -36,7 +36,7 @@ LEVELS: Mapping[str, Level] = MappingProxyType(
 
 
 class MathSuite:
-    """Problems in three splits, which share none."""
+    """Problems of mathematics in three splits, which share none, as tasks with levels."""
 
     name = SUITE
     held_out_kinds = HELD_OUT_KINDS
@@ -50,7 +50,7 @@ class MathSuite:
         self._problems = {split: tuple(problems) for split, problems in splits.items()}
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
-        """The problems of a split or level. Raises UserError where there are none."""
+        """List the problems of a split or level. Raises UserError where there are none."""
         level = find_level(LEVELS, split, SUITE)
         problems = enumerate(self._problems[level.split])
         every = (TaskId(SUITE, level.split, i, _name(p), p.kind) for i, p in problems)
@@ -63,13 +63,15 @@ class MathSuite:
         return tasks
 
     def make_env(self) -> MathEnv:
+        """Make an environment that can ask any of the problems."""
         return MathEnv(self._find)
 
     def make_expert(self, seed: int) -> AnswerKey:
+        """Make an expert that knows the reference answers; the seed changes nothing."""
         return AnswerKey(self._find)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
-        """Number of problems by split and subject."""
+        """Count the problems by split and subject."""
         return {s: Counter(p.kind for p in problems) for s, problems in self._problems.items()}
 
     def _find(self, task: TaskId) -> Problem:

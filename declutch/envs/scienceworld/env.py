@@ -25,7 +25,7 @@ _WORDINGS = MappingProxyType(
         "dunk OBJ in OBJ": "dunk OBJ into OBJ",
     }
 )
-# Any of these can be teleported to, though none is within reach.
+# The rooms, which can be teleported to though they are not among the objects within reach.
 PLACES = (
     "art studio",
     "bathroom",
@@ -42,10 +42,11 @@ _CARRIED = re.compile(r"^\t(?:(?:an?|the) )?(?:substance called )?([^(,\n]*[^(,\
 
 
 class ScienceWorldEnv:
-    """Plays like the package, in its own words; a finished task stays as it is, for playing on can
-    raise the score. Its simulator comes from a pool and goes back when the environment is closed.
+    """A live ScienceWorld episode, played like in the package; a finished task stays as it is.
 
-    An `Oracle` too: `label_action` judges an action by whether a plan gets shorter.
+    It stays, since playing on could raise the score. The simulator comes from a pool and goes back
+    when the environment is closed. An `Oracle` too: `label_action` judges an action by whether a
+    plan gets shorter.
     """
 
     def __init__(
@@ -143,10 +144,10 @@ class ScienceWorldEnv:
 
 
 class ActionForms(tuple[str, ...]):
-    """What a prompt lists instead of every action: forms with OBJ in them, and last the objects.
+    """What a prompt of ScienceWorld lists for every action: forms with OBJ, then the objects.
 
-    `action in forms` asks whether it is one of the forms with listed objects in its slots, which
-    whatever does something is, and much that does nothing.
+    `action in forms` asks whether the action is one of the forms with listed objects in its slots.
+    Every action that does something is, and so are many that do nothing.
     """
 
     _forms: tuple[str, ...]
@@ -164,7 +165,7 @@ class ActionForms(tuple[str, ...]):
         )
 
     def draw(self, rng: random.Random) -> str:
-        """One of the forms with random objects in its slots; most of these do nothing."""
+        """Draw one of the forms with random objects in its slots; most of these do nothing."""
         head, *tails = rng.choice(self._forms).split(_SLOT)
         return head + "".join(rng.choice(self._objects) + tail for tail in tails)
 
@@ -177,7 +178,7 @@ def _worded(template: str) -> tuple[str, ...]:
 
 
 def name_carried(inventory: str) -> str:
-    """What is carried as one line, "" when nothing, from the simulator's own list."""
+    """Name what is carried in ScienceWorld on one line, "" when nothing."""
     lines = (line.strip() for line in inventory.splitlines()[1:])
     return ", ".join(line for line in lines if line)
 

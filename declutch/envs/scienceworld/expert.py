@@ -36,7 +36,7 @@ _LOOKS = ("look ", "inventory", "task", "read ")
 
 
 class Planner:
-    """Plans by replay on a simulator of its own, which is started at the first question."""
+    """Plans for ScienceWorld by replay on a simulator of its own, started at the first question."""
 
     def __init__(self, launch: Launch, cache_dir: Path | None = None) -> None:
         """
@@ -52,7 +52,7 @@ class Planner:
         self._replays: OrderedDict[tuple[str, Sequence[str], Sequence[str]], bool] = OrderedDict()
 
     def gold(self, task: TaskId) -> GoldPath:
-        """The gold path: remembered, stored, or searched. A simulator's failure is in the result.
+        """Find the gold path of a task: remembered, stored, or searched for.
 
         Raises:
             UserError: no memory for a simulator, or no space for the path.
@@ -62,7 +62,7 @@ class Planner:
         return self._gold[task.name]
 
     def plan(self, task: TaskId, played: Sequence[str]) -> tuple[str, ...] | None:
-        """Actions that win after `played`; None where none were found, and ever after.
+        """Find actions that win after `played`; None where none were found, and ever after.
 
         After an action that is not the plan's, the plan is tried as it is, then from the last
         journey before (the agent may have gone elsewhere), then from its beginning.
@@ -84,7 +84,7 @@ class Planner:
         return plan
 
     def label_action(self, task: TaskId, played: Sequence[str], action: str) -> int | None:
-        """Whether a valid `action` after `played` shortens the plan: 1 good, 0 bad, None undecided.
+        """Label a valid action by whether it shortens the plan: 1 good, 0 bad, None undecided.
 
         Bad is what the plan does not win after as it is; where no plan is known, nothing is said.
 
@@ -130,7 +130,7 @@ class Planner:
 
 @dataclass(frozen=True)
 class GoldAction:
-    """What the expert would do now, and why; see `declutch.envs.text_env.Advice`."""
+    """The action that ScienceWorld's expert would play now, and why."""
 
     action: str
     thought: str
@@ -138,7 +138,7 @@ class GoldAction:
 
 
 class GoldExpert:
-    """Follows the gold path, and plans anew where others acted in its place.
+    """ScienceWorld's expert: follows the gold path, and plans anew where others acted in its place.
 
     It gives up where it knows no way to win, or none in valid actions.
     """

@@ -28,7 +28,7 @@ _REFUSALS = ("No known action", "Ambiguous request")
 
 @dataclass(frozen=True)
 class GoldPath:
-    """The solution of a task.
+    """The simulator's own solution of a ScienceWorld task, said in valid actions.
 
     Attributes:
         actions: from the start of an episode, each valid in its place; they win. () for none.
@@ -44,14 +44,16 @@ class GoldPath:
 
     @property
     def is_solved(self) -> bool:
+        """Whether there is a solution."""
         return bool(self.actions)
 
 
 def search_gold(simulator: Simulator, task: TaskId) -> GoldPath:
-    """Search the gold path of a task and say it in valid actions.
+    """Search the gold path of a ScienceWorld task and say it in valid actions.
 
-    Journeys through several rooms become one; where that or leaving out what does nothing comes
-    too early for something that takes its time, every action keeps its own.
+    A journey through several rooms becomes one teleportation, and actions that do nothing are left
+    out. Where the shorter path does not win, since something in the world takes its time, journeys
+    are kept; where that does not help either, so is the time of the actions that do nothing.
 
     Raises:
         SimulatorError: the simulator failed.
@@ -68,7 +70,7 @@ def search_gold(simulator: Simulator, task: TaskId) -> GoldPath:
 
 
 def play(simulator: Simulator, task: TaskId, actions: Sequence[str]) -> Reply:
-    """The last reply when `actions` are played as an episode, which ends where it is done."""
+    """Play actions as an episode of ScienceWorld, to its end; the simulator's last reply."""
     reply = _start(simulator, task)
     for action in actions:
         if reply.is_done:
@@ -78,7 +80,7 @@ def play(simulator: Simulator, task: TaskId, actions: Sequence[str]) -> Reply:
 
 
 def wins(simulator: Simulator, task: TaskId, played: Sequence[str], rest: Sequence[str]) -> bool:
-    """Whether `rest` wins after `played`, and every action of it is understood."""
+    """Whether ScienceWorld actions win after those played, and every one of them is understood."""
     reply = play(simulator, task, played)
     for action in rest:
         if reply.is_done:
@@ -90,7 +92,7 @@ def wins(simulator: Simulator, task: TaskId, played: Sequence[str], rest: Sequen
 
 
 class GoldCache:
-    """Gold paths on disk, a file each, which appear whole; any number of processes may share it.
+    """Gold paths of ScienceWorld on disk, a file each, which any number of processes may share.
 
     Args:
         folder: made when the first path is written; None keeps nothing.

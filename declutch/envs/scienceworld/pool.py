@@ -10,13 +10,13 @@ import psutil
 from declutch.envs.scienceworld.simulator import Launch, Simulator
 from declutch.errors import UserError
 
-# Of a JVM outside its heap: code, class data, threads, and what the compiler needs.
+# The memory of a JVM outside its heap: code, class data, threads, and what the compiler needs.
 _BEYOND_HEAP_MIB = 120
 _MIB = 2**20
 
 
 class SimulatorPool:
-    """Lends simulators, starts new ones only when none is idle, and replaces those that died."""
+    """Lends a bounded number of ScienceWorld simulators, and replaces those that died."""
 
     def __init__(self, launch: Launch, capacity: int) -> None:
         """
@@ -31,11 +31,11 @@ class SimulatorPool:
 
     @property
     def num_live(self) -> int:
-        """Simulators that run now."""
+        """How many simulators run now."""
         return sum(simulator.is_alive for simulator in (*self._lent, *self._idle))
 
     def acquire(self) -> Simulator:
-        """A simulator that lives, to be given back with `release`.
+        """Lend a simulator that lives, to be given back with `release`.
 
         Raises:
             UserError: all are lent, or there is no memory for even one.

@@ -19,7 +19,7 @@ _NOT_WALKED = ("focus on ", "reset task")
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that both clients say after an action."""
+    """Everything that our client and the package's client of ScienceWorld say after an action."""
 
     reply: Reply
     look: str
@@ -28,7 +28,7 @@ class Answer:
 
 
 class PackageClient:
-    """`scienceworld.ScienceWorldEnv`. Not thread-safe."""
+    """The ScienceWorld package's own client, for comparison with ours. Not thread-safe."""
 
     def __init__(self, launch: Launch, *options: str) -> None:
         """
@@ -47,12 +47,12 @@ class PackageClient:
         return int(self._env._gateway.java_process.pid)
 
     def start(self, task: str, variation: int, with_gold: bool = False) -> str:
-        """Load and reset; the first observation."""
+        """Load a variation and reset it; the first observation."""
         self._env.load(task, variation, SIMPLIFICATION, generateGoldPath=with_gold)
         return str(self._env.reset()[0])
 
     def gold_path(self) -> list[str]:
-        """Of what was started `with_gold`."""
+        """The gold path of what was started `with_gold`."""
         return list(self._env.get_gold_action_sequence())
 
     def step(self, action: str) -> Answer:
@@ -69,7 +69,7 @@ class PackageClient:
 
 
 def walk(client: PackageClient, num_steps: int, rng: random.Random) -> list[tuple[str, Answer]]:
-    """Random valid actions and their answers, at most `num_steps`, until the task is done."""
+    """Play random valid actions on the ScienceWorld package's client, and note its answers."""
     taken = [("look around", client.step("look around"))]
     while len(taken) < num_steps and not taken[-1][1].reply.is_done:
         valid = [each for each in taken[-1][1].valid if not each.startswith(_NOT_WALKED)]
@@ -79,7 +79,7 @@ def walk(client: PackageClient, num_steps: int, rng: random.Random) -> list[tupl
 
 
 def replay(simulator: Simulator, actions: Sequence[str], ask_all: bool) -> list[Answer]:
-    """The answers of our client, which has just started the task.
+    """Play the same actions on our ScienceWorld client, and note its answers.
 
     Args:
         ask_all: ask for valid actions too, as the package does; else they are ().

@@ -24,7 +24,8 @@ NOT_UNDERSTOOD = (
 """Answers to what the simulator cannot read, and to a choice it offered that was not taken."""
 
 WORDS = (
-    # A word's rank in a tokenizer is how often it is there: said twice, it stays where it was.
+    # A tokenizer ranks words by how often it is told them. Some of these come again below, so that
+    # every tokenizer stays as it was when all suites were told them.
     "closed start put clean heat cool two look "
     "find take drop focus inspect read open close start stop mix eat flush put pour dip use "
     "connect disconnect wait choose do look which minus exits closed b c d e f g h j k l m n o p q "
@@ -68,14 +69,14 @@ _SMALL_IN_TASKS = _SMALL.union(_SMALL_IN_A_TASK.split())
 
 @lru_cache(maxsize=4096)
 def state_task(intro: str) -> str:
-    """The task in full, without "Your task is to"; "" when the text states none."""
+    """State ScienceWorld's task in full, without "Your task is to"; "" where there is none."""
     match = _TASK.search(intro)
     return " ".join(match[1].split()) if match else ""
 
 
 @lru_cache(maxsize=4096)
 def shorten_task(intro: str) -> str:
-    """The words of the task that tell it from others, each once: "boil water ...".
+    """Shorten ScienceWorld's task to the words that tell it from others, each once.
 
     A temperature below zero is "minus" and its number.
     """
@@ -84,7 +85,7 @@ def shorten_task(intro: str) -> str:
 
 
 def remember_place(seen: Sequence[str]) -> str:
-    """Where the agent is and the last list of what is there: "kitchen : fridge closed , lighter".
+    """Shorten where ScienceWorld's agent is to its last list: "kitchen : fridge closed , lighter".
 
     Args:
         seen: all observations so far, oldest first.
@@ -104,7 +105,7 @@ def remember_place(seen: Sequence[str]) -> str:
 
 @lru_cache(maxsize=65536)
 def shorten_observation(text: str) -> str:
-    """An observation in a few words; the list of a room is in `remember_place` already."""
+    """Shorten an observation of ScienceWorld to a few words; a room's list is in the place."""
     if match := _LIST.match(text):
         return f"look {match[1]}"
     if choices := _CHOICE.findall(text):
@@ -115,13 +116,13 @@ def shorten_observation(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def shorten_action(action: str) -> str:
-    """An action of the past: "focus apple seed flower pot 1"."""
+    """Shorten a past action of ScienceWorld: "focus apple seed flower pot 1"."""
     return " ".join(_words(action, _SMALL.union(("to", "on", "in")))[:MAX_ACTION_WORDS])
 
 
 @lru_cache(maxsize=65536)
 def shorten_things(text: str) -> str:
-    """What is carried, without articles: "metal pot water"."""
+    """Shorten what is carried in ScienceWorld, without articles: "metal pot water"."""
     things = (_shorten_thing(thing) for thing in re.split(r", (?![^(]*\))", text))
     return _fit([thing for thing in things if thing], MAX_WORDS)
 

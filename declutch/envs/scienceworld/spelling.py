@@ -21,7 +21,7 @@ _WHERE = re.compile(r" (?:in|on|containing|with) ")
 def spell_action(
     action: str, choices: Sequence[Choice], names: Mapping[int, Set[str]]
 ) -> str | None:
-    """The valid action that is meant by `action`; None where it would do nothing.
+    """Say an action of a gold path as ScienceWorld lists it; None where it would do nothing.
 
     Args:
         choices: the valid actions now.

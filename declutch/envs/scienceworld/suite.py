@@ -26,7 +26,7 @@ from declutch.records import TaskId
 
 
 class ScienceWorldSuite:
-    """ScienceWorld with the simplification "easy". No JVM runs before the first `reset`.
+    """ScienceWorld as tasks with levels; no JVM runs before the first `reset`.
 
     Beside the environments' JVMs there is one that plans, where an expert or an oracle is asked.
     """
@@ -53,25 +53,25 @@ class ScienceWorldSuite:
         self.planner = Planner(self.launch, cache_dir)
 
     def tasks(self, split: str) -> tuple[TaskId, ...]:
-        """Every variation of a raw split or level. Raises UserError where there is no such."""
+        """List every variation of a raw split or level. Raises UserError where there is none."""
         level = find_level(self._levels, split, self.name)
         return select_tasks(list_split(self.name, level.split), level)
 
     def make_env(self) -> ScienceWorldEnv:
-        """A new environment; as many as `max_live` may play at once."""
+        """Make a new environment; as many as `max_live` may play at once."""
         config = self._config
         return ScienceWorldEnv(self._pool, self.planner, config.actions, config.success_score)
 
     def make_expert(self, seed: int) -> GoldExpert:
-        """A new expert, which knows a solution of each task; see there."""
+        """Make a new expert, which knows a solution of each task."""
         return GoldExpert(self.planner, seed)
 
     def make_guide(self, seed: int) -> Tourist:
-        """A walk through all rooms, which needs no solution of the task."""
+        """Make a guide that walks through all rooms, which needs no solution of the task."""
         return Tourist(seed)
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
-        """Number of variations by raw split and task."""
+        """Count the variations by raw split and task."""
         return {
             split: {
                 kind: len(split_variations(NUM_VARIATIONS[kind])[split]) for kind in self._kinds
@@ -80,7 +80,7 @@ class ScienceWorldSuite:
         }
 
     def close(self) -> None:
-        """End all simulators."""
+        """End all simulators of the suite."""
         self._pool.close()
         self.planner.close()
 

@@ -1,7 +1,7 @@
 """The 30 tasks, their variations, and which of them a split or level holds.
 
-Source: METHOD section 5; the number of variations of each task is that of `scienceworld` 1.2.3, and
-its own train/dev/test ranges are used.
+The number of variations of each task is that of `scienceworld` 1.2.3, and its own ranges for
+training, development and test are used.
 """
 
 from __future__ import annotations
@@ -72,17 +72,17 @@ HELD_OUT_KINDS: Mapping[HeldOut, tuple[str, ...]] = MappingProxyType(
 """The last task of each topic: by the alphabet (the manifest that RLVMR published), or by id; or
 none, as RLVMR's own L0 and L1 have it."""
 NEITHER_KINDS = ("use-thermometer",)
-"""Neither trained on nor held out where tasks are held out at all."""
+"""Tasks that are neither trained on nor held out, unless none is held out at all."""
 
 
 def trained_kinds(held_out: HeldOut) -> tuple[str, ...]:
-    """The 19 tasks trained on; all 30 where none is held out."""
+    """The ScienceWorld tasks that are trained on: 19, or all 30 where none is held out."""
     unseen = HELD_OUT_KINDS[held_out]
     return tuple(k for k in KINDS if not unseen or k not in unseen + NEITHER_KINDS)
 
 
 def make_levels(held_out: HeldOut, kinds: Collection[str] = KINDS) -> Mapping[str, Level]:
-    """What each split or level stands for.
+    """Say which ScienceWorld tasks and variations each split or level stands for.
 
     Args:
         kinds: tasks that are played; a level has those of its own that are among them.
@@ -106,7 +106,7 @@ def make_levels(held_out: HeldOut, kinds: Collection[str] = KINDS) -> Mapping[st
 
 
 def split_variations(num_variations: int) -> Mapping[str, range]:
-    """The package's ranges: half to train, a quarter each to dev and test.
+    """Divide a ScienceWorld task's variations as the package does: half to train, a quarter each.
 
     Args:
         num_variations: at least 5; up to 3 at the end can be in no range, as in the package.
@@ -122,7 +122,7 @@ def split_variations(num_variations: int) -> Mapping[str, range]:
 
 
 def list_split(suite: str, split: str) -> tuple[TaskId, ...]:
-    """Every variation of a raw split, by task in the package's order, then by number."""
+    """List every ScienceWorld variation of a raw split, by task, then by number."""
     names = [
         (kind, f"{kind}/{variation}")
         for kind, count in NUM_VARIATIONS.items()
@@ -134,5 +134,5 @@ def list_split(suite: str, split: str) -> tuple[TaskId, ...]:
 
 
 def variation_of(task: TaskId) -> int:
-    """The number of a task's variation."""
+    """The number of a ScienceWorld task's variation."""
     return int(task.name.rpartition("/")[2])

@@ -13,7 +13,7 @@ _TELEPORT = "teleport to "
 
 
 class Tourist:
-    """Looks around in one room after the other, in an order drawn from `seed`, each once."""
+    """A guide that looks around in ScienceWorld's rooms one after the other, for their words."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -22,7 +22,7 @@ class Tourist:
         self._has_looked = True
 
     def reset(self, task: TaskId, observation: Observation) -> None:
-        """The first observation is a look around."""
+        """Start with the first observation, which is a look around."""
         self._visited, self._has_looked = set(), True
         self._note(observation)
 

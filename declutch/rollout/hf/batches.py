@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 def split_batches(
     prompts: Sequence[tuple[int, ...]], room: int, max_rows: int, max_slots: int
 ) -> Iterator[list[int]]:
-    """Batches of prompt indices that respect both bounds; one row always fits.
+    """Split prompts into batches that are decoded together, within bounds of rows and memory.
 
     Args:
         prompts: all of them.
@@ -33,7 +33,7 @@ def split_batches(
 
 
 def order_prompts(prompts: Sequence[tuple[int, ...]], max_rows: int) -> list[int]:
-    """Indices in an order whose consecutive batches are alike in length and share prefixes.
+    """Order prompts so that consecutive batches are alike in length and share prefixes.
 
     Prompts that begin alike meet first; short runs of them are then sorted by length, the longest
     first, so that a shortage of memory shows at once.
@@ -46,7 +46,7 @@ def order_prompts(prompts: Sequence[tuple[int, ...]], max_rows: int) -> list[int
 
 
 def cache_bytes_per_token(model: PreTrainedModel) -> int:
-    """Bytes of keys and values of one token, from the model's configuration (1: none known)."""
+    """The bytes of a model's keys and values of one token; 1 where its sizes are unknown."""
     config = model.config.get_text_config()
     if not hasattr(config, "num_attention_heads"):
         return 1

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 
 class Decoder(Protocol):
-    """Rows of tokens and the model's state for them."""
+    """The protocol of decoders: rows of tokens that grow, and the model's state for them."""
 
     def prefill(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, list[int]]:
         """Start one row per prompt.
@@ -39,7 +39,7 @@ class Decoder(Protocol):
 
 
 class RecomputeDecoder:
-    """Computes every row anew in each step: slow, but exact for any causal LM.
+    """A decoder that computes every row anew in each step: slow, but exact for any causal LM.
 
     It serves architectures whose state cannot be cut, copied and masked freely (recurrent layers,
     alibi, chunked attention).
@@ -51,20 +51,25 @@ class RecomputeDecoder:
         self._rows: list[tuple[int, ...]] = []
 
     def prefill(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, list[int]]:
+        """Start one row per prompt, in their order."""
         self._rows = list(prompts)
         return self._forward(), list(range(len(prompts)))
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
+        """Append tokens to each row and compute all rows anew."""
         self._rows = [(*row, *chunk) for row, chunk in zip(self._rows, chunks, strict=True)]
         return self._forward()
 
     def choose_width(self, lengths: Sequence[int]) -> int:
+        """All waiting tokens at once, since every row is computed whole."""
         return max(lengths)
 
     def keep(self, rows: Sequence[int]) -> None:
+        """Keep only some rows."""
         self._rows = [self._rows[row] for row in rows]
 
     def close(self) -> None:
+        """Let go of all rows."""
         self._rows = []
 
     def _forward(self) -> Tensor:

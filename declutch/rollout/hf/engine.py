@@ -23,17 +23,19 @@ from declutch.rollout.hf.slot_decoder import PassLimits, SlotDecoder, can_use_sl
 from declutch.rollout.hf.trie import build_trie
 
 CPU_PREFILL_TOKENS = 768
-"""Tokens of one forward pass over prompts: what keeps a small model's activations in the caches
-of a CPU core; a pass this long is far above a big model's overhead."""
+"""How many prompt tokens one forward pass computes on a CPU: few enough that the activations of a
+small model stay in a core's caches, and enough that a pass's overhead does not count."""
 CUDA_PREFILL_TOKENS = 16384
+"""How many prompt tokens one forward pass computes on CUDA."""
 CPU_ARENA_BYTES = 256 << 20
-"""Memory kept between calls; what a small model's cache needs."""
+"""Memory of the cache that is kept between calls on a CPU; a small model needs no more."""
 MAX_TRIES = 4096
-"""Admissible sets remembered; groups of episodes meet the same ones again and again."""
+"""How many sets of admissible actions are kept as tries, since the episodes of a group meet the
+same ones again and again."""
 
 
 class HFEngine:
-    """Implements `declutch.rollout.engine.Engine` for a Hugging Face causal LM.
+    """The sampling engine for Hugging Face causal language models, on CPU or CUDA.
 
     Prompts are computed without padding to a common length; identical prompts and shared prefixes
     once; tokens that are forced cost no forward pass of their own; rows leave the batch as soon
@@ -88,7 +90,7 @@ class HFEngine:
         params: SamplingParams,
         generator: torch.Generator,
     ) -> list[Completion]:
-        """One completion per request, in order.
+        """Sample one response per request, in order.
 
         Args:
             requests: prompts of at least one token, each with its own action mask or none.
@@ -216,7 +218,7 @@ def _check_params(params: SamplingParams) -> dict[int, int]:
 
 
 def swap_out(is_done: list[bool]) -> list[int]:
-    """Rows to keep, the holes of finished ones filled from the end: the fewest moves."""
+    """Choose the rows to keep in a batch, the holes of finished ones filled from the end."""
     kept = [index for index, done in enumerate(is_done) if not done]
     count = len(kept)
     movers = iter(kept[sum(index < count for index in kept) :])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Segment:
-    """Tokens [start, stop) of prompt `prompt`, computed on top of an earlier segment.
+    """Tokens [start, stop) of a prompt, computed on top of a shared prefix.
 
     Attributes:
         prompt: index of a prompt that has these tokens.
@@ -30,9 +30,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class PrefixPlan:
-    """Attributes:
-    shared: prefixes to compute once, parents before their children.
-    own: one per prompt, in the prompts' order; at least one token each.
+    """Which prefixes that prompts share are computed once, and what is left of each prompt.
+
+    Attributes:
+        shared: prefixes to compute once, parents before their children.
+        own: one per prompt, in the prompts' order; at least one token each.
     """
 
     shared: tuple[Segment, ...]
@@ -40,7 +42,7 @@ class PrefixPlan:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens computed in all."""
+        """How many tokens are computed in all."""
         return sum(s.stop - s.start for s in (*self.shared, *self.own))
 
 
@@ -55,7 +57,7 @@ class _Branch:
 
 
 def plan_prefixes(prompts: Sequence[tuple[int, ...]], overhead: int) -> PrefixPlan:
-    """The cheapest way to compute every prompt once.
+    """Plan which shared prefixes to compute once, so that all prompts cost least.
 
     Args:
         prompts: distinct, each with at least one token.

@@ -30,7 +30,7 @@ class Constraints:
 
 @dataclass
 class Response:
-    """One response being sampled.
+    """One response while it is being sampled: its tokens so far, and where in the mask it is.
 
     Attributes:
         request: index of its request.
@@ -55,10 +55,11 @@ class Response:
 
     @property
     def is_done(self) -> bool:
+        """Whether nothing follows any more."""
         return self.is_stopped or self.is_truncated
 
     def choices(self, constraints: Constraints) -> tuple[int, ...] | None:
-        """Ids allowed as the next token, None where it is free."""
+        """The ids allowed as the next token, None where it is free."""
         if self.node is not None:
             return self.node.allowed
         if not self.tokens:
@@ -69,7 +70,7 @@ class Response:
     def append(
         self, token: int, logprob: float, choices: tuple[int, ...] | None, constraints: Constraints
     ) -> None:
-        """Add a token that was drawn from `choices`."""
+        """Add a token that was drawn from `choices`, and end the response where it ends it."""
         self.tokens.append(token)
         self.logprobs.append(logprob)
         self.allowed.append(choices)
@@ -95,7 +96,7 @@ class Response:
             self.append(choices[0], 0.0, choices, constraints)
 
     def to_completion(self) -> Completion:
-        """The record of it, once it is done."""
+        """Make the record of the response, once it is done."""
         is_masked = self.mask is not None or any(ids is not None for ids in self.allowed)
         return Completion(
             token_ids=torch.tensor(self.tokens, dtype=torch.int64),

@@ -18,7 +18,7 @@ def sample_tokens(
     temperature: float,
     top_p: float = 1.0,
 ) -> tuple[list[int], list[float]]:
-    """One token per row and its log-probability under the distribution it was drawn from.
+    """Sample one token per row from masked scores, with its log-probability.
 
     The order is: restrict to the allowed ids, divide by the temperature, cut to the nucleus.
 
@@ -70,7 +70,7 @@ def _draw_masked(
 def draw(
     scores: Tensor, uniforms: Tensor, temperature: float, top_p: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Inverse-CDF draw from softmax(scores / temperature), cut to the nucleus.
+    """Draw a token per row by inverse CDF from softmax(scores / temperature), cut to the nucleus.
 
     Args:
         scores: f32[N, C]; -inf is never drawn.
@@ -94,7 +94,7 @@ def draw(
 
 
 def keep_nucleus(logprobs: Tensor, top_p: float) -> Tensor:
-    """Log-probabilities renormalised over the smallest most likely set that reaches `top_p`.
+    """Renormalise log-probabilities over the smallest most likely set that reaches `top_p`.
 
     Args:
         logprobs: f32[N, C], normalised.

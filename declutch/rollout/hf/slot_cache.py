@@ -20,7 +20,7 @@ from transformers.cache_utils import Cache
 
 
 class Arena:
-    """Memory that caches borrow and give back, kept from one call to the next.
+    """Memory that key/value caches borrow and give back, kept from one call to the next.
 
     Fresh memory costs a page fault per 4 KiB on a CPU, which for a small model is a fifth of a
     whole call. Nothing is ever read from what an earlier call left, it only has to be finite:
@@ -35,7 +35,7 @@ class Arena:
         self._free: list[Tensor] = []
 
     def borrow(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Finite values of the shape, with the type and device of `like`."""
+        """Lend a buffer of a shape, of finite values, with the type and device of `like`."""
         size = math.prod(shape)
         fitting = [
             index
@@ -58,7 +58,7 @@ class Arena:
 
 
 class SlotCache(Cache):
-    """Keys and values of `num_rows` sequences.
+    """Keys and values of rows of tokens, each token in the slot of its position.
 
     Args:
         num_rows: rows.
@@ -166,8 +166,10 @@ class SlotCache(Cache):
 
     @property
     def is_initialized(self) -> bool:
+        """Whether any layer has stored something yet; what the library asks of a cache."""
         return bool(self._keys)
 
     @property
     def is_compileable(self) -> bool:
+        """Never, since buffers move; what the library asks of a cache."""
         return False

@@ -26,7 +26,7 @@ _WITH_ALIBI = frozenset({"bloom", "mpt"})
 
 
 def can_use_slots(model: PreTrainedModel) -> bool:
-    """Whether `SlotDecoder` is exact for this model.
+    """Whether `SlotDecoder` is exact for a model: plain causal attention, no other state.
 
     It takes a causal attention whose mask the caller may give in full (what transformers calls
     full-graph compilable) in every layer, and no state but keys and values.
@@ -57,10 +57,12 @@ def _follows_the_mask(model: PreTrainedModel) -> bool:
 
 @dataclass(frozen=True)
 class PassLimits:
-    """Attributes:
-    prefill_tokens: tokens of one forward pass over prompts.
-    share_prefixes: compute a prefix that prompts share once.
-    room: tokens that may be appended to a row.
+    """What bounds a decoder's forward passes and rows.
+
+    Attributes:
+        prefill_tokens: tokens of one forward pass over prompts.
+        share_prefixes: compute a prefix that prompts share once.
+        room: tokens that may be appended to a row.
     """
 
     prefill_tokens: int
@@ -78,7 +80,7 @@ def cache_argument(model: PreTrainedModel) -> str:
 
 
 class SlotDecoder:
-    """Rows over a `SlotCache`.
+    """A decoder that keeps keys and values of rows in a `SlotCache`, shared prefixes once.
 
     Args:
         model: a model for which `can_use_slots` holds, in the mode it is to run in.
@@ -99,6 +101,7 @@ class SlotDecoder:
         self._lengths: list[int] = []
 
     def prefill(self, prompts: Sequence[tuple[int, ...]]) -> tuple[Tensor, list[int]]:
+        """Start one row per prompt; equal prompts and shared prefixes are computed once."""
         unique = list(dict.fromkeys(prompts))
         overhead = PREFIX_OVERHEAD_TOKENS if self._limits.share_prefixes else 1 << 40
         plan = plan_prefixes(unique, overhead)
@@ -168,6 +171,7 @@ class SlotDecoder:
         return torch.cat(scores)
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
+        """Append tokens to each row; scores of the next tokens [N, V]."""
         starts = self._lengths
         self._lengths = [a + len(b) for a, b in zip(starts, chunks, strict=True)]
         needed = max(self._lengths) + 1
@@ -179,6 +183,8 @@ class SlotDecoder:
         return self._forward(self._cache, 0, starts, chunks)
 
     def choose_width(self, lengths: Sequence[int]) -> int:
+        """How many waiting tokens a row is fed at most, so that padding costs least."""
+
         def worth(width: int) -> float:
             fed = sum(min(length, width) for length in lengths)
             return fed / (PASS_OVERHEAD_TOKENS + (ROW_OVERHEAD_TOKENS + width) * len(lengths))
@@ -186,6 +192,7 @@ class SlotDecoder:
         return max(range(1, max(lengths) + 1), key=worth)
 
     def keep(self, rows: Sequence[int]) -> None:
+        """Drop rows: row i becomes what row rows[i] was."""
         moves = [(old, new) for new, old in enumerate(rows) if old != new]
         if moves:
             length = max(self._lengths[old] for old, _ in moves)
@@ -194,6 +201,7 @@ class SlotDecoder:
         self._lengths = [self._lengths[old] for old in rows]
 
     def close(self) -> None:
+        """Give the cache's memory back."""
         self._cache.release()
 
     def _forward(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class TrieNode:
-    """One position inside a set of token sequences: what may follow, and where it leads.
+    """One position in the trie of admissible token sequences: what may follow, and where it leads.
 
     Attributes:
         allowed: ids that continue at least one sequence, ascending.
@@ -21,7 +21,7 @@ class TrieNode:
         self.allowed: tuple[int, ...] = tuple(sorted({s[depth] for s in sequences}))
 
     def child(self, token: int) -> TrieNode:
-        """The node after `token`.
+        """The node after a token.
 
         Raises:
             KeyError: `token` is not allowed here, or ends its sequence.
@@ -38,7 +38,7 @@ class TrieNode:
 
 
 def build_trie(sequences: tuple[tuple[int, ...], ...], stop_ids: tuple[int, ...]) -> TrieNode:
-    """The root of a trie over `sequences`.
+    """Build the root of a trie over admissible token sequences; it opens where sampling walks.
 
     Raises:
         ValueError: no sequence, or one that is empty, does not end with a stop token, or has a
