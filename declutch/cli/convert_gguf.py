@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from declutch.cli.options import grouped
 from declutch.cli.terminal import console
 
 
+@grouped
 def convert_gguf_command(
     source: Annotated[
         str,

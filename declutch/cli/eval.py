@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from declutch.cli.options import GivenSettings, grouped, removed_option
+from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console, open_suite, show
 from declutch.errors import UserError
 
@@ -49,17 +49,16 @@ class EvalSettings(GivenSettings):
         float | None,
         typer.Option(help="Sampling temperature T; short for eval.temperature=T.", metavar="T"),
     ] = None
-    judge: Annotated[bool, removed_option("--judge", "the setting eval.judge=true")] = False
-    judge_steps: Annotated[
-        str | None,
-        removed_option("--judge-steps", "the settings eval.judge=true eval.judge_steps=N"),
-    ] = None
 
     SHORT_FORMS: ClassVar[Mapping[str, str]] = {
         "levels": "eval.levels",
         "seeds": "eval.seeds",
         "max_games": "eval.max_games",
         "temperature": "eval.temperature",
+    }
+    REMOVED: ClassVar[Mapping[str, str]] = {
+        "--judge": "the setting eval.judge=true",
+        "--judge-steps": "the settings eval.judge=true eval.judge_steps=N",
     }
 
 

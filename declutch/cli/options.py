@@ -2,6 +2,8 @@
 
 A command takes some of its options as one dataclass whose fields are annotated as typer asks for;
 `grouped` spreads the fields into options and builds the dataclass again when the command is run.
+Where the class has a mapping REMOVED, options that are there no more are errors that say what to
+write now.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from declutch.errors import UserError
 
@@ -90,47 +93,59 @@ def split_numbers(option: str, values: Iterable[str] | None) -> list[int]:
     return [int(word) for word in words]
 
 
-def removed_option(name: str, instead: str) -> Any:
-    """Make an option that is there no more: giving it is an error that says what to write now."""
-
-    def refuse(value: Any) -> Any:
-        if value:
-            raise UserError(f"{name} is no option any more: write {instead}")
-        return value
-
-    return typer.Option(name, hidden=True, callback=refuse)
-
-
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command of typer, with each dataclass parameter spread into one option a field."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
+    removed: dict[str, str] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         kind = hints[name]
         if is_dataclass(kind):
             groups[name] = kind
+            removed |= getattr(kind, "REMOVED", {})
             own = get_type_hints(kind, include_extras=True)
             parameters += [_option(f.name, f.default, own[f.name]) for f in fields(kind)]
         else:
             parameters.append(_option(name, parameter.default, kind))
 
+    gone = [_removed_option(option, instead) for option, instead in removed.items()]
+
     def run(**values: Any) -> None:
+        for parameter in gone:
+            del values[parameter.name]
         _refuse_stray_words(values)
         for name, kind in groups.items():
             values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
         command(**values)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, __name__
+    parameters += gone
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
 def _option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    for info in get_args(annotation)[1:]:
+        if isinstance(info, ArgumentInfo) and info.metavar is None:
+            # Versions of typer write the names of arguments in different ways.
+            info.metavar = name.upper()
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
+
+
+def _removed_option(name: str, instead: str) -> inspect.Parameter:
+    """A hidden option that is only there to say what to write in its place."""
+
+    def refuse(is_given: bool) -> None:
+        if is_given:
+            raise UserError(f"{name} is no option any more: write {instead}")
+
+    option = typer.Option(name, hidden=True, is_eager=True, callback=refuse)
+    parameter = f"removed_{name.strip('-').replace('-', '_')}"
+    return _option(parameter, False, Annotated[bool, option])
 
 
 def _refuse_stray_words(values: Mapping[str, Any]) -> None:

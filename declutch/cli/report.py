@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from declutch.cli.options import grouped
 from declutch.cli.terminal import console
 
 
+@grouped
 def report_command(
     run_dir: Annotated[Path, typer.Argument(help="A run folder of `declutch train`.")],
 ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 from rich.markup import escape
@@ -25,19 +25,17 @@ if TYPE_CHECKING:
 class VerifyJob:
     """Which games `declutch games verify` plays through both engines, and how."""
 
-    reference: Annotated[
-        str, typer.Option(help="The engine to compare with; there is only textworld.")
-    ] = "textworld"
     num_games: Annotated[
         int, typer.Option(min=1, help="How many games, over all splits and types.")
     ] = 50
     seed: Annotated[int, typer.Option(help="The seed of the games drawn and of the walks.")] = 0
-    data: Annotated[
-        Path | None,
-        typer.Option(help="The folder that holds json_2.1.1; by default what the settings say."),
-    ] = None
     num_steps: Annotated[int, typer.Option(min=1, help="Steps of each walk.")] = 30
     workers: Annotated[int, typer.Option(min=1, help="How many processes compare.")] = 1
+
+    REMOVED: ClassVar[Mapping[str, str]] = {
+        "--data": "the settings env.suite=alfworld env.alfworld.data_dir=FOLDER",
+        "--reference": "nothing in its place, since textworld is the only reference",
+    }
 
 
 @grouped
@@ -53,7 +51,7 @@ def run_verify(config: Config, job: VerifyJob, console: Console) -> bool:
     Returns:
         whether there was none.
     Raises:
-        UserError: an unknown reference, no games, or the official engine is not installed.
+        UserError: games of another suite, or the official engine is not installed.
     """
     from declutch.envs.alfworld.suite import AlfworldSuite
     from declutch.envs.alfworld.verify import draw_games, verify_games
@@ -61,15 +59,13 @@ def run_verify(config: Config, job: VerifyJob, console: Console) -> bool:
     from declutch.report.games import verify_sheet
     from declutch.report.progress import Counter
 
-    if job.reference != "textworld":
-        raise UserError(f"--reference {job.reference!r}: the only reference engine is textworld")
-    data, seed = job.data, job.seed
-    suite = make_suite(config.env) if data is None else AlfworldSuite(data.expanduser())
+    suite = make_suite(config.env)
     if not isinstance(suite, AlfworldSuite):
         raise UserError(
             f"env.suite={config.env.suite!r}: only games of ALFWorld can be compared with the "
             "official engine; set env.suite to alfworld or households"
         )
+    seed = job.seed
     paths = draw_games(suite, job.num_games, seed)
     with Counter("comparing", len(paths), console=console) as counter:
         report = verify_games(paths, seed, job.num_steps, job.workers, lambda _: counter.advance())

@@ -78,19 +78,25 @@ def test_a_stray_word_is_no_setting(
 
 
 @pytest.mark.parametrize(
-    ("option", "instead"),
+    ("command", "instead"),
     [
-        ("--judge", "--judge is no option any more: write the setting eval.judge=true"),
-        ("--judge-steps 40", "eval.judge=true eval.judge_steps=N"),
+        (
+            "eval expert --judge",
+            "--judge is no option any more: write the setting eval.judge=true",
+        ),
+        ("eval expert --judge-steps 40", "write the settings eval.judge=true eval.judge_steps=N"),
+        ("eval --judge-steps 40 expert", "write the settings eval.judge=true eval.judge_steps=N"),
+        ("games verify --data x", "write the settings env.suite=alfworld env.alfworld.data_dir="),
+        ("games verify --reference textworld", "write nothing in its place"),
     ],
 )
 def test_a_removed_option_says_what_to_write(
-    option: str,
+    command: str,
     instead: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert instead in error_of(monkeypatch, capsys, f"eval expert {option}")
+    assert instead in error_of(monkeypatch, capsys, command)
 
 
 @dataclass(frozen=True)
