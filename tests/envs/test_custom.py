@@ -7,8 +7,16 @@ import pytest
 from declutch.cold_start.demonstrate import DemonstrationPlan, play_demonstrations
 from declutch.config.files import load_config
 from declutch.envs.custom import CustomSuite, load_suite
-from declutch.envs.protocol import HasExpert, Observation, Suite, held_out_kinds, new_expert
+from declutch.envs.protocol import (
+    HasExpert,
+    Observation,
+    Suite,
+    held_out_kinds,
+    new_expert,
+    wording_of,
+)
 from declutch.envs.wanderer import Wanderer
+from declutch.envs.wording import PLAIN, Wording
 from declutch.errors import UserError
 from declutch.evaluation.players import scripted_player
 from declutch.records import TaskId
@@ -43,6 +51,10 @@ class WholeSuite:
 
     def make_env(self):
         return Bare()
+
+
+class WordedSuite(WholeSuite):
+    wording = Wording(scene="You are a whole.")
 
 
 class NeedsAnArgument(Bare):
@@ -90,6 +102,9 @@ def test_a_factory_of_a_whole_suite_is_taken_as_it_is():
     suite: Suite = load_suite(f"{__name__}:WholeSuite")
     assert suite.name == "whole"
     assert not isinstance(suite, CustomSuite)
+    # It need not bring words, and may.
+    assert wording_of(suite) is PLAIN
+    assert wording_of(load_suite(f"{__name__}:WordedSuite")).scene == "You are a whole."
 
 
 @pytest.mark.parametrize(
