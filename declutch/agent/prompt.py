@@ -119,9 +119,9 @@ def render_judge(
     return _render_about("judge_rm" if is_rm else "judge", problem, response, form, wording)
 
 
-def render_future(problem: str, response: str, form: PromptForm, wording: Wording) -> str:
+def render_prediction(problem: str, response: str, form: PromptForm, wording: Wording) -> str:
     """Render the prompt that asks what the environment answers to a response of the agent."""
-    return _render_about("future", problem, response, form, wording)
+    return _render_about("prediction", problem, response, form, wording)
 
 
 def render_reflection(problem: str, response: str, wording: Wording) -> str:

@@ -40,7 +40,7 @@ def sft_command(
             make_demonstrations(settings, suite, path, report, chat)
     with reported("cold start") as report:
         facts = run_sft(settings, path, out, lambda p: report(p.step, p.num_steps), chat=chat)
-    more = {"prediction": facts.num_future_examples, "value-head": facts.num_value_examples}
+    more = {"prediction": facts.num_prediction_examples, "value-head": facts.num_value_examples}
     console.print(
         f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
         f"{describe_fallbacks(facts.reasoning_fallbacks)}) and {facts.num_judge_examples} judge "

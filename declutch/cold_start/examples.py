@@ -1,7 +1,7 @@
 """Supervised examples of a cold start: a prompt, and the response or the label to be learned.
 
 The files beside this one make them out of demonstrations: `agent_examples` to act, `judge_examples`
-to judge and to classify, `future_examples` to predict.
+to judge and to classify, `prediction_examples` to predict.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ from declutch.errors import UserError
 
 COLD_START_FILE = "cold_start.json"
 
+FORMER_KEYS = {"num_future_examples": "num_prediction_examples"}
+"""Keys of the file as the version before wrote it, and those of today."""
+
 
 @dataclass(frozen=True)
 class ColdStart:
@@ -21,8 +24,8 @@ class ColdStart:
         protocol: of the demonstrations, "strict" or "declared-share"; "" for a model without a
             cold start.
         num_episodes: of demonstrations.
-        num_examples, num_judge_examples, num_future_examples, num_value_examples: steps that were
-            trained on to act, to judge, to predict and to classify.
+        num_examples, num_judge_examples, num_prediction_examples, num_value_examples: steps that
+            were trained on to act, to judge, to predict and to classify.
         epochs, steps, tokens, seconds: of training; steps are the optimizer's.
         loss: of the last step, in nats per token of the response.
         reasoning, critiques: who worded the demonstrations' thoughts and the judge examples'
@@ -40,7 +43,7 @@ class ColdStart:
     tokens: int = 0
     seconds: float = 0.0
     loss: float = 0.0
-    num_future_examples: int = 0
+    num_prediction_examples: int = 0
     num_value_examples: int = 0
     reasoning: str = TEMPLATE
     reasoning_fallbacks: Mapping[str, int] = field(default_factory=dict)
@@ -61,7 +64,8 @@ def read_cold_start(model_path: str | Path) -> ColdStart:
         file = folder / COLD_START_FILE
         if file.is_file():
             try:
-                return ColdStart(**json.loads(file.read_text(encoding="utf-8")))
+                facts = json.loads(file.read_text(encoding="utf-8"))
+                return ColdStart(**{FORMER_KEYS.get(key, key): facts[key] for key in facts})
             except (OSError, ValueError, TypeError) as error:
                 raise UserError(
                     f"{file} does not say what the model's cold start was ({error}); delete it to "

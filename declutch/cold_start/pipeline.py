@@ -30,8 +30,8 @@ from declutch.cold_start.demonstrations import (
 from declutch.cold_start.endpoint_texts import CritiqueWriter, Rewritten, rewrite_reasoning
 from declutch.cold_start.examples import Example, PromptStyle
 from declutch.cold_start.facts import COLD_START_FILE, ColdStart
-from declutch.cold_start.future_examples import build_future_examples
 from declutch.cold_start.judge_examples import build_judge_examples, build_value_examples
+from declutch.cold_start.prediction_examples import build_prediction_examples
 from declutch.cold_start.sft import SFTProgress, Trainee, train_sft
 from declutch.cold_start.tiny import init_tiny
 from declutch.cold_start.vocabulary import collect_texts, play_for_words
@@ -120,7 +120,7 @@ class _Examples:
 
     agent: Sequence[Example]
     judge: Sequence[Example]
-    future: Sequence[Example]
+    prediction: Sequence[Example]
     value: Sequence[Example]
 
 
@@ -157,7 +157,7 @@ def run_sft(
     trainee = Trainee(model, pad_token_id(tokenizer), _start_head(config, model))
     progress = train_sft(
         trainee,
-        [*examples.agent, *examples.judge, *examples.future, *examples.value],
+        [*examples.agent, *examples.judge, *examples.prediction, *examples.value],
         sft,
         stream(config.seed, "sft"),
         on_step,
@@ -168,7 +168,7 @@ def run_sft(
         num_episodes=len(demonstrations),
         num_examples=len(examples.agent),
         num_judge_examples=len(examples.judge),
-        num_future_examples=len(examples.future),
+        num_prediction_examples=len(examples.prediction),
         num_value_examples=len(examples.value),
         epochs=progress.epoch,
         steps=progress.step,
@@ -206,8 +206,8 @@ def _build_examples(
             stream(seed, "judge-examples"),
             critique_writer,
         ),
-        future=build_future_examples(
-            demonstrations, style, sft.future_samples, stream(seed, "future-examples")
+        prediction=build_prediction_examples(
+            demonstrations, style, sft.prediction_samples, stream(seed, "future-examples")
         ),
         value=build_value_examples(
             demonstrations, style, sft.value_samples, stream(seed, "value-examples")

@@ -85,7 +85,7 @@ class SFTConfig(Section):
     suggestion_share: float = Field(default=0.0, ge=0, le=1)
     """The share of the demonstrations whose prompts show suggestions, drawn from the advice that
     templates word. A model that has never read one is thrown off by those of gcd.suggestions."""
-    future_samples: int = Field(default=0, ge=0)
+    prediction_samples: int = Field(default=0, ge=0)
     """How many steps are added with the observation that followed, which is to be predicted."""
     value_samples: int = Field(default=0, ge=0)
     """How many labelled steps are added for a value head to classify, half of them good. The head

@@ -36,6 +36,7 @@ RENAMED: Final = (
     Renamed("env.data_dir", "env.alfworld.data_dir"),
     Renamed("sft.demos", "sft.demonstrations"),
     Renamed("sft.guided_share", "sft.suggestion_share"),
+    Renamed("sft.future_samples", "sft.prediction_samples"),
     Renamed("gcd.suggestions.max_rules", "gcd.suggestions.max_suggestions"),
     Renamed(
         "gcd.form",

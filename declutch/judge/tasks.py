@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from declutch.agent.prompt import observation_text, render_future, render_judge, view_at
+from declutch.agent.prompt import observation_text, render_judge, render_prediction, view_at
 from declutch.config.algorithm import GRPOConfig
 from declutch.config.dotted import import_dotted
 from declutch.config.judge import SHIPPED_TRAITS, TASKS, GCDConfig, TaskTraits
@@ -191,7 +191,7 @@ class PredictionTask(SampledTask):
         later = [step.observation for step in episode.steps[1:]]
         followed = [*later, episode.final_observation][position]
         problem, response = shown_step(self.policy, episode, position)
-        prompt = render_future(problem, response, form, wording)
+        prompt = render_prediction(problem, response, form, wording)
         return Question(index, position, None, observation_text(followed, form, wording), prompt)
 
 

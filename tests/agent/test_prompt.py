@@ -12,8 +12,8 @@ from declutch.agent.prompt import (
     last_informative,
     observation_text,
     render_agent,
-    render_future,
     render_judge,
+    render_prediction,
     render_reasoning,
     render_reflection,
     view_at,
@@ -138,11 +138,11 @@ def test_judge_prompt_is_golden(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["full", "compact"])
-def test_future_prompt_is_golden(form: str) -> None:
+def test_prediction_prompt_is_golden(form: str) -> None:
     problem = render_agent(example(), form, 6, HOUSEHOLD)
     response = "<think>take mug</think><action>take mug 2 from drawer 1</action>"
-    text = render_future(problem, response, form, HOUSEHOLD)
-    assert text == (GOLDEN / f"{form}_future.txt").read_text(encoding="utf-8")
+    text = render_prediction(problem, response, form, HOUSEHOLD)
+    assert text == (GOLDEN / f"{form}_prediction.txt").read_text(encoding="utf-8")
 
 
 def test_reasoning_prompt_is_golden() -> None:

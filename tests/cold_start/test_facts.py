@@ -1,5 +1,6 @@
 """What a cold start was: read from a model's folder, and from the run of a checkpoint."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,9 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / COLD_START_FILE).write_text(text)
     with pytest.raises(UserError, match=r"cold_start\.json does not say"):
         read_cold_start(tmp_path)
+
+
+def test_the_facts_of_the_version_before_are_read(tmp_path: Path) -> None:
+    former = {"protocol": "strict", "num_future_examples": 7}
+    (tmp_path / COLD_START_FILE).write_text(json.dumps(former))
+    assert read_cold_start(tmp_path) == ColdStart("strict", num_prediction_examples=7)

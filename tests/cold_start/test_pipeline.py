@@ -35,7 +35,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
                 "perturb": 0.4,
                 "epochs": 1,
                 "judge_samples": 8,
-                "future_samples": 5,
+                "prediction_samples": 5,
                 "reasoning": "endpoint",
                 "critiques": "endpoint",
             },
@@ -69,7 +69,7 @@ def test_the_whole_cold_start_says_who_wrote_what(config: Config, tmp_path: Path
     judge = answer_by_text(lambda prompt: GOOD)
     facts = run_sft(config, path, tmp_path / "cold", chat=judge)
     assert facts.num_judge_examples == len(judge.asked) == 8
-    assert facts.num_future_examples == 5
+    assert facts.num_prediction_examples == 5
     assert (facts.reasoning, facts.critiques) == ("endpoint sage", "endpoint sage")
     assert facts.reasoning_fallbacks == header.fallbacks
     assert facts.critique_fallbacks == {"other verdict": 4}

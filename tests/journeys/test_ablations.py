@@ -46,7 +46,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
             "batch_tokens": 512,
             "lr": 1e-2,
             "judge_samples": 20,
-            "future_samples": 300,
+            "prediction_samples": 300,
             "value_samples": 20,
         },
         "train": {
@@ -65,7 +65,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     started = cold_started(data, folder)
     facts = read_cold_start(started["model"]["path"])
     assert facts.num_judge_examples == facts.num_value_examples == 20
-    assert 80 < facts.num_future_examples <= 300
+    assert 80 < facts.num_prediction_examples <= 300
     return started
 
 

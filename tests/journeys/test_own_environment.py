@@ -11,7 +11,7 @@ from builders import make_demonstration_step
 from rich.console import Console
 from training import metrics_without_times, run_training
 
-from declutch.agent.prompt import build_view, render_agent, render_future, render_judge
+from declutch.agent.prompt import build_view, render_agent, render_judge, render_prediction
 from declutch.cli.doctor import check_games
 from declutch.cli.play import play_game
 from declutch.cold_start.demonstrate import DemonstrationPlan, play_demonstration
@@ -134,7 +134,7 @@ def test_no_prompt_of_another_environment_speaks_of_households() -> None:
     assert problem.startswith(
         "You act in an environment that is described in text. Your task: ship"
     )
-    for render in (render_judge, render_future):
+    for render in (render_judge, render_prediction):
         text = render(problem, "x", "full", PLAIN)
         assert "environment described in text, and you" in text
         assert "household" not in text + problem

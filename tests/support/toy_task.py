@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from declutch.agent.prompt import observation_text, render_future
+from declutch.agent.prompt import observation_text, render_prediction
 from declutch.config.judge import TaskTraits
 from declutch.judge.env import Forecaster
 from declutch.judge.labels import Labels
@@ -36,7 +36,7 @@ class ToyTask(SampledTask):
                 0,
                 None,
                 observation_text(episode.steps[0].observation, codec.form, codec.wording),
-                render_future(*shown_step(self.policy, episode, 0), codec.form, codec.wording),
+                render_prediction(*shown_step(self.policy, episode, 0), codec.form, codec.wording),
             )
             for index, episode in enumerate(episodes)
         ]

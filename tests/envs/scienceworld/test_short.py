@@ -10,8 +10,8 @@ from declutch.agent.prompt import (
     build_view,
     observation_text,
     render_agent,
-    render_future,
     render_judge,
+    render_prediction,
     render_reasoning,
     render_reflection,
 )
@@ -113,7 +113,7 @@ def test_no_prompt_speaks_of_households() -> None:
     problem = render_agent(example(FORMS), "full", 6, wording=SCIENCE)
     texts = [
         render_judge(problem, "x", "full", SCIENCE, "rm"),
-        render_future(problem, "x", "full", SCIENCE),
+        render_prediction(problem, "x", "full", SCIENCE),
         render_reasoning(problem, "look around", SCIENCE),
         render_reflection(problem, "x", SCIENCE),
         render_agent(example(FORMS), "full", 6, SCIENCE, "meta"),

@@ -4,18 +4,18 @@ from demonstrating import Material
 
 from declutch.agent.prompt import observation_text
 from declutch.cold_start.examples import PromptStyle
-from declutch.cold_start.future_examples import build_future_examples
+from declutch.cold_start.prediction_examples import build_prediction_examples
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.streams import stream
 
 
-def test_future_examples_tell_what_followed_the_action_that_was_played(
+def test_prediction_examples_tell_what_followed_the_action_that_was_played(
     material: Material, style: PromptStyle
 ) -> None:
     demonstrations = material.demonstrations
     num_steps = sum(len(demo.steps) for demo in demonstrations)
-    assert len(build_future_examples(demonstrations, style, 7, stream(0, "x"))) == 7
-    examples = build_future_examples(demonstrations, style, 10_000, stream(0, "x"))
+    assert len(build_prediction_examples(demonstrations, style, 7, stream(0, "x"))) == 7
+    examples = build_prediction_examples(demonstrations, style, 10_000, stream(0, "x"))
     assert len(examples) == num_steps
     # Every step once; its prompt ends with the action that was played, its answer with the next
     # step's observation.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from declutch.agent.prompt import observation_text, render_future, response_prefix
+from declutch.agent.prompt import observation_text, render_prediction, response_prefix
 from declutch.cold_start.demonstrations import Demonstration
 from declutch.cold_start.examples import (
     Example,
@@ -19,7 +19,7 @@ from declutch.cold_start.examples import (
 from declutch.cold_start.template_texts import write_prediction
 
 
-def build_future_examples(
+def build_prediction_examples(
     demonstrations: Sequence[Demonstration],
     style: PromptStyle,
     count: int,
@@ -35,7 +35,7 @@ def build_future_examples(
         later = [s.observation for s in demo.steps[1:]]
         followed = [*later, demo.final_observation][position]
         played = render_played(demo, position, step.action, style)
-        prompt = render_future(*played, codec.form, codec.wording)
+        prompt = render_prediction(*played, codec.form, codec.wording)
         seen = observation_text(followed, codec.form, codec.wording)
         answer = write_prediction(codec.form, step.action, seen, codec.wording)
         examples.append(encode_example(codec, prompt, response_prefix(codec.form) + answer))
