@@ -27,6 +27,7 @@ def train_command(
     """Train an agent by algorithm.type, and with a judge's gradient where gcd.enabled=true."""
     new = None if resume else given.load()
 
+    from declutch.credit.registry import find_method
     from declutch.report.live import TrainWatcher
     from declutch.runs.folder import RunFolder
     from declutch.train.loop import train
@@ -35,10 +36,10 @@ def train_command(
     settings = _resumed_settings(run, given) if new is None else _new_settings(run, new)
     suite = open_suite(settings)
     run.write_config(settings)
-    gcd = settings.gcd
-    suggests = "_sugg" if gcd.suggestions.enabled else ""
-    title = f"{run_dir.name}: {settings.algorithm.type}"
-    title += f"+{gcd.traits.label}{suggests}" if gcd.enabled else ""
+    title = f"{run_dir.name}: {find_method(settings.algorithm.type).label}"
+    if settings.gcd.enabled:
+        suggests = "_sugg" if settings.gcd.suggestions.enabled else ""
+        title += f" + {settings.gcd.traits.label}{suggests}"
     with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
         try:
             last = train(settings, run, suite, watcher)
