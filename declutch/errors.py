@@ -17,11 +17,11 @@ NEAR = 0.65
 
 
 class UserError(Exception):
-    """A problem that the user can put right: the message says what, where and how."""
+    """An error that the user can put right: the message says what, where and how."""
 
 
 def nearest(name: str, options: Sequence[str]) -> str:
-    """End a message about an unknown name: with the option it is nearly the same as, or all."""
+    """End an error about an unknown name: with the option it is nearly the same as, or all."""
     close = difflib.get_close_matches(name, options, n=1, cutoff=NEAR)
     if close:
         return f"; did you mean {close[0]!r}?"
@@ -29,7 +29,7 @@ def nearest(name: str, options: Sequence[str]) -> str:
 
 
 class Status(StrEnum):
-    """How a finding of a check bears on a run: fine, worth knowing, or in the way."""
+    """How bad an error or lesser finding of a check is: fine, worth knowing, or in the way."""
 
     OK = "ok"
     WARN = "warn"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check looked at, with what was found and the remedy.
+    """One finding of a check, an error or not: what was looked at, what was found, the remedy.
 
     Attributes:
         name: what was looked at.
@@ -54,5 +54,5 @@ class Finding:
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
-    """Whether any finding of a check is in the way of a run."""
+    """Whether any finding of a check is an error that is in the way of a run."""
     return any(finding.status is Status.PROBLEM for finding in findings)

@@ -69,7 +69,7 @@ def write_folder(directory: Path) -> Iterator[Path]:
 
 
 def delete_folder(directory: Path) -> None:
-    """Delete a folder so that nobody mistakes what is left of it for a whole one meanwhile."""
+    """Delete a folder of files so that nobody meanwhile takes what is left for a whole one."""
     doomed = _hidden(directory, "deleted")
     directory.rename(doomed)
     shutil.rmtree(doomed)
@@ -82,7 +82,7 @@ def flush_folder(directory: Path) -> None:
 
 
 def replace_folder(new: Path, directory: Path) -> None:
-    """Rename the folder `new` to `directory`; the folder that stood there is deleted afterwards."""
+    """Rename a folder of files, `new`, to `directory`; what stood there is deleted afterwards."""
     replaced = _hidden(directory, "replaced")
     _clear(replaced)
     if directory.exists():

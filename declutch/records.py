@@ -20,7 +20,7 @@ META_TAGS: Final = ("planning", "explore", "reflection", "monitor")
 
 @dataclass(frozen=True)
 class TaskId:
-    """One task (one game): equal ids start from the same state, byte for byte.
+    """The record of one task (one game): equal ids start from the same state, byte for byte.
 
     Attributes:
         suite: name of the environment suite, e.g. "alfworld".
@@ -38,14 +38,14 @@ class TaskId:
 
 
 class Role(IntEnum):
-    """Who speaks in an episode: the agent itself, or the agent judging one of its own steps."""
+    """Whom a recorded episode is of: the agent itself, or the agent judging one of its steps."""
 
     AGENT = 0
     JUDGE = 1
 
 
 class Outcome(StrEnum):
-    """How an episode ended. Only WON is a success; ENV_ERROR is counted and never trained on."""
+    """How a recorded episode ended: only WON is success; ENV_ERROR is counted, not trained on."""
 
     WON = "won"
     FAILED = "failed"
@@ -55,7 +55,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Action:
-    """An action as parsed from a response: text, thought, and whether it was valid and admissible.
+    """The record of an action as parsed from a response: text, thought, valid, admissible.
 
     Attributes:
         text: the action's text, "" when none could be read.
@@ -76,7 +76,9 @@ class Action:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of an episode, which is one training sample: what was seen, sampled and earned.
+    """The record of one step of an episode: what was seen, sampled and earned.
+
+    A step is one training sample.
 
     Attributes:
         observation: what the agent saw before acting.
@@ -107,7 +109,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Episode:
-    """One play of one task: its steps in order, and how it ended.
+    """The record of one play of one task: its steps in order, and how it ended.
 
     Attributes:
         task: what was played.
@@ -136,7 +138,9 @@ class Episode:
 
 @dataclass(frozen=True)
 class StepTable:
-    """All steps of an iteration as columns of integer ids, sorted by (group, episode, position).
+    """The record of an iteration's steps as a table, with columns of integer ids.
+
+    Its rows are sorted by (group, episode, position).
 
     Attributes:
         group, episode, position, anchor, action, tag: i64[S] integer ids. `anchor` numbers the
@@ -165,7 +169,9 @@ class StepTable:
 
 @dataclass(frozen=True)
 class Probes:
-    """What a no-gradient pass tells a method of credit about the K response tokens, in table order.
+    """The record of what a no-gradient pass tells a method of credit about K response tokens.
+
+    The tokens are in table order.
 
     Attributes:
         token_ids: i64[K].
@@ -187,8 +193,9 @@ class Probes:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """A micro-batch, B rows x L tokens; row b predicts `input_ids[b, t]` from what precedes it.
+    """The record of a micro-batch, B rows x L tokens, between packing, forward pass and loss.
 
+    Row b predicts `input_ids[b, t]` from what precedes it.
     Every per-token field is aligned with `input_ids`: entry (b, t) belongs to the token at t, and
     is meaningful only where `response_mask` is set.
 
@@ -224,7 +231,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled response of an engine: tokens, log-probabilities, and what the mask allowed.
+    """The record of one sampled response: tokens, log-probabilities, and what the mask allowed.
 
     Attributes:
         token_ids: i64[T], stop token included.
@@ -240,7 +247,7 @@ class Completion:
 
 
 def empty_float() -> Tensor:
-    """An empty tensor f32[0], where a record has no log-probabilities."""
+    """An empty tensor f32[0], for a record that has no log-probabilities."""
     return torch.zeros(0, dtype=torch.float32)
 
 
@@ -262,7 +269,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ActionMask:
-    """A mask of sampling: what follows a trigger token is one of a few token sequences.
+    """The record of a sampling mask: after a trigger token comes one of a few token sequences.
 
     Before `trigger_id` is sampled every token is free; after it the response must be exactly one
     of `sequences`, each of which ends with a stop token. Inside a sequence only tokens that
@@ -279,7 +286,7 @@ class ActionMask:
 
 @dataclass(frozen=True)
 class Request:
-    """One response for an engine to sample: the prompt's tokens and the mask of the action.
+    """The record of one response for an engine to sample: prompt tokens and the action mask.
 
     Attributes:
         prompt_ids: i64[P].
@@ -295,7 +302,7 @@ class Request:
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How an engine samples: temperature, length, and what ends a response.
+    """The record of how any engine samples: temperature, length, and what ends a response.
 
     Attributes:
         temperature: > 0, or 0 for the most likely token. Log-probabilities are those of the

@@ -12,6 +12,6 @@ import torch
 
 
 def stream(seed: int, name: str, iteration: int = 0) -> torch.Generator:
-    """The random generator of one use of randomness in one iteration of a seed."""
+    """The random stream (a generator) of one use of randomness in one iteration of a seed."""
     digest = hashlib.sha256(f"{seed}/{name}/{iteration}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridOptions:
-    """Which runs `declutch compare` is about: methods, with and without GCD, over seeds."""
+    """Options of `declutch compare`: which methods, with and without GCD, over which seeds."""
 
     methods: Annotated[
         list[str] | None,
@@ -94,7 +94,9 @@ def compare_command(
 
 
 def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...]:
-    """Train the runs that a comparison lacks; complete ones are left alone, started ones go on.
+    """`declutch compare`: train the runs that its grid lacks; complete ones are left alone.
+
+    Runs that were started go on from their last checkpoint.
 
     Returns:
         The runs that failed.
@@ -132,7 +134,7 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
 
 
 def show_plan(grid: Grid, console: Console) -> None:
-    """Print what training a grid would do: every run's state, and whether a cold start is made."""
+    """`declutch compare --dry-run`: print every run's state, and whether a cold start is made."""
     from declutch.compare.sheets import plan_sheet
 
     show([plan_sheet(grid)], console)
@@ -142,7 +144,7 @@ def show_plan(grid: Grid, console: Console) -> None:
 
 
 def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console: Console) -> None:
-    """Print the tables of a comparison's runs as far as they are, and write them into `out`.
+    """`declutch compare`: print the tables of the runs as far as they are, write them into `out`.
 
     Args:
         iteration: which is compared; None takes the last that all evaluated runs have.
@@ -174,7 +176,7 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
 
 
 def show_failures(failures: Sequence[Failure], out: Path, console: Console) -> None:
-    """Print which runs of a comparison failed, and where each says why."""
+    """`declutch compare`: print which runs failed, and where each says why."""
     for failure in failures:
         log = out / "logs" / f"{failure.name}.log"
         line = f"{failure.name} failed: {failure.problem} (log: {log})"

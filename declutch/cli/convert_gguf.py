@@ -19,7 +19,7 @@ def convert_gguf_command(
     ],
     out: Annotated[Path, typer.Argument(help="The folder to write the model to.")],
 ) -> None:
-    """Write the model in a GGUF file as a folder that every command takes."""
+    """Write the model of a GGUF file to the folder OUT, which every command takes."""
     from declutch.models.gguf import convert_gguf
 
     size = convert_gguf(source, out)

@@ -42,12 +42,12 @@ def demo_command(
     *,
     given: GivenSettings,
 ) -> None:
-    """Go the whole path on the configured suite: cold start, GRPO + GCD, evaluation, report."""
+    """Go the demo's whole path on the suite: cold start, GRPO + GCD, evaluation, report."""
     run_demo(given.load(), out, terminal)
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:
-    """Run the demo, from cold start to report; finished stages are not repeated.
+    """Run `declutch demo`, from cold start to report; finished stages are not repeated.
 
     Args:
         config: what is to be done; the stages set `model.path` and `threads`.

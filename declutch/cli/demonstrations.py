@@ -23,7 +23,7 @@ def demonstrations_command(
     out: Annotated[Path, typer.Argument(help="The JSON lines file to write.")],
     given: GivenSettings,
 ) -> None:
-    """Write the expert's demonstrations, of the task types that sft.protocol allows."""
+    """Write the expert's demonstrations to OUT, of the task types that sft.protocol allows."""
     settings = given.load()
 
     from declutch.cold_start.pipeline import make_demonstrations

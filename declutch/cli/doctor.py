@@ -45,7 +45,7 @@ def doctor_command(given: GivenSettings) -> None:
 
 
 def diagnose(config: Config) -> list[Finding]:
-    """Check everything on this machine that a run with `config` needs."""
+    """`declutch doctor`: check everything on this machine that a run with `config` needs."""
     import psutil
     import torch
 
@@ -64,7 +64,7 @@ def diagnose(config: Config) -> list[Finding]:
 
 
 def check_python(version: tuple[int, int, int] | tuple[int, ...]) -> Finding:
-    """Check that the Python interpreter is recent enough."""
+    """`declutch doctor`: check that the Python interpreter is recent enough."""
     text = f"{'.'.join(map(str, version))} on {platform.system()} {platform.machine()}"
     if tuple(version[:2]) < MIN_PYTHON:
         wanted = ".".join(map(str, MIN_PYTHON))
@@ -76,7 +76,7 @@ def check_python(version: tuple[int, int, int] | tuple[int, ...]) -> Finding:
 def check_packages(
     requirements: Sequence[Requirement] | None, version_of: Callable[[str], str | None]
 ) -> list[Finding]:
-    """Check that every required package is installed and recent enough.
+    """`declutch doctor`: check that every required package is installed and recent enough.
 
     Args:
         requirements: what the distribution declares, None where it is not installed itself.
@@ -108,7 +108,7 @@ def check_packages(
 
 
 def check_games(config: Config) -> list[Finding]:
-    """Check for what the configured suite needs to play the levels of training and evaluation."""
+    """`declutch doctor`: check for what the suite needs to play the configured levels."""
     from declutch.envs.registry import find_spec
 
     levels = (config.train.split, *config.eval.levels)
@@ -116,7 +116,7 @@ def check_games(config: Config) -> list[Finding]:
 
 
 def check_model(path: str) -> Finding:
-    """Check the model to start from, as far as a look at its folder tells."""
+    """`declutch doctor`: check the model to start from, as far as a look at its folder tells."""
     name = "model"
     if not path:
         detail = "none configured (model.path); commands that need one take it as an argument"
@@ -139,7 +139,7 @@ def check_model(path: str) -> Finding:
 
 
 def check_cores(num_cores: int, wanted: int | None, current: int) -> Finding:
-    """Check the cores that this process may use against the threads that PyTorch will use."""
+    """`declutch doctor`: check this process's cores against the threads that PyTorch will use."""
     threads = wanted or current
     detail = f"{num_cores} cores for this process, {threads} PyTorch threads"
     if threads > num_cores:
@@ -149,7 +149,7 @@ def check_cores(num_cores: int, wanted: int | None, current: int) -> Finding:
 
 
 def check_memory(total: int, available: int) -> Finding:
-    """Check that there is memory enough; both numbers are in bytes."""
+    """`declutch doctor`: check that there is memory enough; both numbers are in bytes."""
     detail = f"{available / GIB:.1f} of {total / GIB:.1f} GiB available"
     if available < LITTLE_MEMORY:
         status = Status.PROBLEM if available < SCARCE_MEMORY else Status.WARN
@@ -159,7 +159,11 @@ def check_memory(total: int, available: int) -> Finding:
 
 
 def check_disk(cache_dir: Path, free: int | None = None) -> Finding:
-    """Check that the cache folder can be written and has room; `free`, in bytes, is for tests."""
+    """`declutch doctor`: check that the cache folder can be written and has room.
+
+    Args:
+        free: bytes on the disk, for tests; None asks the system.
+    """
     name = "cache folder"
     existing = next(path for path in (cache_dir, *cache_dir.parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -175,7 +179,7 @@ def check_disk(cache_dir: Path, free: int | None = None) -> Finding:
 
 
 def check_gpu(config: Config, gpus: Sequence[str], *, has_driver: bool) -> Finding:
-    """Check the CUDA devices that PyTorch can use against what the settings ask for.
+    """`declutch doctor`: check the CUDA devices that PyTorch can use against the settings.
 
     Args:
         gpus: a description of each usable device.

@@ -21,7 +21,7 @@ def envs_check_command(
     ],
     given: GivenSettings,
 ) -> None:
-    """Try out whether an environment is what training and evaluation rely on."""
+    """Try out whether the environment SUITE is what training and evaluation rely on."""
     settings = given.load(f"env.suite={suite}")
 
     from declutch.envs.check import check_suite

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalSettings(GivenSettings):
-    """Settings given to `declutch eval`, with short forms for those that often change."""
+    """Options of `declutch eval`: settings, with short forms for those that often change."""
 
     levels: Annotated[
         list[str] | None,
@@ -81,7 +81,7 @@ def eval_command(
         ),
     ] = None,
 ) -> None:
-    """Play every game of a level exactly once per seed and print success with 95% intervals.
+    """Play every game of --levels exactly once per seed and print success with 95% intervals.
 
     With eval.judge=true, POLICY also judges steps it has just played, and its accuracy is printed.
     """
@@ -160,7 +160,7 @@ def _evaluate_model(
 
 
 def show_eval(result: EvalResult, before: EvalResult | None, console: Console) -> None:
-    """Print the tables of an evaluation, and the paired difference from an earlier one."""
+    """`declutch eval`: print the tables of a result, and the difference from an earlier one."""
     show(eval_sheets(result, before), console)
 
 

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games
 @app.command("list")
 @grouped
 def games_list_command(given: GivenSettings) -> None:
-    """Count the games of every split and task type."""
+    """List how many games env.suite has of every split and task type."""
     settings = given.load()
 
     from declutch.report.games import games_sheet
@@ -51,7 +51,7 @@ def games_expert_command(
         typer.Option("--split", help="Splits or levels to play, such as train,L0; default: all."),
     ] = None,
 ) -> None:
-    """Let the expert play every game: share won, length against the walkthrough's, per type."""
+    """Let the expert play all games of --split: share won, length against walkthroughs, by type."""
     settings = given.load()
 
     from declutch.envs.diagnosis import count_games

@@ -41,7 +41,7 @@ def games_gold_command(
     ] = 3,
     out: Annotated[Path | None, typer.Option(help="A JSON file to write every path to.")] = None,
 ) -> None:
-    """Check ScienceWorld's gold paths: which solve their task, how long they are, which fail."""
+    """Check ScienceWorld's gold paths of --levels: which solve their task, how long, which fail."""
     settings = given.load()
     suite = open_suite(settings)
     chosen = split_words(levels) or ["L0"]
@@ -57,7 +57,7 @@ def run_gold(
     out: Path | None,
     console: Console,
 ) -> None:
-    """Check ScienceWorld's gold paths; print a table by task and every failure by name.
+    """`declutch games gold`: check ScienceWorld's gold paths; print a table and every failure.
 
     Args:
         levels: levels or raw splits.
@@ -97,7 +97,7 @@ def run_gold(
 def choose_tasks(
     suite: Suite, levels: Sequence[str], kinds: Sequence[str], num_variations: int
 ) -> list[TaskId]:
-    """Choose the first variations of each ScienceWorld task of each level, each once.
+    """`declutch games gold`: choose the first variations of each ScienceWorld task, each once.
 
     Raises:
         UserError: no such level, or a task that none of them has.

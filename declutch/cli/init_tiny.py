@@ -16,7 +16,7 @@ def init_tiny_command(
     out: Annotated[Path, typer.Argument(help="The folder to write the model to.")],
     given: GivenSettings,
 ) -> None:
-    """Make a fresh Qwen2 of about 1 M parameters with a tokenizer of the environment's words."""
+    """Write to OUT a fresh Qwen2 of about 1 M parameters with the environment's words as tokens."""
     settings = given.load()
 
     from declutch.cold_start.pipeline import make_tiny

@@ -31,7 +31,7 @@ _NUM_EXAMPLES = 2
 
 @dataclass(frozen=True)
 class LabelJob:
-    """Which steps `declutch labels` labels, and what it does with the numbers."""
+    """Options of `declutch labels`: which steps it labels, and what it does with the numbers."""
 
     split: Annotated[str, typer.Option(help="The split or level to play.")] = "rl-train"
     num_steps: Annotated[
@@ -57,7 +57,7 @@ def labels_command(
     given: GivenSettings,
     job: LabelJob,
 ) -> None:
-    """Label steps that a policy played, by every source, and say how the sources agree.
+    """Label steps that MODEL played, by every source, and say how the sources agree.
 
     A run folder stands for its last checkpoint and brings its own settings.
     """
@@ -78,7 +78,7 @@ def labels_command(
 def run_labels(
     policy: Policy, config: Config, suite: Suite, job: LabelJob, console: Console
 ) -> None:
-    """Play, label, and print how sources of labels agree, or what an endpoint would be asked.
+    """`declutch labels`: play, label, and print how sources agree, or what would be asked.
 
     Raises:
         UserError: no such split, an endpoint that is not named or is away.
@@ -129,7 +129,10 @@ def run_labels(
 
 
 def estimate_usage(requests: Sequence[ChatRequest], config: Config) -> Usage:
-    """Estimate the calls, tokens and cost of asking an endpoint; prompts are counted roughly."""
+    """`declutch labels --dry-run`: estimate the calls, tokens and cost of asking an endpoint.
+
+    The tokens of prompts are counted roughly.
+    """
     from declutch.endpoint.usage import Usage, bound_usage
 
     return sum((bound_usage(request, config.endpoint) for request in requests), Usage())

@@ -65,7 +65,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 
 
 def show_version(is_asked: bool) -> None:
-    """Print the version of the package and end, where --version asks for it."""
+    """Print the version of the package and end, where `declutch --version` asks for it."""
     if is_asked:
         console.print(f"declutch {__version__}", highlight=False)
         raise typer.Exit
@@ -87,7 +87,7 @@ def options(
 
 
 def refuse_renamed(old: str, new: str) -> Callable[[], None]:
-    """Make a command of a former name, which only says what it is called now."""
+    """Make a command under its former name in the main application, which only says the new one."""
 
     def refuse() -> None:
         raise UserError(f"`declutch {old}` is now called `declutch {new}`")
@@ -96,7 +96,7 @@ def refuse_renamed(old: str, new: str) -> Callable[[], None]:
 
 
 def register() -> None:
-    """Give the application of the command line all its commands."""
+    """Give the main application of the command line all its commands, `declutch COMMAND`."""
     for panel, commands in COMMANDS.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)
@@ -111,7 +111,10 @@ register()
 
 
 def main() -> None:
-    """Run the command line; a `UserError` is one line on standard error and exit status 2."""
+    """Run the command line's main program; a `UserError` is one line and exit status 2.
+
+    The line goes to standard error.
+    """
     try:
         app()
     except UserError as error:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GivenSettings:
-    """Settings as they were given on a command line: files and KEY=VALUE items.
+    """Options that commands share: settings given as files and KEY=VALUE items.
 
     A command that offers short forms of settings is given a subclass: its further fields are
     options, and SHORT_FORMS says which setting each of them stands for.
@@ -74,12 +74,12 @@ class GivenSettings:
 
 
 def split_words(values: Iterable[str] | None) -> list[str]:
-    """Split the values of a command's option at commas, whether or not it was repeated."""
+    """Split the values of a command-line option at commas, whether or not it was repeated."""
     return [word for value in values or () for word in value.split(",") if word]
 
 
 def split_numbers(option: str, values: Iterable[str] | None) -> list[int]:
-    """Split the whole numbers of a command's option at commas; `option` is named in the error.
+    """Split the whole numbers of a command-line option at commas; `option` is named in the error.
 
     Raises:
         UserError: a word that is no whole number.
@@ -94,7 +94,7 @@ def split_numbers(option: str, values: Iterable[str] | None) -> list[int]:
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Make a command of typer, with each dataclass parameter spread into one option a field."""
+    """Make a typer command whose dataclass parameters are spread into options, one a field."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
     removed: dict[str, str] = {}

@@ -45,7 +45,7 @@ def play_command(
 def play_game(
     player: str, config: Config, suite: Suite, split: str, game: int, console: Console
 ) -> None:
-    """Play one game in the terminal, by hand or by a player that is watched.
+    """`declutch play`: play one game in the terminal, by hand or by a player that is watched.
 
     Args:
         player: "me", "expert", "random", or a model folder or hub name.

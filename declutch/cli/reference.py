@@ -38,7 +38,7 @@ GIVEN = {field.name for field in fields(GivenSettings)}
 
 
 def cli_page() -> str:
-    """Make the page docs/reference/cli.md: every command with its arguments and options."""
+    """Make the reference page docs/reference/cli.md: every command, its arguments and options."""
     parts = [INTRODUCTION]
     heading = ""
     for name, command in _commands(typer.main.get_command(app), "declutch"):
@@ -55,7 +55,7 @@ def cli_page() -> str:
 
 
 def command_sheet(name: str, command: Any) -> Sheet:
-    """Make the table of the arguments and options of one command."""
+    """Make the table of one command's arguments and options for its reference page."""
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
     listed = [param for param in shown if param.name not in GIVEN]
     arguments = [_name(param) for param in shown if param.param_type_name == "argument"]

@@ -15,7 +15,7 @@ from declutch.cli.terminal import console
 def report_command(
     run_dir: Annotated[Path, typer.Argument(help="A run folder of `declutch train`.")],
 ) -> None:
-    """Write one self-contained HTML page about a run."""
+    """Write one self-contained HTML page about the run in RUN_DIR."""
     from declutch.report.build import build_report
 
     console.print(f"report: {build_report(run_dir)}", soft_wrap=True)

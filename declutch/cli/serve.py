@@ -31,7 +31,7 @@ def serve_command(
         int, typer.Option(min=1, help="Tokens of an answer where the request sets no limit.")
     ] = 512,
 ) -> None:
-    """Serve a local model with the OpenAI chat-completions protocol, until Ctrl-C or SIGTERM."""
+    """Serve MODEL with the OpenAI chat-completions protocol, until Ctrl-C or SIGTERM."""
     settings = given.load()
     try:
         from declutch.endpoint.server.app import serve

@@ -43,7 +43,7 @@ def settings_command(
 
 
 def settings_page(name: str = "") -> str:
-    """Make the page docs/reference/settings.md; of a section or setting, only its tables."""
+    """Make the page of `declutch settings --markdown`; of a section or setting, only its tables."""
     from declutch.report.drawers.markdown import draw_markdown
 
     tables = [draw_markdown(settings_sheet(section)) for section in find_settings(name)]
@@ -51,12 +51,12 @@ def settings_page(name: str = "") -> str:
 
 
 def unescape_code(page: str) -> str:
-    """Let backticks mark code again in Markdown whose tables take them for plain text."""
+    """Let backticks mark code again in the Markdown page of `declutch settings`."""
     return page.replace("\\`", "`")
 
 
 def find_settings(name: str) -> Sequence[SettingsSection]:
-    """Find the documented settings under a dotted name, or the one of that name; "" for all.
+    """`declutch settings NAME`: find the documented settings under a dotted name; "" for all.
 
     Raises:
         UserError: there is no such section or setting.
@@ -82,7 +82,7 @@ def find_settings(name: str) -> Sequence[SettingsSection]:
 
 
 def settings_sheet(section: SettingsSection) -> Sheet:
-    """Make the table of a section's settings."""
+    """Make the table that `declutch settings` prints of a section's settings."""
     from declutch.report.sheet import Cell, Sheet, SheetRow, words
 
     return Sheet(

@@ -24,7 +24,7 @@ def sft_command(
     out: Annotated[Path, typer.Argument(help="The folder to write the trained model to.")],
     given: GivenSettings,
 ) -> None:
-    """Cold start: train a model on demonstrations and on labelled steps to judge."""
+    """Cold start: train MODEL on demonstrations and on labelled steps to judge, into OUT."""
     settings = given.load(f"model.path={model}")
 
     from declutch.cold_start.pipeline import make_demonstrations, run_sft

@@ -18,7 +18,7 @@ console = Console()
 
 
 def show(sheets: Iterable[Sheet], terminal: Console = console) -> None:
-    """Print the tables of a command on a terminal, one below the other."""
+    """Print a command's tables on its terminal, one below the other."""
     from declutch.report.drawers.terminal import draw_terminal
 
     for number, sheet in enumerate(sheets):
@@ -28,14 +28,14 @@ def show(sheets: Iterable[Sheet], terminal: Console = console) -> None:
 
 
 def reported(description: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    """Show a bar of progress in a command for work that reports (done, total)."""
+    """Show a command's bar of progress on its terminal, for work that reports (done, total)."""
     from declutch.report.progress import reported_progress
 
     return reported_progress(description, console=console)
 
 
 def open_suite(settings: Config) -> Suite:
-    """Open the suite that env.suite names; missing games are generated under a bar of progress.
+    """Open a command's suite (env.suite), with a bar on the terminal while games are generated.
 
     Raises:
         UserError: no data where the settings say, no such environment, or a missing package.
@@ -47,14 +47,14 @@ def open_suite(settings: Config) -> Suite:
 
 
 def open_chat(settings: Config) -> Endpoint:
-    """Open the language model that the section `endpoint` names. Raises UserError."""
+    """Open for a command the language model that the section `endpoint` names. Raises UserError."""
     from declutch.endpoint.client import open_endpoint
 
     return open_endpoint(settings.endpoint)
 
 
 def tell_usage(chat: Endpoint | None) -> None:
-    """Print what a command asked of the endpoint; nothing where it asked none."""
+    """Print on the terminal what a command asked of the endpoint; nothing where it asked none."""
     if chat is not None:
         used = chat.usage
         console.print(
@@ -64,7 +64,7 @@ def tell_usage(chat: Endpoint | None) -> None:
 
 
 def describe_fallbacks(counts: Mapping[str, int]) -> str:
-    """Say how many texts an endpoint failed to give, by reason; "" where it gave all."""
+    """Say for the terminal how many texts an endpoint failed to give, by reason; "" for none."""
     if not counts:
         return ""
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())

@@ -24,7 +24,7 @@ def train_command(
         bool, typer.Option("--resume", help="Continue the run in RUN_DIR from its last checkpoint.")
     ] = False,
 ) -> None:
-    """Train an agent by algorithm.type, and with a judge's gradient where gcd.enabled=true."""
+    """Train an agent in RUN_DIR by algorithm.type, with a judge's gradient if gcd.enabled=true."""
     new = None if resume else given.load()
 
     from declutch.credit.registry import find_method

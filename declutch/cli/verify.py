@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VerifyJob:
-    """Which games `declutch games verify` plays through both engines, and how."""
+    """Options of `declutch games verify`: which games are played through both engines, and how."""
 
     num_games: Annotated[
         int, typer.Option(min=1, help="How many games, over all splits and types.")
@@ -40,13 +40,13 @@ class VerifyJob:
 
 @grouped
 def games_verify_command(given: GivenSettings, job: VerifyJob) -> None:
-    """Play the same commands through our engine and the official one; stop at a difference."""
+    """Play --num-games games in our engine and the official one alike; stop at a difference."""
     if not run_verify(given.load(), job, terminal):
         raise typer.Exit(1)
 
 
 def run_verify(config: Config, job: VerifyJob, console: Console) -> bool:
-    """Compare the engines, print the summary, and the first difference if there is one.
+    """`declutch games verify`: compare the engines, print the summary and the first difference.
 
     Returns:
         whether there was none.

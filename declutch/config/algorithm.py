@@ -14,7 +14,7 @@ from declutch.errors import nearest
 
 
 class MethodConfig(Section):
-    """Settings of one method of credit assignment; the base class of a method of your own.
+    """Settings of one algorithm, a method of credit assignment; the base class of one of your own.
 
     Attributes:
         required_reasoning: what `agent.reasoning` has to be for the method; None for any.
@@ -27,7 +27,7 @@ class MethodConfig(Section):
 
 
 class GroupRelative(MethodConfig):
-    """Settings of every method that compares an episode with the others of its group."""
+    """Settings of every algorithm that compares an episode with the others of its group."""
 
     group_stats: Literal["episodes", "steps"] = "episodes"
     """What the mean and deviation of a group are taken over: its episodes, or all their steps,
@@ -35,7 +35,7 @@ class GroupRelative(MethodConfig):
 
 
 class GRPOConfig(GroupRelative):
-    """Settings of GRPO; without the division by the group's deviation it is Dr.GRPO."""
+    """Settings of the algorithm GRPO; not divided by the group's deviation it is Dr.GRPO."""
 
     type: Literal["grpo"] = "grpo"
     std_norm: bool = True
@@ -43,13 +43,13 @@ class GRPOConfig(GroupRelative):
 
 
 class RLOOConfig(GroupRelative):
-    """Settings of RLOO, which compares an episode with the mean of the others of its group."""
+    """Settings of the algorithm RLOO: an episode against the mean of the others of its group."""
 
     type: Literal["rloo"] = "rloo"
 
 
 class GiGPOConfig(GroupRelative):
-    """Settings of GiGPO: an episode term, and a step term over steps in the same state."""
+    """Settings of the algorithm GiGPO: an episode term, and one over steps in the same state."""
 
     type: Literal["gigpo"] = "gigpo"
     mode: Literal["mean_norm", "mean_std_norm"] = "mean_norm"
@@ -64,7 +64,7 @@ class GiGPOConfig(GroupRelative):
 
 
 class NTHRConfig(GroupRelative):
-    """Settings of NTHR, a GRPO that spares tokens of failed steps like successful ones."""
+    """Settings of the algorithm NTHR, GRPO sparing tokens of failed steps like successful ones."""
 
     type: Literal["nthr"] = "nthr"
     std_norm: bool = True
@@ -77,7 +77,7 @@ class NTHRConfig(GroupRelative):
 
 
 class PPOConfig(MethodConfig):
-    """Settings of PPO, which has a critic, and advantages per token instead of groups."""
+    """Settings of the algorithm PPO, with a critic, and advantages per token instead of groups."""
 
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, ge=0, le=1)
@@ -97,7 +97,7 @@ class PPOConfig(MethodConfig):
 
 
 class RLVMRConfig(GroupRelative):
-    """Settings of RLVMR, which also rewards the tags that the agent reasons in."""
+    """Settings of the algorithm RLVMR, which also rewards the tags that the agent reasons in."""
 
     required_reasoning = "meta"
 
@@ -185,7 +185,7 @@ AlgorithmConfig = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_read_
 
 
 class LossConfig(Section):
-    """Settings of the clipped policy loss, of the agent and of the judge alike."""
+    """Settings of the algorithm's clipped policy loss, of the agent and of the judge alike."""
 
     ratio: Literal["token", "sequence"] = "token"
     """What is clipped: each token's ratio of the policies, or the geometric mean of a response's
@@ -211,7 +211,7 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Settings of AdamW, and of how the data of an iteration is cut into optimizer steps."""
+    """Settings of AdamW for any algorithm, and of how an iteration is cut into optimizer steps."""
 
     lr: float = Field(default=1e-6, gt=0)
     """The learning rate of the policy."""

@@ -10,13 +10,13 @@ from typing import Any
 
 
 def is_dotted(text: str) -> bool:
-    """Whether a setting has the form "package.module:NAME", which names code of the user's own."""
+    """Whether a setting is a dotted name, "package.module:NAME", of code of the user's own."""
     module, separator, name = text.partition(":")
     return bool(separator) and all(part.isidentifier() for part in (*module.split("."), name))
 
 
 def import_dotted(text: str) -> Any:
-    """Import the object that a setting of the form "package.module:NAME" names.
+    """Import the object that a setting's dotted name, "package.module:NAME", means.
 
     The folder that the command was started in is searched last.
 

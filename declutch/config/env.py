@@ -14,7 +14,7 @@ from declutch.errors import nearest
 
 
 class SuiteSection(Section):
-    """Settings of one suite only; the base class of every suite's own section."""
+    """Settings of one environment suite only; the base class of every suite's own section."""
 
     def conflict_with(self, agent: AgentConfig) -> str:
         """Why an agent that is set so cannot play the suite, and the remedy; "" where it can."""
@@ -22,7 +22,7 @@ class SuiteSection(Section):
 
 
 class AlfworldConfig(SuiteSection):
-    """Settings of the official games of ALFWorld."""
+    """Settings of the environment `alfworld`, the official games of ALFWorld."""
 
     data_dir: Path | None = None
     """The folder that holds json_2.1.1, the official games; null takes that in the environment
@@ -30,7 +30,7 @@ class AlfworldConfig(SuiteSection):
 
 
 class HouseholdsConfig(SuiteSection):
-    """Settings of the generated household games: how many there are, and of which seed."""
+    """Settings of the environment `households`: how many games are generated, and of which seed."""
 
     seed: int = 0
     """The seed that the games are generated from."""
@@ -43,7 +43,7 @@ class HouseholdsConfig(SuiteSection):
 
 
 class MathConfig(SuiteSection):
-    """Settings of the mathematics problems: those of a file, or generated ones."""
+    """Settings of the environment `math`: its problems are those of a file, or generated ones."""
 
     file: Path | None = None
     """The MATH data set as JSON lines with the keys problem, solution or answer, and type; null
@@ -59,7 +59,7 @@ class MathConfig(SuiteSection):
 
 
 class ScienceWorldConfig(SuiteSection):
-    """Settings of ScienceWorld: its tasks, its actions, and the Java that its simulator runs in."""
+    """Settings of the environment `scienceworld`: tasks, actions, and the Java of its simulator."""
 
     actions: Literal["enumerated", "templates"] = "enumerated"
     """What an observation lists: "enumerated" every action that does something now, often hundreds,

@@ -18,7 +18,7 @@ _MOST_PLACES = 3
 
 
 def explain(error: ValidationError, data: Mapping[str, Any], source: str) -> str:
-    """Say in one message all that is wrong with settings, with hints at what may be meant.
+    """Explain in one message all that is wrong with settings, with hints at what may be meant.
 
     Args:
         data: the plain data that is wrong.
@@ -88,7 +88,7 @@ def _all_keys(section: type[Section] = Config, prefix: str = "") -> Iterator[tup
 
 
 def section_class(section: type[Section], name: str) -> type[Section] | None:
-    """Find the class of the section that a field of `section` holds, None for a plain setting."""
+    """Find the class of a section's field, to explain errors in it; None for a plain setting."""
     field = section.model_fields.get(name)
     if field is None:
         return None

@@ -22,7 +22,7 @@ from declutch.errors import UserError
 
 
 def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
-    """Read the settings of a run from YAML files and "section.key=value" items.
+    """Load the settings of a run from YAML files and "section.key=value" items.
 
     Args:
         paths: YAML files, each laid over those before it; none for the defaults.
@@ -36,7 +36,7 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = 
 
 
 def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
-    """Read files of settings as plain data, each laid over those before it."""
+    """Read YAML files of settings as plain data, each laid over those before it."""
     data: dict[str, Any] = {}
     for path in paths:
         data = lay_over(data, read_yaml(path))
@@ -44,7 +44,7 @@ def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def lay_over(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay plain settings over others, section by section.
+    """Lay plain settings, as read from one file, over those of another, section by section.
 
     Where `above` chooses another algorithm, settings of the former one that the new one lacks are
     left behind.
@@ -69,7 +69,7 @@ def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Lay "section.key=value" items over plain settings."""
+    """Lay "section.key=value" items over plain settings, as read from files."""
     above: dict[str, Any] = {}
     for item in overrides:
         above = _merge(above, _parse_override(_merge(data, above), item))
@@ -77,7 +77,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
 
 
 def parse_config(data: dict[str, Any], source: str) -> Config:
-    """Validate plain data as the settings of a run; `source` is named in errors."""
+    """Validate plain data from files of settings as a run's `Config`; errors name `source`."""
     refuse_renamed(data, source)
     try:
         return Config.model_validate(data)
@@ -86,7 +86,7 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
 
 
 def change_config(config: Config, **changes: Any) -> Config:
-    """Change some settings of a `Config`; a mapping changes settings of a section."""
+    """Change settings of a `Config` in code, not by files; a mapping changes a section's."""
     data = config.model_dump(mode="json")
     for key, value in changes.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) else value
@@ -94,14 +94,14 @@ def change_config(config: Config, **changes: Any) -> Config:
 
 
 def override_config(config: Config, overrides: Sequence[str], source: str) -> Config:
-    """Lay "section.key=value" items over a `Config`; `source` is named in errors."""
+    """Lay "section.key=value" items over a whole `Config`; `source` is named in errors."""
     return parse_config(apply_overrides(config.model_dump(mode="json"), overrides), source)
 
 
 def first_difference(
     one: Config, other: Config, ignored: Collection[str] = ()
 ) -> tuple[str, Any, Any] | None:
-    """Find the first setting in which two configurations differ, and both values.
+    """Find the first setting in which two runs' files of settings would differ, and both values.
 
     Args:
         ignored: dotted keys that may differ.
@@ -114,7 +114,7 @@ def first_difference(
 
 
 def dump_config(config: Config) -> str:
-    """Write settings as YAML, every default spelled out."""
+    """Write settings as the text of a YAML file, every default spelled out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
@@ -134,7 +134,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_dumped(path: Path) -> dict[str, Any]:
-    """Read settings that `dump_config` wrote, perhaps in a former version, under today's names."""
+    """Read a settings file that `dump_config` wrote, perhaps long ago, under today's names."""
     return translate_renamed(read_yaml(path))
 
 

@@ -60,7 +60,7 @@ class SuggestionsConfig(Section):
 
 @dataclass(frozen=True)
 class TaskTraits:
-    """What settings and reports have to know of an auxiliary task, without importing it.
+    """What settings and reports have to know of an auxiliary task such as the judge's.
 
     Attributes:
         label: its name in titles, e.g. "GCD".
@@ -91,7 +91,7 @@ SHIPPED_TRAITS: Final[Mapping[str, TaskTraits]] = {
 
 
 def task_traits(name: str) -> TaskTraits:
-    """Find the traits of the auxiliary task that `gcd.task` names.
+    """Find the traits of the auxiliary task that the setting `gcd.task` names, such as "judge".
 
     Raises:
         ValueError: no such task, or what "package.module:NAME" names is none.
@@ -214,7 +214,7 @@ class GCDConfig(Section):
 
 
 class EndpointConfig(Section):
-    """Settings of the language model behind a server that words labels, suggestions and texts."""
+    """Settings of the endpoint, a language model that words labels to judge by, and other texts."""
 
     base_url: str = ""
     """The address of the server, such as http://localhost:8000/v1; where it is empty, that in the

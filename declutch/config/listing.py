@@ -25,7 +25,7 @@ _KINDS = {int: "integer", float: "number", str: "text", bool: "true or false", P
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting as it is documented: key, values, default and meaning.
+    """One setting in the listing of all: key, values, default and meaning.
 
     Attributes:
         key: dotted, as it is written in KEY=VALUE.
@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SettingsSection:
-    """The documented settings of one section, or of one method of credit assignment.
+    """One section, or method of credit assignment, in the listing of all documented settings.
 
     Attributes:
         name: dotted; "" for the settings that stand in no section.

@@ -11,7 +11,7 @@ from declutch.config.section import Reasoning, Section
 
 
 class AgentConfig(Section):
-    """Settings of the agent: how it is prompted, and what it may answer."""
+    """Settings of the policy as an agent: how it is prompted, and what it may answer."""
 
     prompt: Literal["compact", "full"] = "compact"
     """The form of all prompts: "full" has the content of the papers' prompt; "compact" is for
@@ -30,7 +30,7 @@ class AgentConfig(Section):
 
 
 class ModelConfig(Section):
-    """Settings of the language model that a command loads."""
+    """Settings of the policy's language model, which a command loads."""
 
     path: str = ""
     """A Hugging Face model folder, or the name of a model on the hub. It is empty by default, since
@@ -43,7 +43,7 @@ class ModelConfig(Section):
 
 
 class RolloutConfig(Section):
-    """Settings of how responses are sampled in training."""
+    """Settings of how responses of the policy are sampled in training."""
 
     temperature: float = Field(default=1.0, gt=0)
     """The sampling temperature of training, of the agent's responses and the judge's alike."""
@@ -52,7 +52,7 @@ class RolloutConfig(Section):
 
 
 class SFTConfig(Section):
-    """Settings of the cold start: the expert's demonstrations, and supervised training on them."""
+    """Settings of the policy's cold start: demonstrations, and supervised training on them."""
 
     demonstrations: Path | None = None
     """A file that `declutch demonstrations` wrote. Where it is null, `declutch sft` writes one
@@ -106,7 +106,7 @@ class SFTConfig(Section):
 
 
 class TinyConfig(Section):
-    """Settings of the fresh Qwen2 that `declutch init-tiny` makes, small enough for a laptop."""
+    """Settings of the tiny policy that `declutch init-tiny` makes, a Qwen2 fit for a laptop."""
 
     vocabulary_episodes: int = Field(default=1200, ge=1)
     """How many episodes, of all task types, are played to collect the tokenizer's words."""

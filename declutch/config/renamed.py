@@ -16,7 +16,7 @@ from declutch.errors import UserError
 
 @dataclass(frozen=True)
 class Renamed:
-    """A setting that had another name, and perhaps other values, in a former version.
+    """A renamed setting, which had another name, and perhaps other values, in a former version.
 
     Attributes:
         old, new: dotted keys.
@@ -48,7 +48,7 @@ RENAMED: Final = (
 
 
 def refuse_renamed(data: Mapping[str, Any], source: str) -> None:
-    """Refuse settings under former names, with an error that says today's.
+    """Refuse renamed settings under their former names, with an error that says today's.
 
     Args:
         source: where the data comes from, for the error.
@@ -66,7 +66,7 @@ def refuse_renamed(data: Mapping[str, Any], source: str) -> None:
 
 
 def translate_renamed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the settings of a former version's run into today's names."""
+    """Translate renamed settings of a former version's run into today's names."""
     result: dict[str, Any] = _copy(data)
     for renamed, value in _find_renamed(data):
         *path, last = renamed.old.split(".")

@@ -16,7 +16,7 @@ from declutch.config.section import Section
 
 
 class TrainConfig(Section):
-    """Settings of the training loop: how much is played, what is rewarded, what is kept."""
+    """Settings of a run's training loop: how much is played, what is rewarded, what is kept."""
 
     iterations: int = Field(default=150, ge=1)
     """Iterations of the run; each plays new episodes, gives credit and updates the weights."""
@@ -52,7 +52,7 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    """Settings of evaluations, those within a training run and those of `declutch eval` alike."""
+    """Settings of a run's evaluations while it trains, and of those of `declutch eval` alike."""
 
     every: int = Field(default=10, ge=0)
     """Iterations of training from one evaluation to the next; 0 evaluates at the end only."""
@@ -83,7 +83,7 @@ class EvalConfig(Section):
 
 
 class Config(Section):
-    """All settings of a run: cold start, training, evaluation."""
+    """All settings of a run in one: cold start, training, evaluation."""
 
     seed: int = 0
     """The seed of all that is drawn at random, but for generated games and evaluations, which have

@@ -14,6 +14,6 @@ JudgePrompt = Literal["gc", "rm"]
 
 
 class Section(BaseModel):
-    """A group of settings: frozen, and closed to unknown keys."""
+    """The base class of every section of settings: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

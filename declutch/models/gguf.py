@@ -49,7 +49,7 @@ def convert_gguf(source: str, out: Path) -> int:
 
 
 def find_gguf(source: str) -> Path:
-    """The GGUF file that a path or the name of an installed package means.
+    """Find the GGUF file that a path or the name of an installed package means.
 
     Raises:
         UserError: neither, or a package with none or several.

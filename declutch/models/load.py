@@ -20,7 +20,7 @@ from declutch.errors import UserError
 
 
 def set_threads(threads: int | None) -> None:
-    """Set how many threads PyTorch computes with; None leaves its own choice."""
+    """Set how many threads PyTorch computes a loaded model with; None leaves its own choice."""
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -65,7 +65,9 @@ def _load_tokenizer(path: str) -> Any:
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device that `model.device` names; "auto" is CUDA where there is one, else the CPU.
+    """Pick the torch device that a model is loaded on, as `model.device` names it.
+
+    "auto" is CUDA where there is one, else the CPU.
 
     Raises:
         UserError: no such device, or one that this machine lacks.
@@ -82,7 +84,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pad_token_id(tokenizer: Any) -> int:
-    """The token id to pad batches with; the end token's where a tokenizer has no padding."""
+    """The token id that a loaded tokenizer pads with; the end token's where it has no padding."""
     if tokenizer.pad_token_id is not None:
         return int(tokenizer.pad_token_id)
     if tokenizer.eos_token_id is not None:

@@ -13,7 +13,7 @@ from declutch.files import error_reason, write_folder
 
 
 def save_model(directory: Path, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> Path:
-    """Write a Hugging Face model folder; afterwards it is complete, or as it was before.
+    """Save a model as a Hugging Face folder; afterwards it is complete, or as it was before.
 
     Args:
         directory: its parent is made where there is none; a folder that is there is replaced.

@@ -548,7 +548,7 @@ _listed: dict[str, Metric] = {metric.key: metric for metric in METRICS}
 
 
 def register(*metrics: Metric) -> None:
-    """Add metrics of code outside of the package, which are then recorded and shown like the rest.
+    """Add metrics of code outside of the package to the catalogue, to be recorded and shown.
 
     Raises:
         ValueError: the key is that of another metric.
@@ -560,13 +560,13 @@ def register(*metrics: Metric) -> None:
 
 
 def listed() -> tuple[Metric, ...]:
-    """All metrics there are, by section and in the order in which they are shown."""
+    """All metrics of the catalogue, by section and in the order in which they are shown."""
     order = {section: index for index, section in enumerate(SECTIONS)}
     return tuple(sorted(_listed.values(), key=lambda m: order.get(m.section, len(order))))
 
 
 def find(key: str) -> Metric | None:
-    """The metric that a key of `metrics.jsonl` belongs to; None where it is not listed."""
+    """Find in the catalogue the metric that a key of `metrics.jsonl` belongs to, or None."""
     single = _listed.get(key)
     if single is not None and not single.is_family:
         return single
@@ -574,7 +574,7 @@ def find(key: str) -> Metric | None:
 
 
 def metric_of(section: str, name: str) -> Metric:
-    """The metric of a section that code knows by its name.
+    """The catalogue's metric of a section that code knows by its name.
 
     Raises:
         ValueError: it is not listed.
@@ -586,7 +586,7 @@ def metric_of(section: str, name: str) -> Metric:
 
 
 def key_of(section: str, name: str) -> str:
-    """The key in `metrics.jsonl` of a metric that code reads or writes by its name.
+    """The key in `metrics.jsonl` of a metric of the catalogue that code knows by its name.
 
     Raises:
         ValueError: it is not listed.
@@ -596,7 +596,7 @@ def key_of(section: str, name: str) -> str:
 
 
 def metrics(section: str, values: Mapping[str, Value | None]) -> dict[str, Value]:
-    """Values of a section's metrics under their keys; what is None does not apply and is left out.
+    """Put values under the keys that the catalogue of metrics has for a section; None is left out.
 
     Args:
         values: by the key without its section.
@@ -607,7 +607,7 @@ def metrics(section: str, values: Mapping[str, Value | None]) -> dict[str, Value
 
 
 def current_key(key: str) -> str:
-    """The key that a metric has now, where versions before recorded it under another."""
+    """The key that a metric has in the catalogue now, where versions before recorded another."""
     return _ALIASES.get(key, key)
 
 
@@ -615,13 +615,13 @@ _ALIASES = {alias: metric.key for metric in METRICS for alias in metric.aliases}
 
 
 def phases() -> tuple[Metric, ...]:
-    """The phases of an iteration, as the metrics of the time spent in each."""
+    """The phases of an iteration, as the catalogue's metrics of the time spent in each."""
     stacked = {chart.title for chart in CHARTS if chart.kind == "stacked"}
     return tuple(metric for metric in listed() if metric.chart in stacked)
 
 
 def chart_of(metric: Metric) -> Chart | None:
-    """The report's chart that shows a metric; None where no chart does."""
+    """The catalogue's chart that shows a metric in the report; None where no chart does."""
     if not metric.chart:
         return None
     known = {chart.title: chart for chart in CHARTS}

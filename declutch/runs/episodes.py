@@ -18,7 +18,7 @@ _Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class PlayedIteration:
-    """An iteration's episodes with what they were judged and credited, for the run's folder.
+    """A run's episodes of one iteration, with what they were judged and credited, to be saved.
 
     Attributes:
         iteration: its number, from 1.
@@ -38,7 +38,7 @@ class PlayedIteration:
 
 
 def describe_episodes(played: PlayedIteration) -> list[dict[str, Any]]:
-    """Describe an iteration's episodes as plain data for the report's browser, in their order."""
+    """Describe a run's episodes of one iteration as plain data to be saved, in their order."""
     marks = _Marks.of(played)
     return [
         {

@@ -43,12 +43,12 @@ _NUMBERED = ("evals/*.json", "episodes/*.jsonl", "advice/*.jsonl", "suggestions/
 
 
 def iteration_name(iteration: int) -> str:
-    """How the files of an iteration are named, without their ending: "iteration_0010"."""
+    """How a run folder's files of an iteration are named, less the ending: "iteration_0010"."""
     return f"iteration_{iteration:04d}"
 
 
 def iteration_of(name: str) -> int | None:
-    """The iteration that a file or evaluation is named after; None where it has another name."""
+    """The iteration that a file in a run folder is named after; None where it has another name."""
     match = _ITERATION.fullmatch(name)
     return int(match[1]) if match else None
 
@@ -235,7 +235,7 @@ class RunFolder:
 
 
 def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Hold a place for one configuration: write its file, or make sure the file says the same.
+    """Hold a run folder or the like for one configuration: write its file, or check what it says.
 
     It keeps two runs or grids with other settings from being mixed in one folder.
 
@@ -251,7 +251,7 @@ def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
 
 
 def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Make sure that the file that holds a place says the settings that are asked for now.
+    """Make sure that the file that holds a run folder says the settings that are asked for now.
 
     Args:
         ignored: dotted keys that may differ.

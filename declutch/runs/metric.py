@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of the report, which shows one metric or some that are best seen together.
+    """What a metric's chart in the report is: it shows one metric or some best seen together.
 
     Attributes:
         title: what metrics name it by.
@@ -37,7 +37,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that training records in every iteration, or a family of such numbers.
+    """What a metric is: a number that training records in every iteration, or a family of them.
 
     Attributes:
         key: "section/name" as in `metrics.jsonl`. Words in braces make it a family: under

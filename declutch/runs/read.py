@@ -21,7 +21,7 @@ Metrics = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a run's own policy, and after which iteration; 0 is the cold start."""
+    """An evaluation read back from a run folder, and after which iteration; 0 is the cold start."""
 
     iteration: int
     result: EvalResult
@@ -29,7 +29,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run folder holds, as far as it is there, for the report to show.
+    """What was read from a run folder, as far as it is there, for the report to show.
 
     Attributes:
         name: the folder's name.
@@ -111,7 +111,7 @@ def read_run(run: RunFolder) -> RunData:
 
 
 def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
-    """Read a run's metrics, a row for each iteration; what is damaged goes to `notes`."""
+    """Read a run folder's metrics, a row for each iteration; what is damaged goes to `notes`."""
     path = run.metrics_path
     if not path.exists():
         notes.append(f"{path.name} is missing, so there are no learning curves.")
@@ -134,7 +134,7 @@ def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
 
 
 def read_evaluations(run: RunFolder, notes: list[str]) -> dict[str, EvalResult]:
-    """Read a run's evaluations by name; damaged ones go to `notes`."""
+    """Read a run folder's evaluations by name; damaged ones go to `notes`."""
     results = {}
     for file in run.evaluation_paths():
         try:
@@ -145,7 +145,7 @@ def read_evaluations(run: RunFolder, notes: list[str]) -> dict[str, EvalResult]:
 
 
 def by_iteration(results: Mapping[str, EvalResult]) -> dict[int, EvalResult]:
-    """Sort a run's evaluations by iteration; those that are named otherwise are left out."""
+    """Sort evaluations read from a run folder by iteration; other names are left out."""
     numbered = {
         iteration: result
         for name, result in results.items()

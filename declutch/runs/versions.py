@@ -17,7 +17,7 @@ from declutch.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Place:
-    """A judged step that advice is about, by index within its iteration and episode."""
+    """A judged step that advice in a version of a run's suggestions is about, by its indices."""
 
     iteration: int
     task: str
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of advice, how many judgments gave it, and about which steps."""
+    """A sentence of advice in a version of a run's suggestions, and the steps it is about."""
 
     text: str
     count: int
@@ -36,7 +36,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Theme:
-    """Sentences of advice that say much the same, and the suggestion that sums them up.
+    """A theme of advice in a version of a run's suggestions, and the suggestion that sums it up.
 
     Attributes:
         suggestion: "" where there is none.
@@ -55,7 +55,7 @@ class Theme:
 
 @dataclass(frozen=True)
 class Version:
-    """The suggestions in training prompts after `iteration`, and what they were made of."""
+    """One version of a run's suggestions: those in prompts after `iteration`, and their origin."""
 
     iteration: int
     first_iteration: int
@@ -72,7 +72,7 @@ _VERSION = TypeAdapter(Version)
 
 
 def read_version(file: Path) -> Version:
-    """Read one version of a run's suggestions.
+    """Read one version of a run's suggestions from its file.
 
     Raises:
         UserError: the file is damaged or cannot be read.
