@@ -37,7 +37,7 @@ from declutch.errors import Finding, Status
 
 @dataclass(frozen=True)
 class Check:
-    """One requirement of environments that `declutch envs check` tries, with a remedy.
+    """One check of environments: a requirement to try, with a remedy.
 
     `run` gives the detail to show, and raises `Broken` or `Doubtful`.
     """
@@ -48,7 +48,7 @@ class Check:
 
 
 def check_suite(suite: Suite) -> list[Finding]:
-    """Try every requirement of environments on a suite, and ask the suite for its own findings."""
+    """Check a suite of environments: try every requirement, and ask it for its own findings."""
     try:
         subject = Subject.of(suite)
     # The environment is someone else's: whatever it raises is a finding.

@@ -30,7 +30,7 @@ MAX_COMMANDS = 25
 
 
 def check_reset(subject: Subject) -> str:
-    """Require that an environment's task starts alike each time and in every environment."""
+    """Check the behaviour of reset: a task starts alike each time and in every environment."""
     for task in subject.tasks:
         with subject.env() as env, subject.env() as other:
             first, again = env.reset(task), env.reset(task)
@@ -43,7 +43,7 @@ def check_reset(subject: Subject) -> str:
 
 
 def check_steps(subject: Subject) -> str:
-    """Require that an environment answers equal actions alike, whatever global random state."""
+    """Check an environment's behaviour: equal actions, equal answers, whatever random state."""
     for task in subject.tasks:
         episode = subject.walk(task)
         with other_chance(2), subject.env() as env:
@@ -52,7 +52,7 @@ def check_steps(subject: Subject) -> str:
 
 
 def check_episodes(subject: Subject) -> str:
-    """Require that an environment's episode leaves nothing behind for the next one."""
+    """Check an environment's behaviour: an episode leaves nothing behind for the next one."""
     alone = [subject.walk(task) for task in subject.tasks]
     with subject.env() as env:
         for before, episode in zip(alone, [*alone[1:], alone[0]], strict=True):
@@ -63,7 +63,7 @@ def check_episodes(subject: Subject) -> str:
 
 
 def check_environments(subject: Subject) -> str:
-    """Require that two live environments know nothing of each other."""
+    """Check the behaviour of two live environments: they know nothing of each other."""
     alone = [subject.walk(task) for task in subject.tasks]
     for one, other in zip(alone, [*alone[1:], alone[0]], strict=True):
         with subject.env() as env, subject.env() as beside:
@@ -80,7 +80,7 @@ def check_environments(subject: Subject) -> str:
 
 
 def check_commands(subject: Subject) -> str:
-    """Require that an environment answers every admissible command differently from nonsense."""
+    """Check an environment's behaviour: admissible commands are answered unlike nonsense."""
     num_tried = 0
     with subject.env() as env:
         for task in subject.tasks:
@@ -103,7 +103,7 @@ def check_commands(subject: Subject) -> str:
 
 
 def check_nonsense(subject: Subject) -> str:
-    """Require that an environment answers an action that makes no sense."""
+    """Check an environment's behaviour: it answers an action that makes no sense."""
     with subject.env() as env:
         for task in subject.tasks:
             for action in ODD_ACTIONS:
@@ -116,7 +116,7 @@ def check_nonsense(subject: Subject) -> str:
 
 
 def check_oracle(subject: Subject) -> str:
-    """Require that an environment's oracle says 1, 0 or None, and that asking changes nothing."""
+    """Check an oracle's behaviour: it says 1, 0 or None, and asking changes nothing."""
     with subject.env() as env:
         if not isinstance(env, Oracle):
             return "none; gcd.labels=rule needs none"
@@ -134,7 +134,7 @@ def check_oracle(subject: Subject) -> str:
 
 
 def check_speed(subject: Subject) -> str:
-    """Measure an environment's steps per second on this machine."""
+    """Check an environment's behaviour: measure its steps per second on this machine."""
     began, num_steps = time.perf_counter(), 0
     with subject.env() as env:
         for task in subject.tasks:

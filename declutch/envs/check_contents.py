@@ -15,7 +15,7 @@ from declutch.envs.walks import NUM_STEPS, Broken, place_of, walk
 
 
 def check_tasks(subject: Subject) -> str:
-    """Require that a suite names its tasks once each, as its own, and the same each time."""
+    """Check a suite's contents: its tasks are named once each, its own, the same each time."""
     suite, counts, absent = subject.suite, [], []
     for level in USUAL_LEVELS:
         tasks = tasks_of(suite, level)
@@ -44,7 +44,7 @@ def check_tasks(subject: Subject) -> str:
 
 
 def check_levels(subject: Subject) -> str:
-    """Require that no level of a suite repeats training, and that L2 alone has held-out kinds."""
+    """Check a suite's contents: no level repeats training, and L2 alone has held-out kinds."""
     suite, held_out = subject.suite, set(held_out_kinds(subject.suite))
     trained = {task.name: task for task in tasks_of(suite, "train")}
     for level in USUAL_LEVELS[1:]:
@@ -66,7 +66,7 @@ def check_levels(subject: Subject) -> str:
 
 
 def check_types(subject: Subject) -> str:
-    """Require that an environment's texts are text, truths are bool and numbers are numbers."""
+    """Check an environment's contents: texts are text, truths are bool and numbers are numbers."""
     for task in subject.tasks:
         episode = subject.walk(task)
         for number, (seen, reward, won, done, score) in enumerate(episode.moments):
@@ -89,7 +89,7 @@ def check_types(subject: Subject) -> str:
 
 
 def check_score(subject: Subject) -> str:
-    """Require that an environment's scores are in [0, 1], and 1 once won."""
+    """Check an environment's contents: scores are in [0, 1], and 1 once won."""
     scores = []
     for episode in [subject.walk(task) for task in subject.tasks] + expert_plays(subject):
         for number, (_, _, won, _, score) in enumerate(episode.moments):
@@ -102,7 +102,7 @@ def check_score(subject: Subject) -> str:
 
 
 def check_end(subject: Subject) -> str:
-    """Require that what is won is done and rewarded, and that before there is a way on."""
+    """Check an environment's contents: a win is done and rewarded; before it is a way on."""
     num_won = 0
     for episode in [subject.walk(task) for task in subject.tasks] + expert_plays(subject):
         is_free = not episode.moments[0][0].admissible
@@ -121,7 +121,10 @@ def check_end(subject: Subject) -> str:
 
 
 def check_spelling(subject: Subject) -> str:
-    """Require that commands survive being read from a response and written by a tiny model."""
+    """Check an environment's contents: commands can be read from responses and be spelt.
+
+    They survive being read from a response, and being written by a tiny model.
+    """
     for task in subject.tasks:
         episode = subject.walk(task)
         for number, moment in enumerate(episode.moments):
@@ -136,7 +139,7 @@ def check_spelling(subject: Subject) -> str:
 
 
 def check_expert(subject: Subject) -> str:
-    """Require that a suite's expert plays admissible commands and wins."""
+    """Check a suite's contents: its expert plays admissible commands and wins."""
     if not isinstance(subject.suite, HasExpert):
         raise Doubtful("none; demonstrations and cold starts need one")
     plays = expert_plays(subject)

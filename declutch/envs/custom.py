@@ -24,7 +24,7 @@ TRAINED = ("rl-train", "L0-train")
 
 
 class UserEnv(TextEnv, Protocol):
-    """An environment of the user's own: one live environment that knows its tasks.
+    """A custom environment, the user's own: one live environment that knows its tasks.
 
     It may have, besides: `wording`, the words of its prompts and how they are shortened for the
     compact one, see `Wording`; `held_out_kinds`, task types that only the level L2 may show;
@@ -40,7 +40,7 @@ class UserEnv(TextEnv, Protocol):
 
 
 class CustomSuite:
-    """A suite made of a class or function of the user's own that makes environments."""
+    """A custom suite, made of a class or function of the user's own that makes environments."""
 
     def __init__(self, spec: str, make_env: Callable[[], UserEnv]) -> None:
         """
@@ -109,7 +109,7 @@ class CustomSuite:
 
 
 def load_suite(spec: str) -> Suite:
-    """Load the environment of the user's own that "package.module:Name" names, as a suite.
+    """Load the custom environment, the user's own, that "package.module:Name" names, as a suite.
 
     Raises:
         UserError: nothing there, or nothing that is a suite or an environment.
@@ -140,12 +140,12 @@ def _call(spec: str, factory: Callable[[], UserEnv]) -> UserEnv:
 
 
 def make_custom(config: EnvConfig, progress: Progress | None = None) -> Suite:
-    """Make the suite of the user's own that `env.suite` names. Raises UserError."""
+    """Make the custom suite, the user's own, that `env.suite` names. Raises UserError."""
     return load_suite(config.suite)
 
 
 def diagnose_custom(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """Find whether an environment of the user's own can be made and has the tasks asked for.
+    """Find whether a custom environment, the user's own, can be made and has the asked tasks.
 
     Args:
         levels: splits and levels that must have a task.

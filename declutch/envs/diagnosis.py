@@ -15,7 +15,7 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 def count_games(suite: Suite) -> Counts:
-    """Count the games of any suite by split and task type.
+    """For the diagnosis of any suite, count its games by split and task type.
 
     Raises:
         UserError: a suite that cannot count, and has no task in a split it should have.
@@ -26,7 +26,7 @@ def count_games(suite: Suite) -> Counts:
 
 
 def format_counts(counts: Counts) -> str:
-    """Write counts of games as aligned text: task types down, splits across."""
+    """Write a suite diagnosis's counts of games as text: task types down, splits across."""
     kinds = dict.fromkeys(kind for split in counts.values() for kind in split)
     width = max(map(len, ("all", *kinds)))
     lines = [" " * width + "".join(f" {split}" for split in counts)]
@@ -41,7 +41,7 @@ def format_counts(counts: Counts) -> str:
 
 
 def empty_levels(suite: Suite, names: Sequence[str]) -> list[str]:
-    """Name the splits and levels that a suite has no game for."""
+    """For the diagnosis of a suite, name the splits and levels that it has no game for."""
     return [name for name in dict.fromkeys(names) if not _has_tasks(suite, name)]
 
 
@@ -53,12 +53,12 @@ def _has_tasks(suite: Suite, name: str) -> bool:
 
 
 def own_findings(suite: Suite) -> list[Finding]:
-    """Ask a suite for its own findings about this machine; [] where it does not look."""
+    """Ask a suite for its own diagnosis of this machine; [] where it does not look."""
     return list(suite.diagnose()) if isinstance(suite, HasChecks) else []
 
 
 def problem_of(name: str, error: UserError, remedy: str = "") -> Finding:
-    """Make a finding of a suite's error; what its message says after a semicolon is the remedy.
+    """Make a suite's error a finding of its diagnosis; what comes after a semicolon is the remedy.
 
     Args:
         name: what was looked at.
@@ -69,7 +69,7 @@ def problem_of(name: str, error: UserError, remedy: str = "") -> Finding:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of an installed package that a suite may need, None where it is absent."""
+    """For a suite's diagnosis, the version of an installed package, None where it is absent."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -23,7 +23,7 @@ MAX_LIVE = 512
 
 @dataclass(frozen=True)
 class Observation:
-    """What an environment shows the agent at one step.
+    """An observation in the environment protocol: what the agent is shown at one step.
 
     Attributes:
         text: the environment's own words, byte for byte.
@@ -39,7 +39,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Transition:
-    """What one action leads to in an environment.
+    """A transition in the environment protocol: what one action leads to.
 
     Attributes:
         observation: what the agent sees next.
@@ -58,7 +58,7 @@ class Transition:
 
 @runtime_checkable
 class Forms(Protocol):
-    """Admissible commands that are forms with slots, so that none can be played as it stands."""
+    """The protocol of admissible commands with slots, so that none can be played as it stands."""
 
     def draw(self, rng: random.Random) -> str:
         """Draw a command of one of the forms."""
@@ -68,7 +68,7 @@ class Forms(Protocol):
 def draw_command(
     admissible: tuple[str, ...], rng: random.Random, besides: str | None = None
 ) -> str | None:
-    """Draw a random admissible command other than `besides`; None where none was found."""
+    """Draw a random command that the environment protocol admits, not `besides`; None for none."""
     if isinstance(admissible, Forms):
         command = admissible.draw(rng)
         return command if command != besides else None
@@ -95,7 +95,7 @@ class TextEnv(Protocol):
 
 @runtime_checkable
 class Oracle(Protocol):
-    """An environment that can label an action good or bad from its true state."""
+    """The protocol of an environment that can label an action good or bad from its true state."""
 
     def label_action(self, action: str) -> int | None:
         """Label an action before it is played: 1 good, 0 bad, None undecided."""
@@ -104,7 +104,7 @@ class Oracle(Protocol):
 
 @runtime_checkable
 class HasWalkthrough(Protocol):
-    """An environment that knows a solution of the task it was reset to."""
+    """The protocol of an environment that knows a solution of the task it was reset to."""
 
     @property
     def walkthrough(self) -> tuple[str, ...]:
@@ -113,7 +113,10 @@ class HasWalkthrough(Protocol):
 
 
 class Advice(Protocol):
-    """What a suite's expert would do now, and why: in sentences, and in two or three words."""
+    """The protocol of an expert's advice: what it would do now, and why, at length and in short.
+
+    At length is in sentences, in short is in two or three words.
+    """
 
     @property
     def action(self) -> str:
@@ -152,7 +155,7 @@ class Expert(Protocol):
 
 
 class EnvSource(Protocol):
-    """Whatever makes live environments: a suite, or the questions that a judge is asked."""
+    """The protocol of whatever makes live environments: a suite, or a judge's questions."""
 
     def make_env(self) -> TextEnv:
         """Make a new live environment."""
@@ -177,14 +180,14 @@ class Suite(EnvSource, Protocol):
 
 @runtime_checkable
 class HasWording(Protocol):
-    """A suite that brings the words of its prompts, how it shortens observations included."""
+    """The protocol of a suite with words for its prompts, how it shortens observations included."""
 
     wording: Wording
 
 
 @runtime_checkable
 class HasExpert(Protocol):
-    """A suite whose tasks an expert can demonstrate."""
+    """The protocol of a suite whose tasks an expert can demonstrate."""
 
     def make_expert(self, seed: int) -> Expert:
         """Make a new expert; `seed` varies no more than its wording."""
@@ -193,7 +196,7 @@ class HasExpert(Protocol):
 
 @runtime_checkable
 class HasGuide(Protocol):
-    """A suite whose words are seen faster than by watching its expert."""
+    """The protocol of a suite whose words are seen faster than by watching its expert."""
 
     def make_guide(self, seed: int) -> Expert:
         """Make a guide who goes where there is something to read, which is no example to follow."""
@@ -202,7 +205,7 @@ class HasGuide(Protocol):
 
 @runtime_checkable
 class LimitsLive(Protocol):
-    """A suite whose environments are too heavy for any number of them to play at once."""
+    """The protocol of a suite whose environments are too heavy for any number to play at once."""
 
     @property
     def max_live(self) -> int:
@@ -212,21 +215,21 @@ class LimitsLive(Protocol):
 
 @runtime_checkable
 class HoldsOut(Protocol):
-    """A suite that keeps task types from training."""
+    """The protocol of a suite that keeps task types from training."""
 
     held_out_kinds: tuple[str, ...]
 
 
 @runtime_checkable
 class HasFolder(Protocol):
-    """A suite whose games are files below one folder."""
+    """The protocol of a suite whose games are files below one folder."""
 
     root: Path
 
 
 @runtime_checkable
 class CountsGames(Protocol):
-    """A suite that can count its games without failing where some are absent."""
+    """The protocol of a suite that can count its games without failing where some are absent."""
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Count the games by split and task type."""
@@ -235,7 +238,7 @@ class CountsGames(Protocol):
 
 @runtime_checkable
 class HasChecks(Protocol):
-    """A suite that can look for what it needs on this machine: packages, data, memory."""
+    """The protocol of a suite that looks for its needs on this machine: packages, data, memory."""
 
     def diagnose(self) -> Sequence[Finding]:
         """Look for what is needed, for `declutch doctor` and `declutch envs check`."""
@@ -243,7 +246,7 @@ class HasChecks(Protocol):
 
 
 class SuiteSpec(NamedTuple):
-    """All that the registry holds of a suite: how it is made, what it needs, levels and words.
+    """The spec by the suite protocol: how a suite is made, what it needs, its levels and words.
 
     Attributes:
         make: the suite of its section of the settings; generated games are made on first use.
@@ -263,12 +266,12 @@ class SuiteSpec(NamedTuple):
 
 
 def wording_of(suite: Suite) -> Wording:
-    """The words of a suite's prompts: its own, or those of any environment."""
+    """By the suite protocol, the words of a suite's prompts: its own, or any environment's."""
     return suite.wording if isinstance(suite, HasWording) else PLAIN
 
 
 def new_expert(suite: Suite, seed: int) -> Expert:
-    """Make an expert of a suite. Raises UserError where the suite has none."""
+    """By the suite protocol, make an expert. Raises UserError where the suite has none."""
     if not isinstance(suite, HasExpert):
         raise UserError(
             f"the suite {suite.name} has no expert (no make_expert(seed)), which demonstrations "
@@ -279,7 +282,7 @@ def new_expert(suite: Suite, seed: int) -> Expert:
 
 
 def check_levels(suite: Suite, names: Sequence[str]) -> None:
-    """Make sure, before anything takes time, that a suite has tasks for splits and levels.
+    """By the suite protocol, make sure before all else that splits and levels have tasks.
 
     Raises:
         UserError: one of `names` is no level of the suite, or has no task.
@@ -290,10 +293,10 @@ def check_levels(suite: Suite, names: Sequence[str]) -> None:
 
 
 def held_out_kinds(suite: Suite) -> tuple[str, ...]:
-    """The task types that a suite keeps from training, () where it keeps none."""
+    """By the suite protocol, the task types kept from training, () where none are."""
     return suite.held_out_kinds if isinstance(suite, HoldsOut) else ()
 
 
 def max_live(source: EnvSource) -> int:
-    """How many environments of a suite, or of another source, may play at once."""
+    """By the suite protocol, how many environments of a suite or other source may play at once."""
     return source.max_live if isinstance(source, LimitsLive) else MAX_LIVE

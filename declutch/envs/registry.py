@@ -25,12 +25,12 @@ SUITES: Mapping[str, SuiteSpec] = MappingProxyType(
 
 
 def find_spec(config: EnvConfig) -> SuiteSpec:
-    """Find the spec of the suite that `env.suite` names, before any game is made."""
+    """Find in the registry the spec of the suite `env.suite` names, before any game is made."""
     return SUITES.get(config.suite, CUSTOM)
 
 
 def make_suite(config: EnvConfig, progress: Progress | None = None) -> Suite:
-    """Make the suite that `env.suite` names; generated games are made on first use.
+    """Make the suite that the registry has for `env.suite`; games are generated on first use.
 
     Args:
         progress: told (done, total) while games are generated.
@@ -41,7 +41,7 @@ def make_suite(config: EnvConfig, progress: Progress | None = None) -> Suite:
 
 
 def find_wording(config: EnvConfig) -> Wording:
-    """Find the words of prompts for the suite that `env.suite` names, without its games.
+    """Find by the suite registry the words of prompts for `env.suite`, without its games.
 
     Raises:
         UserError: an environment of the user's own that cannot be made.

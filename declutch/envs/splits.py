@@ -16,7 +16,7 @@ tasks in new surroundings (L1), and kinds of task that were held out (L2)."""
 
 @dataclass(frozen=True)
 class Level:
-    """A named set of a suite's tasks to evaluate or train on, such as "L0".
+    """A split or level: a named set of a suite's tasks to evaluate or train on, such as "L0".
 
     Attributes:
         split: the raw split its tasks come from.
@@ -52,6 +52,6 @@ def select_tasks(tasks: Iterable[TaskId], level: Level) -> tuple[TaskId, ...]:
 
 
 def manifest_hash(tasks: Sequence[TaskId]) -> str:
-    """Hash a list of tasks by suite, split and name: equal hashes, equal lists."""
+    """Hash the tasks of a split or level by suite, split and name: equal hashes, equal lists."""
     lines = "".join(f"{task.suite}\t{task.split}\t{task.name}\n" for task in tasks)
     return hashlib.sha256(lines.encode()).hexdigest()

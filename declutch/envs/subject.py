@@ -16,12 +16,12 @@ TASKS_PER_LEVEL = 3
 
 
 class Doubtful(Exception):
-    """A requirement that `declutch envs check` could not try, or that holds for some uses only."""
+    """What an environment check's subject leaves in doubt: untried, or true for some uses only."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A suite that `declutch envs check` looks at, with some tasks of every level and walks kept.
+    """The subject of an environment check: a suite, some tasks of every level, and walks kept.
 
     Live environments may be costly to make, so that walks and plays are kept.
     """
@@ -61,7 +61,7 @@ class Subject:
 
 
 def tasks_of(suite: Suite, level: str) -> tuple[TaskId, ...]:
-    """The tasks of a suite's level to check; () where the suite has none, or no such level."""
+    """The tasks of a level of an environment check's subject; () without any, or such a level."""
     try:
         return suite.tasks(level)
     except UserError:
@@ -69,7 +69,7 @@ def tasks_of(suite: Suite, level: str) -> tuple[TaskId, ...]:
 
 
 def expert_plays(subject: Subject) -> list[Walk]:
-    """The expert's episodes to check, played once a task; [] where the suite has no expert."""
+    """The expert's episodes on an environment check's subject, once a task; [] without expert."""
     if not isinstance(subject.suite, HasExpert) or subject.plays:
         return subject.plays
     plays = []

@@ -21,12 +21,12 @@ Moment = tuple[Observation, float, bool, bool, float]
 
 
 class Broken(Exception):
-    """A requirement that a walk of `declutch envs check` found broken, and where."""
+    """A requirement that a walk of an environment check found broken, and where."""
 
 
 @dataclass
 class Walk:
-    """A walk through an environment: what was done, and what was seen, the reset first.
+    """A walk of an environment check: what was done, and what was seen, the reset first.
 
     Attributes:
         actions: what was played, in order.
@@ -39,7 +39,7 @@ class Walk:
 
 
 def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Walk:
-    """Walk through an environment by given actions, or by random commands with some nonsense.
+    """Walk through an environment to check it, by given actions or random ones, some nonsense.
 
     The choices are a function of the task and of what is seen.
     """
@@ -59,7 +59,7 @@ def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Wa
 
 
 def note(episode: Walk, seen: Observation | Transition) -> None:
-    """Add what was seen to a walk. Raises Broken where it is no observation."""
+    """Add what was seen to an environment check's walk. Raises Broken if no observation."""
     if isinstance(seen, Transition):
         moment = (seen.observation, seen.reward, seen.is_won, seen.is_done, seen.score)
     else:
@@ -70,7 +70,7 @@ def note(episode: Walk, seen: Observation | Transition) -> None:
 
 
 def advance(env: TextEnv, episode: Walk, action: str) -> None:
-    """Play one more action of a walk. Raises Broken where the answer is no transition."""
+    """Play one more action of an environment check's walk. Raises Broken without a transition."""
     transition = env.step(action)
     episode.actions.append(action)
     if not isinstance(transition, Transition):
@@ -79,14 +79,14 @@ def advance(env: TextEnv, episode: Walk, action: str) -> None:
 
 
 def answer_to(env: TextEnv, task: TaskId, before: Sequence[str], action: str) -> Observation:
-    """What an environment answers to an action after others, the action's own words left out."""
+    """Walk by given actions and one more: an environment's answer to it, without its own words."""
     seen = walk(env, task, [*before, action]).moments[-1][0]
     return Observation(seen.text.replace(action, ""), seen.admissible, seen.inventory)
 
 
 @contextmanager
 def other_chance(seed: int) -> Iterator[None]:
-    """Put Python's and NumPy's global random generators into another state for a while."""
+    """For a walk, put Python's and NumPy's global random state into another for a while."""
     state, numpy_state = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -98,7 +98,7 @@ def other_chance(seed: int) -> Iterator[None]:
 
 
 def expect_same(found: Walk, wanted: Walk, how: str) -> None:
-    """Compare two walks.
+    """Compare two walks of an environment check, which are to be the same.
 
     Args:
         how: how `found` was played, for the message.
@@ -123,7 +123,7 @@ def first_difference(one: Observation, other: Observation) -> str:
 
 
 def place_of(episode: Walk, number: int | None = None) -> str:
-    """Name a place of a walk: the task, and the action that led to moment `number`."""
+    """Name a place of an environment check's walk: task, and action that led to moment `number`."""
     number = len(episode.actions) if number is None else number
     if number == 0:
         return f"{episode.task.name!r}, reset"

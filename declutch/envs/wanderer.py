@@ -12,7 +12,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class Whim:
-    """A command that was chosen at random, without a reason."""
+    """A wanderer's command: chosen at random, without a reason."""
 
     action: str
     thought: str = ""
@@ -20,7 +20,7 @@ class Whim:
 
 
 class Wanderer:
-    """Chance in an expert's place: plays random admissible commands, drawn from its seed."""
+    """A wanderer in an expert's place: plays random admissible commands, drawn from its seed."""
 
     def __init__(self, seed: int | str) -> None:
         self._random = random.Random(seed)

@@ -29,19 +29,19 @@ def _nothing() -> Mapping[str, Any]:
 
 @lru_cache(maxsize=4096)
 def task_of(intro: str) -> str:
-    """Find the task's sentence after "Your task is to:" in a first observation, else ""."""
+    """For prompts' wording, the task after "Your task is to:" in a first observation, else ""."""
     match = _TASK.search(intro)
     return match[1].strip().rstrip(".") if match else ""
 
 
 def state_task(intro: str) -> str:
-    """State a task in full: its sentence, or the whole first observation where it states none."""
+    """For prompts' wording, state any environment's task, or its whole first observation."""
     return task_of(intro) or " ".join(intro.split())
 
 
 @lru_cache(maxsize=65536)
 def lower_words(text: str) -> str:
-    """Shorten a text to its words and numbers in lower case, without punctuation."""
+    """For wording a text in short: its words and numbers in lower case, without punctuation."""
     return " ".join(_WORDS.findall(text.lower()))
 
 
@@ -55,7 +55,7 @@ def _no_place(seen: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Wording:
-    """The words that prompts use for one family of environments, and how they shorten its texts.
+    """The wording of one family of environments: the words of its prompts, and of shortened texts.
 
     A suite brings its own as the attribute `wording`; what it leaves out here is said in the words
     of any environment.

@@ -80,7 +80,7 @@ def _name_things(ids: Sequence[str]) -> dict[str, str]:
 
 
 def build_world(problem: Problem, task: str, walkthrough: tuple[str, ...]) -> World:
-    """Compile the PDDL problem of an ALFWorld game into a `World` of numbered things and bits.
+    """Compile an ALFWorld game's parsed PDDL problem into a `World` of numbered things and bits.
 
     Args:
         task: the sentence that states the task.

@@ -30,7 +30,7 @@ def choose_curiously(
     executed: Mapping[str, int],
     rng: random.Random,
 ) -> str:
-    """Choose a command of an ALFWorld game: a rare one, one leading to it, or the least tried verb.
+    """Choose an ALFWorld command curiously: a rare one, one leading to it, or the least tried verb.
 
     Args:
         commands: to choose among, at least one.
@@ -68,7 +68,7 @@ def _choose_least(commands: Sequence[str], executed: Mapping[str, int], rng: ran
 
 
 def make_nonsense(world: World, observation: Observation, rng: random.Random) -> str:
-    """Make up an ALFWorld command that is malformed, impossible or oddly spelt; a few work."""
+    """For curiosity, make up a malformed, impossible or odd ALFWorld command; a few work."""
     known = rng.choice(observation.admissible)
     thing = rng.choice(world.object_names) if world.object_names else "mug 1"
     place, other = rng.choice(world.receptacle_names), rng.choice(world.receptacle_names)

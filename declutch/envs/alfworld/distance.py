@@ -26,7 +26,7 @@ class _Stand(NamedTuple):
 
 
 def remaining_steps(world: World, state: State) -> int | None:
-    """Count the fewest actions from a household's state to a win; None where no plan exists.
+    """The distance from an ALFWorld state to a win, in fewest actions; None where no plan exists.
 
     Goals that ask for a sliced object are beyond it: None as well.
     """
@@ -42,7 +42,7 @@ def remaining_steps(world: World, state: State) -> int | None:
 
 
 def first_half_steps(world: World, state: State) -> int | None:
-    """Count the fewest actions for the part of a household's goal that can be done before the rest.
+    """The distance, in fewest actions, to the half of an ALFWorld goal that can be done first.
 
     For a pair it is putting one object where pairs may be, for an object under a lamp it is holding
     the object; None where there is no such part.

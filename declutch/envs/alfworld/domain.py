@@ -26,12 +26,12 @@ _FALSE: Form = ("or",)
 
 
 def fingerprint_domain(text: str) -> str:
-    """Hash the normal form of an ALFWorld game's PDDL domain. Raises GameFileError."""
+    """Hash the domain (the mechanics) of an ALFWorld game in normal form. Raises GameFileError."""
     return fingerprint(normalize_domain(text))
 
 
 def normalize_domain(text: str) -> Form:
-    """Bring a game file's PDDL domain into normal form: actions by name, parts in a fixed order.
+    """Bring an ALFWorld game's domain into normal form: actions by name, parts in a fixed order.
 
     Raises:
         GameFileError: the text is no domain, or uses what the official domain does not.

@@ -31,7 +31,7 @@ VERBS = (
 
 
 class Command(NamedTuple):
-    """A household command in numbers, such as taking object 3 from receptacle 1; -1 names nothing.
+    """A command to ALFWorld's dynamics, in numbers: take object 3 from receptacle 1; -1 is nothing.
 
     Attributes:
         verb: one of `VERBS`.
@@ -45,7 +45,7 @@ class Command(NamedTuple):
 
 
 def admissible_commands(world: World, state: State) -> tuple[str, ...]:
-    """List every household command that would do something now, as the official engine does."""
+    """List all commands that ALFWorld's dynamics admit now, as the official engine does."""
     here = world.receptacles_at[state.location]
     names = world.receptacle_names
     opened, openable = state.opened, world.openable
@@ -127,7 +127,7 @@ def _slicing_commands(world: World, state: State) -> list[str]:
 
 
 def parse_command(world: World, text: str) -> Command | None:
-    """Read a household command from its text; None where no such command exists in this world.
+    """Read a command to ALFWorld's dynamics from its text; None where this world has no such one.
 
     Whether it is admissible now is another question: see `admissible_commands`.
     """
@@ -172,7 +172,7 @@ def _found(verb: str, **numbers: int | None) -> Command | None:
 
 
 def apply_command(world: World, state: State, command: Command) -> State:
-    """Apply an admissible command to a household's state; the same state where it only tells."""
+    """Apply an admissible command by ALFWorld's dynamics; the same state where it only tells."""
     verb, thing, place = command.verb, command.object, command.receptacle
     if verb == "go to":
         return state._replace(location=world.receptacle_locations[place])
@@ -222,7 +222,7 @@ def _put(state: State, thing: int, place: int) -> State:
 
 
 def is_won(world: World, state: State) -> bool:
-    """Whether a household's goal holds in a state."""
+    """Whether a state is won by ALFWorld's dynamics: the household's goal holds in it."""
     goal = world.goal
     if goal.held is not None and not (
         state.held != NOWHERE and _matching(goal.held, state) >> state.held & 1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class AlfworldEnv:
-    """A live ALFWorld game that plays exactly like the official engine; a won one stays as it is.
+    """The live environment of an ALFWorld game, just like the official; a won one stays as it is.
 
     An `Oracle` too: `label_action` judges an action from the true state.
     """

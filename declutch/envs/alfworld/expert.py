@@ -25,7 +25,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class ExpertAction:
-    """The action that the household expert would play now, with its reasoning.
+    """The action that the ALFWorld expert would play now, with its reasoning.
 
     Attributes:
         action: an admissible command.
@@ -39,7 +39,7 @@ class ExpertAction:
 
 
 class Expert:
-    """An expert that plays ALFWorld from its texts alone; `seed` only varies its wording."""
+    """The ALFWorld expert, who plays from the texts alone; `seed` only varies its wording."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -80,7 +80,7 @@ class Expert:
 
 
 def decide(belief: Belief) -> Intent:
-    """Decide what the household expert does, from its belief: an admissible command if any."""
+    """Decide what the ALFWorld expert does, from its belief: an admissible command if any."""
     goal = belief.goal
     if belief.held and type_of(belief.held) == goal.object_type:
         intent = _light(belief) if goal.lamp_type else _process_or_deliver(belief)

@@ -18,7 +18,7 @@ from declutch.errors import UserError
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:
-    """Load an ALFWorld game file as a compiled `World`, from the cache where it is kept.
+    """Load an ALFWorld game, a `game.tw-pddl` file, as a compiled `World`, or from the cache.
 
     Args:
         path: an official `game.tw-pddl` file, or one that states the same mechanics.
@@ -58,7 +58,7 @@ def _compile(content: bytes, path: Path) -> World:
 
 
 def compile_game(data: Any) -> World:
-    """Compile the JSON content of an ALFWorld game file, after checking that it can be played.
+    """Compile an ALFWorld game, a `game.tw-pddl` file's JSON, after checking that it can be played.
 
     Raises:
         GameFileError: says what is wrong with the content.
@@ -85,5 +85,5 @@ def _check_mechanics(domain: str, grammar: str) -> None:
 
 
 def forget_mechanics() -> None:
-    """Forget which game files' mechanics were found official, to measure a first load."""
+    """Forget which ALFWorld games were loaded and found official, to measure a first load."""
     _check_mechanics.cache_clear()

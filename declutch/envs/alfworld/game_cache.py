@@ -22,7 +22,7 @@ _PLAIN_FIELDS = tuple(each.name for each in fields(World) if each.name not in ("
 
 
 def entry_path(content: bytes, cache_dir: Path) -> Path:
-    """The file of the cache that keeps a compiled ALFWorld game, by its content."""
+    """The file of the game cache that keeps a compiled ALFWorld game, by its content."""
     # marshal's format may change with the interpreter, so its version is part of the name too.
     python = f"{sys.version_info.major}{sys.version_info.minor}"
     digest = hashlib.sha256(content).hexdigest()
@@ -30,7 +30,7 @@ def entry_path(content: bytes, cache_dir: Path) -> Path:
 
 
 def read_entry(entry: Path) -> World | None:
-    """Read a compiled ALFWorld game from the cache; None where it is absent or damaged."""
+    """Read a compiled ALFWorld game from the game cache; None where it is absent or damaged."""
     try:
         blob = entry.read_bytes()
     except OSError:
@@ -45,7 +45,7 @@ def read_entry(entry: Path) -> World | None:
 
 
 def write_entry(entry: Path, world: World) -> None:
-    """Keep a compiled ALFWorld game in the cache. Raises UserError where it cannot be written."""
+    """Keep a compiled ALFWorld game in the game cache. Raises UserError if it cannot be written."""
     payload = marshal.dumps(_pack(world))
     blob = zlib.crc32(payload).to_bytes(4, "big") + payload
     try:

@@ -30,7 +30,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The objects, receptacles and facts that the PDDL goal of a household may speak of.
+    """The objects, receptacles and facts that the PDDL goals of ALFWorld games may speak of.
 
     Attributes:
         object_types: set of objects of each otype.
@@ -44,7 +44,7 @@ class Vocabulary:
 
 
 def compile_goal(form: list[Any], vocabulary: Vocabulary) -> Goal:
-    """Compile the PDDL condition of a household's goal, `(:goal ...)`, into a `Goal`.
+    """Compile any of the PDDL goals, `(:goal ...)`, that ALFWorld games have into a `Goal`.
 
     Raises:
         GameFileError: a form that no task type has.

@@ -36,7 +36,7 @@ _PLAYABLE = frozenset(
 
 
 def fingerprint_grammar(text: str) -> str:
-    """Hash the normal form of a game file's grammar, without its task. Raises GameFileError."""
+    """Hash an ALFWorld game's grammar in normal form, without its task. Raises GameFileError."""
     return fingerprint(normalize_grammar(text))
 
 
@@ -62,7 +62,7 @@ def split_task(grammar: str) -> tuple[str, str]:
 
 
 def normalize_grammar(text: str) -> Form:
-    """Bring a game file's grammar into normal form: actions and answers with all that words them.
+    """Bring an ALFWorld game's grammar into normal form: actions and answers with all their words.
 
     Raises:
         GameFileError: the text is no grammar.

@@ -25,7 +25,7 @@ NUM_FINISHING_STEPS = 20
 
 @dataclass(frozen=True)
 class Difference:
-    """The first place where our ALFWorld engine and the official one disagree.
+    """The first difference in a match between our ALFWorld engine and the official one.
 
     Attributes:
         game: the game file.
@@ -49,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What a comparison of our ALFWorld engine with the official one has played and found.
+    """What matches between our ALFWorld engine and the official one have played and found.
 
     Attributes:
         num_games, num_steps, num_nonsense, num_won: games, actions, of these not admissible ones,
@@ -85,7 +85,7 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class Job:
-    """How one ALFWorld game is compared between the engines: which walks, and how long."""
+    """The job to match both ALFWorld engines on one game: which walks, and how long."""
 
     path: Path
     seed: int
@@ -101,7 +101,7 @@ class _Mismatch(Exception):
 
 
 class Match:
-    """One episode of an ALFWorld game that both engines play, answer compared with answer."""
+    """A match between both ALFWorld engines: one episode of a game, answer compared with answer."""
 
     def __init__(self, path: Path, world: World, reference: ReferenceEnv) -> None:
         self._path = path

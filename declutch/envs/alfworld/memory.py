@@ -41,7 +41,7 @@ _DONE = re.compile(
 
 @dataclass(frozen=True)
 class Goal:
-    """A household task, read from its sentence: what to do, with what, and where.
+    """A goal in an ALFWorld agent's memory, from its sentence: what to do, with what, and where.
 
     Attributes:
         object_type: what has to be moved or looked at.
@@ -60,7 +60,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Belief:
-    """What an agent that only reads text knows of a household; never changed in place.
+    """The memory of an ALFWorld agent who only reads text: its belief; never changed in place.
 
     Attributes:
         goal: the task.
@@ -97,12 +97,12 @@ class Belief:
 
 
 def type_of(name: str) -> str:
-    """The type of a numbered household thing: "alarmclock 2" is an "alarmclock"."""
+    """The type of a numbered thing in an ALFWorld memory: "alarmclock 2" is an "alarmclock"."""
     return name.rsplit(" ", 1)[0]
 
 
 def parse_goal(text: str) -> Goal:
-    """Read a household's goal from the first observation, whatever words it is said in.
+    """Read the goal in an ALFWorld agent's memory from the first observation, in whatever words.
 
     Raises:
         UserError: the text states no task, or one in unknown words.
@@ -127,13 +127,13 @@ def parse_goal(text: str) -> Goal:
 
 
 def parse_things(listing: str) -> tuple[str, ...]:
-    """Read the names in a household's list such as "a mug 2, a pen 1, and a cd 3"."""
+    """Read, for an ALFWorld agent's memory, a list such as "a mug 2, a pen 1, and a cd 3"."""
     parts = (part.removeprefix("and ") for part in listing.split(", "))
     return tuple(part.split(" ", 1)[1] for part in parts if part[:2] in ("a ", "an"))
 
 
 def initial_belief(observation: Observation) -> Belief:
-    """Make the belief about a household from the first observation.
+    """Make an ALFWorld agent's memory, its belief, from the first observation.
 
     Raises:
         UserError: the text states no known task.
@@ -146,7 +146,7 @@ def initial_belief(observation: Observation) -> Belief:
 
 
 def update_belief(belief: Belief, action: str, observation: Observation) -> Belief:
-    """Update the belief about a household by an action, anyone's, and the observation after it."""
+    """Update an ALFWorld agent's memory by an action, anyone's, and the observation after it."""
     after = _read_effect(belief, observation.text)
     view = _VIEW.search(observation.text)
     contents = dict(after.contents)
@@ -157,7 +157,7 @@ def update_belief(belief: Belief, action: str, observation: Observation) -> Beli
 
 
 def places_of(belief: Belief, kind: str) -> dict[str, list[str]]:
-    """Find the known household objects of a type, each with the receptacles it was seen in.
+    """Find objects of a type in an ALFWorld agent's memory, with the receptacles they were seen in.
 
     An object can be in several receptacles, and one that is taken stays in the others: such are the
     mechanics of the game.

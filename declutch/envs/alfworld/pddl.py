@@ -15,16 +15,16 @@ MALFORMED = (IndexError, KeyError, TypeError, ValueError, AttributeError, Recurs
 
 
 class GameFileError(Exception):
-    """A game file that our engine of ALFWorld cannot play; the message says why, after "it"."""
+    """A `tw-pddl` file that our ALFWorld engine cannot play; the message says why, after "it"."""
 
 
 def fingerprint(form: Form) -> str:
-    """Hash a normal form of PDDL or of a grammar with SHA-256."""
+    """Hash a normal form of ALFWorld's PDDL or of a grammar with SHA-256."""
     return hashlib.sha256(repr(form).encode()).hexdigest()
 
 
 def parse_lisp(text: str) -> list[Any]:
-    """Read PDDL as nested lists of lower-case words. Raises GameFileError if it is unbalanced."""
+    """Read PDDL of ALFWorld as lists of lower-case words. Raises GameFileError if unbalanced."""
     text = re.sub(r";[^\n]*", "", text).lower()
     stack: list[list[Any]] = [[]]
     for token in _LISP_TOKEN.findall(text):

@@ -116,7 +116,7 @@ _FLOOR: Final = 0.004
 
 
 def chance(object_type: str, receptacle_type: str) -> float:
-    """Estimate how likely one receptacle of a type holds an object of a type, in (0, 1].
+    """A prior, in (0, 1], for one ALFWorld receptacle of a type to hold an object of a type.
 
     Object types without measurements get the average over the measured ones.
     """

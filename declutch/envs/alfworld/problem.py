@@ -16,7 +16,7 @@ _COST = re.compile(r"\(\s*=\s*\([^()]*\)\s*[^\s()]+\s*\)")
 
 @dataclass(frozen=True)
 class Problem:
-    """The PDDL problem of a game file: its things, its initial facts and its goal.
+    """The PDDL problem of an ALFWorld game file: its things, its initial facts and its goal.
 
     Attributes:
         kinds: type of each declared thing.
@@ -30,7 +30,7 @@ class Problem:
 
 
 def parse_problem(text: str) -> Problem:
-    """Read the PDDL problem of a game file. Raises GameFileError where it is none."""
+    """Read the PDDL problem of an ALFWorld game file. Raises GameFileError where it is none."""
     text = re.sub(r";[^\n]*", "", text).lower() if ";" in text else text.lower()
     init, goal = text.find("(:init"), text.find("(:goal")
     objects = re.search(r"\(\s*:objects([^()]*)\)", text)

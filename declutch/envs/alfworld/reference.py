@@ -22,7 +22,7 @@ _CARRYING = "You are carrying: a "
 
 
 class ReferenceEnv:
-    """The official ALFWorld engine behind our protocol, for comparison; one a process.
+    """The reference for our ALFWorld engine: the official one behind our protocol; one a process.
 
     Every reset loads another copy of the planner's library, which cannot be unloaded (it leaves
     handlers behind that run when the process ends): about 5 MB a game until then.

@@ -30,7 +30,7 @@ _WORDS = re.compile(r"[a-z]+|\d+")
 
 @lru_cache(maxsize=4096)
 def compress_room(intro: str) -> str:
-    """Shorten a household's first observation to its receptacles: "cabinet 6 desk 1".
+    """Give the short form of an ALFWorld room, its receptacles: "cabinet 6 desk 1".
 
     Args:
         intro: the first observation of an episode.
@@ -44,7 +44,7 @@ def compress_room(intro: str) -> str:
 
 @lru_cache(maxsize=4096)
 def compress_task(intro: str) -> str:
-    """Shorten a household task to what to do, with what, and where: "clean mug desk".
+    """Give the short form of an ALFWorld task: what to do, with what, and where: "clean mug desk".
 
     The sentences of the official games say the same thing in several ways; a task in other words
     stays as it is.
@@ -61,7 +61,7 @@ def compress_task(intro: str) -> str:
 
 @lru_cache(maxsize=65536)
 def compress_observation(text: str) -> str:
-    """Shorten a household observation to a few words: "open drawer 2 : mug 1 pen 2"."""
+    """Give the short form of an ALFWorld observation: "open drawer 2 : mug 1 pen 2"."""
     if match := _ARRIVE.match(text):
         return f"at {match[1]} : {_contents(match[2])}"
     if match := _OPEN.match(text):
@@ -91,7 +91,7 @@ def _contents(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def compress_action(action: str) -> str:
-    """Shorten a household action of the past: "go desk 1" for "go to desk 1"."""
+    """Give the short form of a past ALFWorld action: "go desk 1" for "go to desk 1"."""
     words = action.split()
     if words[:2] == ["go", "to"]:
         return " ".join(["go", *words[2:]])

@@ -25,7 +25,7 @@ COMPILED = "compiled"
 
 
 def data_dir(config: EnvConfig) -> Path:
-    """The folder of the official ALFWorld games, from the settings or ALFWORLD_DATA.
+    """For ALFWorld's spec, the folder of official games, from the settings or ALFWORLD_DATA.
 
     Raises:
         UserError: nobody said where it is.
@@ -44,7 +44,7 @@ def data_dir(config: EnvConfig) -> Path:
 
 
 def make_alfworld(config: EnvConfig, progress: Progress | None = None) -> AlfworldSuite:
-    """Make the suite of the official games. Raises UserError where nobody said where they are."""
+    """For ALFWorld's spec, make the suite of official games. Raises UserError if not told where."""
     cache = config.cache_dir.expanduser() / COMPILED
     return AlfworldSuite(data_dir(config), "alfworld", cache)
 
@@ -52,7 +52,7 @@ def make_alfworld(config: EnvConfig, progress: Progress | None = None) -> Alfwor
 def check_official_games(
     config: EnvConfig, levels: Sequence[str], *, is_needed: bool = True
 ) -> Finding:
-    """Look for the official ALFWorld games, and count them by split and task type.
+    """For ALFWorld's spec, look for the official games, and count them by split and task type.
 
     Args:
         levels: splits and levels that must have a game.
@@ -75,7 +75,7 @@ def check_official_games(
 
 
 def describe_games(name: str, suite: AlfworldSuite, levels: Sequence[str], remedy: str) -> Finding:
-    """Count the games in an ALFWorld suite's folder; a problem where a level has none."""
+    """For a spec, count the games of an ALFWorld suite; a problem where a level has none."""
     try:
         counts = count_games(suite)
     except UserError as error:
@@ -89,7 +89,7 @@ def describe_games(name: str, suite: AlfworldSuite, levels: Sequence[str], remed
 
 
 def check_official_engine() -> Finding:
-    """Look for the official ALFWorld engine, which only `games verify` and a benchmark use."""
+    """For ALFWorld's spec, find the official engine, for `games verify` and a benchmark only."""
     versions = {name: installed_version(name) for name in ("alfworld", "textworld")}
     if None in versions.values():
         detail = "not installed; only `declutch games verify` and the benchmark need it"
@@ -99,7 +99,7 @@ def check_official_engine() -> Finding:
 
 
 def diagnose_alfworld(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """Find what playing the official ALFWorld games needs, and whether it is there."""
+    """For ALFWorld's spec, find what playing the official games needs, and whether it is there."""
     return [check_official_games(config, levels), check_official_engine()]
 
 

@@ -35,7 +35,7 @@ _TAIL_BYTES = 8192
 
 
 class AlfworldSuite:
-    """ALFWorld games of a data folder as tasks with levels, and the maker of their environments."""
+    """The suite of a folder of ALFWorld games: tasks with levels, and the maker of environments."""
 
     held_out_kinds = HELD_OUT_KINDS
     wording = HOUSEHOLD

@@ -26,7 +26,7 @@ Available commands:
 
 
 def describe_intro(world: World) -> str:
-    """Word what the agent of a household reads before its first action."""
+    """The game's text in ALFWorld that the agent reads before its first action."""
     start = world.start
     if world.receptacles_at[start.location]:
         view = _describe_place(world, start)
@@ -37,7 +37,7 @@ def describe_intro(world: World) -> str:
 
 
 def describe_outcome(world: World, state: State, command: Command) -> str:
-    """Word the answer to an admissible household command that led to a state."""
+    """The game's text in ALFWorld that answers an admissible command which led to a state."""
     verb = command.verb
     if verb == "go to":
         place = command.receptacle
@@ -79,7 +79,7 @@ def describe_outcome(world: World, state: State, command: Command) -> str:
 
 
 def name_carried(world: World, state: State) -> str:
-    """Name the object in the household agent's hands, "" when there is none."""
+    """The game's text for what an ALFWorld agent has in its hands, "" when there is none."""
     return "" if state.held == NOWHERE else world.object_names[state.held]
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Intent:
-    """An action of the household expert and what it is for, which its reasoning words.
+    """What a thought of the ALFWorld expert puts into words: an action and what it is for.
 
     Attributes:
         phase: "find", "take", "drop", "clean", "heat", "cool", "put" or "use".
@@ -114,12 +114,12 @@ _INSPECT: Final[_Wordings] = (
 
 
 def short_thought(intent: Intent) -> str:
-    """Word the household expert's reasoning in two words, e.g. "heat potato"."""
+    """The thought of the ALFWorld expert in two words, e.g. "heat potato"."""
     return f"{intent.phase} {intent.kind}"
 
 
 def long_thought(intent: Intent, number: int) -> str:
-    """Word the household expert's reasoning in one or two sentences, of several variants."""
+    """The thought of the ALFWorld expert in one or two sentences, of several variants."""
     wordings = _wordings(intent)
     chosen = zlib.crc32(f"{number} {intent.action}".encode()) % len(wordings)
     return wordings[chosen].format(kind=intent.kind, place=intent.place)

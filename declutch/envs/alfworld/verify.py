@@ -24,7 +24,7 @@ WALKTHROUGH_EVERY = 5
 
 
 def draw_games(suite: AlfworldSuite, num_games: int, seed: int) -> tuple[Path, ...]:
-    """Draw ALFWorld game files to compare, evenly over all splits and task types.
+    """Draw the ALFWorld games to verify our engine on, evenly over all splits and task types.
 
     Raises:
         UserError: the suite has no games.
@@ -50,7 +50,7 @@ def verify_games(
     workers: int = 1,
     on_progress: Callable[[VerifyReport], None] | None = None,
 ) -> VerifyReport:
-    """Compare our ALFWorld engine with the official one on games, up to the first difference.
+    """Verify our ALFWorld engine against the official one on games, up to the first difference.
 
     Every other walk is the expert's, perturbed; the others are random. It stops at the first
     difference.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class State(NamedTuple):
-    """Everything that can change in a household; a NamedTuple, as one is built for every step.
+    """The state of an ALFWorld `World`: all that can change; a NamedTuple, as each step builds one.
 
     Attributes:
         location: where the agent stands.
@@ -40,7 +40,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one object of a household's goal must be.
+    """What the goal of an ALFWorld `World` wants one object to be.
 
     Attributes:
         objects: set of objects of the right type and nature.
@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The compiled goal of a household: a conjunction of up to three parts, an absent one empty.
+    """The goal of an ALFWorld `World`: a conjunction of up to three parts, an absent one empty.
 
     Attributes:
         placed: one or two distinct objects that must share one of `receptacles`.
@@ -70,7 +70,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One compiled household: static facts, names, goal and initial state; shared, never changed.
+    """A compiled ALFWorld world: static facts, names, goal, initial state; shared, never changed.
 
     Attributes:
         task: the task as the game words it, "Your task is to: ...".
@@ -119,7 +119,7 @@ class World:
 
 
 def iterate_bits(bits: int) -> Iterator[int]:
-    """Iterate over the numbers of the set bits of a household's object or receptacle set."""
+    """Iterate over the numbers of the set bits of an ALFWorld world's object or receptacle set."""
     while bits:
         low = bits & -bits
         yield low.bit_length() - 1

@@ -323,14 +323,21 @@ def _action_block(name: str, template: str, feedback: str, productions: Producti
 
 
 def grammar_parts() -> tuple[str, str]:
-    """The grammar before and after the sentence of the task, which is all that differs."""
+    """What generated households share beside the domain: the grammar before and after the task.
+
+    The sentence of the task is all that differs.
+    """
     blocks = [_productions_block(_SHARED), *(_action_block(*action) for action in _ACTIONS)]
     before, after = "\n".join(blocks).split(_TASK_MARK)
     return before, after
 
 
 def grammar(task: str) -> str:
-    """The grammar of a game whose task sentence is `task` (without "Your task is to: ")."""
+    """The grammar that goes with the domain of generated households, with a task's sentence.
+
+    Args:
+        task: the sentence, without "Your task is to: " and the full stop.
+    """
     before, after = grammar_parts()
     return f"{before}Your task is to: {task}.{after}"
 

@@ -35,7 +35,10 @@ _COLD_PERCENT: Final = 8
 
 @dataclass(frozen=True)
 class Wish:
-    """What a game asks for: task kind, object type, and the goal's type (a lamp, for LOOK)."""
+    """What a generated household's game asks for: task kind, object type, goal's type.
+
+    For LOOK, the goal is a lamp.
+    """
 
     kind: str
     object_kind: str
@@ -44,7 +47,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Household:
-    """A complete game.
+    """The complete game of a generated household.
 
     Attributes:
         scene: the room.
@@ -92,7 +95,7 @@ def _pull(scene: Scene, row: rooms.ObjectRow, wish: Wish) -> list[tuple[str, int
 
 
 def wishes(scene: Scene, kind: str) -> list[tuple[Wish, int]]:
-    """What a game of this task kind can ask for in this scene, with weights; may be empty."""
+    """What a generated household's game can ask for in a scene, with weights; may be empty."""
     found: list[tuple[Wish, int]] = []
     present = {row.kind for row in scene.object_rows}
     for row in tasks.task_rows(kind):
@@ -195,7 +198,7 @@ def _cold(rng: Random, scene: Scene, items: list[Item], wish: Wish) -> frozenset
 
 
 def make_household(scene: Scene, wish: Wish, rng: Random) -> Household:
-    """Put the things of `scene` in their places so that `wish` can be fulfilled, and is not yet."""
+    """Make a generated household's game: place the things so that `wish` is open, but possible."""
     load: dict[str, int] = {}
     for fixture in scene.fixtures:
         for receptacle in fixture.receptacles:

@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class HouseholdCounts:
-    """The number of generated households in each split; the six task types take turns.
+    """How many households to generate in each split; the six task types take turns.
 
     Attributes:
         train: games to learn from.
@@ -67,7 +67,7 @@ class HouseholdCounts:
 
 @dataclass(frozen=True)
 class GameFile:
-    """One generated household, ready to be written as a game file.
+    """One household that the generator made, ready to be written as a game file.
 
     Attributes:
         name: its folder below json_2.1.1: split, task and scene, trial.
@@ -79,7 +79,7 @@ class GameFile:
 
 
 def scene_numbers(split: str) -> tuple[int, ...]:
-    """The scenes that a split of generated households is played in."""
+    """The numbers of the scenes in which to generate the households of a split."""
     known = rooms.NUM_KNOWN_SCENES
     end = known + rooms.NUM_UNSEEN_SCENES
     span = range(known, end) if split == "valid_unseen" else range(known)
@@ -244,7 +244,7 @@ def ensure_households(
     counts: HouseholdCounts | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The data folder of these households below the cache, generated if need be.
+    """Generate these households below the cache, if need be, and give their data folder.
 
     Args:
         cache_dir: may hold the households of many seeds and counts.
@@ -263,7 +263,7 @@ def ensure_households(
 
 
 def households_folder(cache_dir: Path, seed: int, counts: HouseholdCounts) -> Path:
-    """The folder where the generated households of a seed are, or will be."""
+    """The folder into which to generate the households of a seed, if they are not there yet."""
     sizes = f"{counts.train}-{counts.valid_seen}-{counts.valid_unseen}"
     return cache_dir / f"households-v{GENERATOR_VERSION}-seed{seed}-{sizes}"
 

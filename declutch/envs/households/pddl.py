@@ -16,7 +16,7 @@ _NEEDED_RTYPES: Final = frozenset(("SinkBasin", "Microwave", "Fridge"))
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """Name each thing of a household's PDDL problem as the player sees it: type and number.
+    """Name each thing of a generated household's PDDL as the player sees it: type and number.
 
     Within a type the ids are numbered in descending order; a basin is named after what it is in.
     """
@@ -183,7 +183,7 @@ def _easiest(places: Sequence[Receptacle], near: str = "") -> Receptacle:
 
 
 def walkthrough(house: Household) -> tuple[str, ...]:
-    """Write the commands that win a generated household, none of which could be left out."""
+    """Write, beside a generated household's PDDL, the commands that win it, none superfluous."""
     scene, wish = house.scene, house.wish
     walker = _Walker(display_names([*scene.by_id, *(item.id for item in house.items)]))
     lamps = [i for i in house.items if i.kind == wish.goal_kind and i.is_fixed and i.receptacles]

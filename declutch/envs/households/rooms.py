@@ -341,7 +341,7 @@ DOUBLES: Final[Mapping[str, tuple[str, int]]] = {
 
 @dataclass(frozen=True)
 class ReceptacleRow:
-    """How often a receptacle type stands in a room of generated households."""
+    """A row on rooms of generated households: how often a receptacle type stands in one."""
 
     kind: str
     openable: int
@@ -350,7 +350,7 @@ class ReceptacleRow:
 
 @dataclass(frozen=True)
 class ObjectRow:
-    """How often an object type is in a room of generated households, and where, in per cent.
+    """A row on rooms of generated households: how often an object type is there, and where, in %.
 
     Attributes:
         kind: object type.
@@ -367,7 +367,7 @@ class ObjectRow:
 
 @dataclass(frozen=True)
 class BesideRow:
-    """A fixed thing on the floor next to a receptacle of generated households."""
+    """A row on rooms of generated households: a fixed thing on the floor next to a receptacle."""
 
     kind: str
     presence: int
@@ -386,7 +386,7 @@ def _pull(words: list[str]) -> tuple[tuple[str, int], ...]:
 
 @cache
 def receptacle_rows(room: str) -> tuple[ReceptacleRow, ...]:
-    """The receptacle types of a room kind of generated households."""
+    """The rows on rooms of generated households that list a room kind's receptacle types."""
     return tuple(
         ReceptacleRow(kind, int(openable), tuple(map(int, counts)))
         for kind, openable, *counts in _rows(_RECEPTACLES[room])
@@ -395,7 +395,7 @@ def receptacle_rows(room: str) -> tuple[ReceptacleRow, ...]:
 
 @cache
 def object_rows(room: str) -> tuple[ObjectRow, ...]:
-    """The object types that can be carried in a room kind of generated households."""
+    """The rows on rooms of generated households: a room kind's object types that can be carried."""
     return tuple(
         ObjectRow(kind, int(presence), tuple(map(int, counts.split("/"))), _pull(pull))
         for kind, presence, counts, *pull in _rows(_OBJECTS[room])
@@ -404,7 +404,7 @@ def object_rows(room: str) -> tuple[ObjectRow, ...]:
 
 @cache
 def fixture_rows(room: str) -> tuple[ObjectRow, ...]:
-    """The fixed things that stand on receptacles in a room kind of generated households."""
+    """The rows on rooms of generated households that list fixed things on receptacles."""
     return tuple(
         ObjectRow(kind, int(presence), (100,), _pull(pull))
         for kind, presence, *pull in _rows(_FIXTURES[room])
@@ -413,7 +413,7 @@ def fixture_rows(room: str) -> tuple[ObjectRow, ...]:
 
 @cache
 def beside_rows(room: str) -> tuple[BesideRow, ...]:
-    """The fixed things that lie next to receptacles in a room kind of generated households."""
+    """The rows on rooms of generated households that list fixed things next to receptacles."""
     return tuple(
         BesideRow(kind, int(presence), int(count), receptacle)
         for kind, presence, count, receptacle in _rows(_BESIDE[room])

@@ -18,7 +18,7 @@ _BASINS: Final = {"SinkBasin": "Sink", "BathtubBasin": "Bathtub"}
 
 @dataclass(frozen=True)
 class Receptacle:
-    """A place for things in a scene of generated households, reached from its location."""
+    """A place for things in the scene of a generated household, reached from its location."""
 
     id: str
     kind: str
@@ -28,7 +28,7 @@ class Receptacle:
 
 @dataclass(frozen=True)
 class Item:
-    """A thing in a generated household.
+    """A thing in the scene of a generated household.
 
     Attributes:
         id: unique in the game; the part before "_bar_" names it.
@@ -49,7 +49,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """A furnished room of generated households before anything loose is put into it.
+    """The scene of generated households: a furnished room before anything loose is put into it.
 
     Attributes:
         number: scene number as in the folder names of the games.
@@ -82,17 +82,17 @@ class Scene:
 
 
 def chance(rng: Random, percent: float) -> bool:
-    """Draw whether a scene has something: true in `percent` of the cases."""
+    """Draw whether a household's scene has something: true in `percent` of the cases."""
     return rng.random() * 100 < percent
 
 
 def pick(rng: Random, options: Sequence[T]) -> T:
-    """Draw one of the options for a scene, all equally likely; the same in all Python versions."""
+    """Draw an option for a household's scene, each equally likely, alike in all Python versions."""
     return options[int(rng.random() * len(options))]
 
 
 def pick_weighted(rng: Random, options: Sequence[tuple[T, int]]) -> T:
-    """Draw one of the options for a scene by weight; the weights must not all be 0."""
+    """Draw an option for a household's scene by weight; the weights must not all be 0."""
     mark = rng.random() * sum(weight for _, weight in options)
     for option, weight in options:
         mark -= weight
@@ -112,7 +112,7 @@ def _coordinate(rng: Random) -> str:
 
 
 def draw_id(rng: Random, kind: str, taken: set[str]) -> str:
-    """Draw a new id for a thing in a scene, of ALFWorld's form (type and coordinates)."""
+    """Draw a new id for a thing in a household's scene, of ALFWorld's form (type, coordinates)."""
     stem = _BASINS.get(kind, kind)
     tail = f"_bar_{kind}" if kind in _BASINS else ""
     while True:
@@ -190,12 +190,12 @@ def _doubles(rng: Random, receptacles: tuple[Receptacle, ...]) -> list[tuple[str
 
 
 def room_of(number: int) -> str:
-    """The room kind that a scene number stands for."""
+    """The room kind that the number of a household's scene stands for."""
     return max((first, room) for room, first in rooms.FIRST_SCENE.items() if first <= number)[1]
 
 
 def build_scene(seed: int, number: int) -> Scene:
-    """Build the scene of this number under this seed; always the same."""
+    """Build the scene of generated households of this number under this seed; always the same."""
     rng = Random(f"{seed}/scene/{number}")
     room = room_of(number)
     taken: set[str] = set()

@@ -21,25 +21,25 @@ from declutch.errors import Finding, Status
 
 
 def counts_of(config: EnvConfig) -> HouseholdCounts:
-    """The number of generated households in each split that the settings ask for."""
+    """For the households' spec, how many games in each split the settings ask for."""
     wanted = config.households
     return HouseholdCounts(wanted.train, wanted.valid_seen, wanted.valid_unseen)
 
 
 def generate(config: EnvConfig, progress: Progress | None = None) -> Path:
-    """The folder of the configured households, generated if need be. Raises UserError."""
+    """For the households' spec, the configured folder, generated if need be. Raises UserError."""
     cache, seed = config.cache_dir.expanduser(), config.households.seed
     return ensure_households(cache, seed, counts_of(config), progress)
 
 
 def make_households(config: EnvConfig, progress: Progress | None = None) -> AlfworldSuite:
-    """Make the suite of the configured households, generated if need be. Raises UserError."""
+    """For the households' spec, make the configured suite, or generate it. Raises UserError."""
     folder = generate(config, progress)
     return AlfworldSuite(folder, "households", config.cache_dir.expanduser() / COMPILED)
 
 
 def check_generated_games(config: EnvConfig, levels: Sequence[str]) -> Finding:
-    """Look for the generated households: counted in the cache, or to be made at first use."""
+    """For the households' spec, look for generated games: in the cache, or made at first use."""
     name, counts = "generated games", counts_of(config)
     cache, seed = config.cache_dir.expanduser(), config.households.seed
     folder = households_folder(cache, seed, counts)
@@ -51,7 +51,7 @@ def check_generated_games(config: EnvConfig, levels: Sequence[str]) -> Finding:
 
 
 def diagnose_households(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """Find what playing generated households needs, and whether it is there."""
+    """For the households' spec, find what playing them needs, and whether it is there."""
     return [
         check_generated_games(config, levels),
         check_official_games(config, levels, is_needed=False),

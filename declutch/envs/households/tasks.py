@@ -269,7 +269,7 @@ OUTER_KINDS: Final = frozenset(("Bowl", "Cup", "Mug", "Pan", "Plate", "Pot"))
 
 @dataclass(frozen=True)
 class TaskRow:
-    """What a task kind of generated households asks for in a room kind, with weights."""
+    """A row on tasks of generated households: what is asked for in a room kind, with weights."""
 
     room: str
     share: int
@@ -289,7 +289,7 @@ def _sets(text: str) -> dict[str, frozenset[str]]:
 
 @cache
 def task_rows(kind: str) -> tuple[TaskRow, ...]:
-    """The room kinds that a task kind of generated households is played in."""
+    """The rows on tasks of generated households: the room kinds that a task kind is played in."""
     return tuple(
         TaskRow(room, share, _weights(objects), _weights(goals))
         for (name, room), (share, objects, goals) in _TASKS.items()
@@ -299,13 +299,13 @@ def task_rows(kind: str) -> tuple[TaskRow, ...]:
 
 @cache
 def can_contain() -> Mapping[str, frozenset[str]]:
-    """Which object types may be put into each receptacle type of generated households."""
+    """For tasks of generated households, which object types may go into each receptacle type."""
     return _sets(_CAN_CONTAIN)
 
 
 @cache
 def properties() -> Mapping[str, frozenset[str]]:
-    """Which object types of generated households have each property of the domain."""
+    """For tasks of generated households, which object types have each property of the domain."""
     return _sets(_PROPERTIES)
 
 

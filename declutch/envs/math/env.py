@@ -11,7 +11,7 @@ from declutch.records import TaskId
 
 
 class MathEnv:
-    """An environment that asks one problem of mathematics; the first answer ends it."""
+    """The environment that asks one problem of mathematics; the first answer ends it."""
 
     def __init__(self, find: Callable[[TaskId], Problem]) -> None:
         self._find = find
@@ -37,7 +37,7 @@ class MathEnv:
 
 @dataclass(frozen=True)
 class Solution:
-    """The reference answer to a problem of mathematics, as an expert's advice."""
+    """What the expert of a math environment advises: the reference answer to its problem."""
 
     action: str
     thought: str
@@ -45,7 +45,7 @@ class Solution:
 
 
 class AnswerKey:
-    """An expert that looks the answer to a problem of mathematics up, for supervised data."""
+    """The expert of a math environment: it looks the problem's answer up, for supervised data."""
 
     def __init__(self, find: Callable[[TaskId], Problem]) -> None:
         self._find = find

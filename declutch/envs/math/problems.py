@@ -42,7 +42,7 @@ _WRAPPED = re.compile(r"\$(.*)\$|\\boxed\{(.*)\}", re.DOTALL)
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem of mathematics and its reference answer.
+    """One of the problems of mathematics, and its reference answer.
 
     Attributes:
         text: the problem, which is unique within its collection.
@@ -61,7 +61,7 @@ class Problem:
 
 
 def verify_answer(problem: Problem, answer: str) -> bool:
-    """Whether an answer to a problem of mathematics equals the reference mathematically.
+    """Whether an answer to one of the math problems equals the reference mathematically.
 
     Raises:
         UserError: math-verify is not installed.

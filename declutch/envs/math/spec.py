@@ -14,7 +14,7 @@ from declutch.errors import Finding, Status, UserError
 
 
 def make_math(config: EnvConfig, progress: Progress | None = None) -> MathSuite:
-    """Make the suite of a MATH file's problems, or of generated ones. Raises UserError."""
+    """For the math spec, make the suite of a file's or generated problems. Raises UserError."""
     own = config.math
     if own.file is not None:
         return MathSuite(read_math(own.file.expanduser()))
@@ -23,7 +23,7 @@ def make_math(config: EnvConfig, progress: Progress | None = None) -> MathSuite:
 
 
 def diagnose_math(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """Find what asking problems of mathematics needs: a verifier, and a file or generators."""
+    """For the math spec, find what its problems need: a verifier, and a file or generators."""
     name, path = "math problems", config.math.file
     needed = ("math-verify",) if path is not None else ("math-verify", "reasoning-gym")
     absent = [package for package in needed if installed_version(package) is None]

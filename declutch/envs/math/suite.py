@@ -36,7 +36,7 @@ LEVELS: Mapping[str, Level] = MappingProxyType(
 
 
 class MathSuite:
-    """Problems of mathematics in three splits, which share none, as tasks with levels."""
+    """The suite of math problems in three splits, which share none, as tasks with levels."""
 
     name = SUITE
     held_out_kinds = HELD_OUT_KINDS

@@ -42,7 +42,7 @@ _CARRIED = re.compile(r"^\t(?:(?:an?|the) )?(?:substance called )?([^(,\n]*[^(,\
 
 
 class ScienceWorldEnv:
-    """A live ScienceWorld episode, played like in the package; a finished task stays as it is.
+    """The ScienceWorld environment: a live episode, as in the package; a finished one stays so.
 
     It stays, since playing on could raise the score. The simulator comes from a pool and goes back
     when the environment is closed. An `Oracle` too: `label_action` judges an action by whether a
@@ -144,7 +144,7 @@ class ScienceWorldEnv:
 
 
 class ActionForms(tuple[str, ...]):
-    """What a prompt of ScienceWorld lists for every action: forms with OBJ, then the objects.
+    """What a ScienceWorld environment lists for every action: forms with OBJ, then the objects.
 
     `action in forms` asks whether the action is one of the forms with listed objects in its slots.
     Every action that does something is, and so are many that do nothing.
@@ -178,7 +178,7 @@ def _worded(template: str) -> tuple[str, ...]:
 
 
 def name_carried(inventory: str) -> str:
-    """Name what is carried in ScienceWorld on one line, "" when nothing."""
+    """Name on one line what is carried in a ScienceWorld environment, "" when nothing."""
     lines = (line.strip() for line in inventory.splitlines()[1:])
     return ", ".join(line for line in lines if line)
 

@@ -36,7 +36,7 @@ _LOOKS = ("look ", "inventory", "task", "read ")
 
 
 class Planner:
-    """Plans for ScienceWorld by replay on a simulator of its own, started at the first question."""
+    """The planner of ScienceWorld's expert: by replay on a simulator started at first need."""
 
     def __init__(self, launch: Launch, cache_dir: Path | None = None) -> None:
         """
@@ -138,7 +138,7 @@ class GoldAction:
 
 
 class GoldExpert:
-    """ScienceWorld's expert: follows the gold path, and plans anew where others acted in its place.
+    """ScienceWorld's expert, on the gold path; it plans anew where others acted in its place.
 
     It gives up where it knows no way to win, or none in valid actions.
     """

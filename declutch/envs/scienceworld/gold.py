@@ -28,7 +28,7 @@ _REFUSALS = ("No known action", "Ambiguous request")
 
 @dataclass(frozen=True)
 class GoldPath:
-    """The simulator's own solution of a ScienceWorld task, said in valid actions.
+    """A gold path of ScienceWorld: the simulator's own solution of a task, said in valid actions.
 
     Attributes:
         actions: from the start of an episode, each valid in its place; they win. () for none.
@@ -70,7 +70,7 @@ def search_gold(simulator: Simulator, task: TaskId) -> GoldPath:
 
 
 def play(simulator: Simulator, task: TaskId, actions: Sequence[str]) -> Reply:
-    """Play actions as an episode of ScienceWorld, to its end; the simulator's last reply."""
+    """Play a ScienceWorld gold path, or other actions, as an episode to its end; the last reply."""
     reply = _start(simulator, task)
     for action in actions:
         if reply.is_done:
@@ -80,7 +80,7 @@ def play(simulator: Simulator, task: TaskId, actions: Sequence[str]) -> Reply:
 
 
 def wins(simulator: Simulator, task: TaskId, played: Sequence[str], rest: Sequence[str]) -> bool:
-    """Whether ScienceWorld actions win after those played, and every one of them is understood."""
+    """Whether the rest of a ScienceWorld gold path wins after others, all of it understood."""
     reply = play(simulator, task, played)
     for action in rest:
         if reply.is_done:

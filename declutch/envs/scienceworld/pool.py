@@ -16,7 +16,7 @@ _MIB = 2**20
 
 
 class SimulatorPool:
-    """Lends a bounded number of ScienceWorld simulators, and replaces those that died."""
+    """A pool of a bounded number of ScienceWorld simulators, lent; it replaces those that died."""
 
     def __init__(self, launch: Launch, capacity: int) -> None:
         """

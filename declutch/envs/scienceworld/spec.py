@@ -14,12 +14,12 @@ from declutch.errors import Finding, Status, UserError
 
 
 def make_scienceworld(config: EnvConfig, progress: Progress | None = None) -> ScienceWorldSuite:
-    """Make the suite of ScienceWorld. Raises UserError where the package or Java is missing."""
+    """For ScienceWorld's spec, make its suite. Raises UserError without the package or Java."""
     return ScienceWorldSuite(config.scienceworld, config.cache_dir.expanduser() / "scienceworld")
 
 
 def diagnose_scienceworld(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
-    """Find what ScienceWorld needs: the simulator, a Java for it, and room for its JVMs."""
+    """For ScienceWorld's spec, find what it needs: the simulator, a Java, and room for JVMs."""
     name, own = "ScienceWorld", config.scienceworld
     try:
         suite = ScienceWorldSuite(own)

@@ -21,7 +21,7 @@ _WHERE = re.compile(r" (?:in|on|containing|with) ")
 def spell_action(
     action: str, choices: Sequence[Choice], names: Mapping[int, Set[str]]
 ) -> str | None:
-    """Say an action of a gold path as ScienceWorld lists it; None where it would do nothing.
+    """The spelling of a gold path's action that ScienceWorld lists; None where it would do nothing.
 
     Args:
         choices: the valid actions now.

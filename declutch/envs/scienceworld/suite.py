@@ -26,7 +26,7 @@ from declutch.records import TaskId
 
 
 class ScienceWorldSuite:
-    """ScienceWorld as tasks with levels; no JVM runs before the first `reset`.
+    """The ScienceWorld suite: tasks with levels; no JVM runs before the first `reset`.
 
     Beside the environments' JVMs there is one that plans, where an expert or an oracle is asked.
     """

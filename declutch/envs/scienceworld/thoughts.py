@@ -16,7 +16,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Purpose:
-    """What an action of ScienceWorld's expert is for, which its reasoning words.
+    """What a thought of ScienceWorld's expert puts into words: what an action is for.
 
     Attributes:
         phase: "find" on the way to something, else the verb, e.g. "take".
@@ -148,7 +148,7 @@ _DIRECT: Final[Mapping[str, _Wordings]] = MappingProxyType(
 
 
 def purpose_of(plan: Sequence[str]) -> Purpose:
-    """Find what the first action of a ScienceWorld plan is for, which the later ones tell."""
+    """Find what the first action of a ScienceWorld plan is for, to be worded in a thought."""
     is_search = _is_search(plan[0])
     for action in plan[1:] if is_search else plan:
         if _is_search(action):
@@ -165,12 +165,12 @@ def purpose_of(plan: Sequence[str]) -> Purpose:
 
 
 def short_thought(purpose: Purpose) -> str:
-    """Word the reasoning of ScienceWorld's expert in a few words, e.g. "take thermometer"."""
+    """The thought of ScienceWorld's expert in a few words, e.g. "take thermometer"."""
     return f"{purpose.phase} {purpose.thing}".strip()
 
 
 def long_thought(action: str, purpose: Purpose, number: int) -> str:
-    """Word the reasoning of ScienceWorld's expert in one or two sentences, of several variants."""
+    """The thought of ScienceWorld's expert in one or two sentences, of several variants."""
     journey = _JOURNEY.fullmatch(action)
     if journey:
         wordings = _TRAVEL if purpose.thing else _ERRAND

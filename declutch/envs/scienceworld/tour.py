@@ -13,7 +13,7 @@ _TELEPORT = "teleport to "
 
 
 class Tourist:
-    """A guide that looks around in ScienceWorld's rooms one after the other, for their words."""
+    """A guide on a tour of ScienceWorld's rooms, who looks around in each, for their words."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
