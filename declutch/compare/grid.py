@@ -23,7 +23,7 @@ _NAME = re.compile(r"(.+?)(\+gcd)?_s(\d+)")
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """A method of a comparison, with or without GCD; its runs differ in the seed alone."""
+    """An arm of a comparison's grid: a method with or without GCD, whose runs differ in seed."""
 
     method: str
     has_gcd: bool
@@ -34,7 +34,7 @@ class Arm:
 
 @dataclass(frozen=True, order=True)
 class RunId:
-    """One run of a comparison by method, GCD and seed; as text it is the folder's name."""
+    """One run of a comparison's grid by method, GCD and seed; as text it is the folder's name."""
 
     arm: Arm
     seed: int
@@ -51,7 +51,7 @@ class RunId:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that a comparison needs, and the configuration it is to have."""
+    """A run that a comparison's grid needs, and the configuration it is to have."""
 
     id: RunId
     config: Config
@@ -65,7 +65,7 @@ def plan_grid(
     overrides: Sequence[str],
     model: str,
 ) -> tuple[PlannedRun, ...]:
-    """Plan the runs of a comparison: every method, with and without GCD, for every seed.
+    """Plan the grid of a comparison: every method, with and without GCD, for every seed.
 
     Args:
         base: plain configuration data that all methods share.
@@ -101,7 +101,7 @@ def plan_grid(
 
 
 def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Read a method of --methods, an algorithm type or a YAML file: its name and settings.
+    """Read a method of a comparison's grid, an algorithm type or a YAML file: name and settings.
 
     Args:
         text: an algorithm type, or a YAML file (its stem is the name) laid over `base`.
@@ -115,7 +115,7 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 def find_runs(
     out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
 ) -> tuple[RunId, ...]:
-    """Find the runs of a comparison that lie in a folder, in the order of its methods.
+    """Find the runs of a comparison's grid that lie in a folder, in the order of its methods.
 
     Args:
         methods: names to select, which give the order; none selects all, in the order of names.
@@ -143,7 +143,7 @@ def find_runs(
 
 
 def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
-    """Parse what --gcd lists, "off" and "on", into values of gcd.enabled."""
+    """Parse the --gcd of a comparison's grid, "off" and "on", into values of gcd.enabled."""
     known = {"off": False, "on": True}
     for word in words:
         if word not in known:
@@ -152,7 +152,7 @@ def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
 
 
 def check_run(run: PlannedRun, folder: RunFolder) -> None:
-    """Make sure that a run that was started in a folder is the one that a comparison plans.
+    """Make sure that a run that was started in a folder is the one that a comparison's grid plans.
 
     Raises:
         UserError: its configuration differs; the message names the first key and both values.
@@ -167,20 +167,20 @@ def check_run(run: PlannedRun, folder: RunFolder) -> None:
 
 
 def iterations_done(folder: RunFolder) -> int:
-    """How many iterations a run of a comparison has on record, 0 where it was never started."""
+    """How many iterations a run of a comparison's grid has on record, 0 if it was never started."""
     rows = read_metrics(folder, [])
     return int(rows[-1]["iteration"] or 0) if rows else 0
 
 
 def is_complete(run: PlannedRun, folder: RunFolder) -> bool:
-    """Whether a run of a comparison has all its iterations on record, and the last evaluation."""
+    """Whether a run of a comparison's grid has recorded all iterations and the last evaluation."""
     iterations = run.config.train.iterations
     last = folder.evaluation_path(iteration_name(iterations))
     return last.exists() and iterations_done(folder) == iterations
 
 
 def describe_state(run: PlannedRun, folder: RunFolder) -> str:
-    """How far a run of a comparison is, in words: complete, new, or where it goes on from."""
+    """State of a run of a comparison's grid in words: complete, new, or where it goes on from."""
     if is_complete(run, folder):
         return "complete"
     if not folder.has_begun():
@@ -220,7 +220,7 @@ COLD_START_SECTIONS = ("seed", "threads", "env", "agent", "tiny", "sft")
 
 @dataclass(frozen=True)
 class Grid:
-    """The runs of a comparison, checked against what lies in the folder they are trained in.
+    """The grid of a comparison: its runs, checked against what lies in the folder they train in.
 
     Attributes:
         out: where the runs are.
@@ -250,7 +250,7 @@ def make_grid(
     seeds: Sequence[int],
     overrides: Sequence[str],
 ) -> Grid:
-    """Plan a comparison's runs and cold start, and check them against its folder; write nothing.
+    """Plan a comparison's grid and its cold start, checked against its folder; write nothing.
 
     Raises:
         UserError: as `plan_grid`, or a run or cold start in `out` has other settings.

@@ -25,7 +25,10 @@ GRACE_SECONDS = 10.0
 
 
 class Watcher(Protocol):
-    """Whoever is told how a comparison's runs get on, such as `compare.progress.GridWatcher`."""
+    """Whoever is told, by the launch of a comparison's runs, how these get on.
+
+    `compare.progress.GridWatcher` is one.
+    """
 
     def start(self, name: str, iterations: int) -> None: ...
 
@@ -36,7 +39,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Failure:
-    """A run of a comparison whose process failed, and why.
+    """A run that a comparison launched whose process failed, and why.
 
     Attributes:
         name: of the run.
@@ -58,7 +61,7 @@ class _Child:
 def train_runs(
     runs: Iterable[PlannedRun], out: Path, workers: int, watcher: Watcher, lock: int
 ) -> tuple[Failure, ...]:
-    """Train the runs of a comparison in processes of their own; one that fails stops no other.
+    """Launch the training of a comparison's runs, in a process each; one that fails stops no other.
 
     At most `workers` are trained at once.
 
@@ -115,7 +118,7 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
 
 
 def training_command(config: Config, folder: Path) -> list[str]:
-    """The command line of the process that trains a run of a comparison in its folder."""
+    """The command line that launches the training of a comparison's run in its folder."""
     keep = config.train.keep_checkpoints
     return [
         *(sys.executable, "-m", "declutch.cli.main", "train", str(folder), "--resume"),
@@ -156,7 +159,7 @@ def _problem(child: _Child) -> str:
 
 @contextmanager
 def hold_folder(out: Path) -> Iterator[int]:
-    """Hold the lock of a comparison's folder, so that nobody else trains there.
+    """Lock a comparison's folder before its runs are launched, so that nobody else trains there.
 
     Returns:
         The lock's descriptor; whatever process inherits it holds the lock as well.

@@ -26,7 +26,7 @@ LINKS = {
 
 
 def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]) -> str:
-    """The page of `declutch compare`: every table and the learning curves of a comparison.
+    """The HTML page of a comparison of runs: every table and the learning curves.
 
     Args:
         name: of the comparison.
@@ -57,7 +57,7 @@ def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]
 
 
 def chart_data(comparison: Comparison) -> dict[str, Any]:
-    """The learning curves of a comparison as data for its page's charts, per level and arm.
+    """The learning curves of a comparison as data for its HTML page's charts, per level and arm.
 
     Returns:
         {"arms": [...], "levels": {level: [{"name", "gcd", "points": [[iteration, mean, low, high,

@@ -17,7 +17,7 @@ from declutch.runs.read import Metrics
 
 
 class GridWatcher:
-    """Watcher that shows the runs of a comparison while they are trained; a context manager.
+    """Progress of a comparison's runs, shown while they train: a watcher and a context manager.
 
     On a terminal a bar for the grid and one for each run at work, with its latest training
     success and evaluation. Else a plain line when a run begins, is evaluated, or ends.
@@ -85,7 +85,7 @@ class GridWatcher:
 
 
 def evaluation_of(row: Mapping[str, float | None]) -> dict[str, str]:
-    """Success per level as text, of an iteration's metrics; {} where it was not evaluated."""
+    """An iteration's success per level as text for a comparison's progress; {} if not evaluated."""
     success = metric_of("eval", "{level}/success")
     levels = {key: success.match(key) for key in row}
     return {found["level"]: _percent(row[key]) for key, found in levels.items() if found}

@@ -22,7 +22,7 @@ from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_met
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A run of a comparison as far as it has come: its evaluations and metrics.
+    """A comparison's run read back from its folder as far as it came: its evaluations and metrics.
 
     Attributes:
         evaluations: by iteration; 0 is the cold start.
@@ -42,7 +42,7 @@ class TrainedRun:
 
 
 class Pick(NamedTuple):
-    """One evaluation of one run of a comparison, picked for a table."""
+    """One evaluation picked from those of a comparison's runs, by run and iteration."""
 
     run: TrainedRun
     iteration: int
@@ -57,7 +57,7 @@ Picks = tuple[Pick, ...]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The runs of a comparison that were evaluated, with what is missing or damaged.
+    """The runs of a comparison read back: those evaluated, and what is missing or damaged.
 
     Attributes:
         arms: in the order of the tables; the first method is the one others are compared with.
@@ -75,7 +75,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Selection:
-    """The evaluations that a comparison's table is about: one of each run that has come so far.
+    """Selection among the evaluations of a comparison's runs: one of each that has come so far.
 
     Attributes:
         name: the choice in words, e.g. "at iteration 60".
@@ -89,7 +89,7 @@ class Selection:
 
 
 def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
-    """Read the evaluations and metrics of a comparison's runs from its folder.
+    """Read the runs of a comparison back from its folder: their evaluations and metrics.
 
     Raises:
         UserError: evaluations that cannot stand in one table.
@@ -115,7 +115,7 @@ def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
 
 
 def at_iteration(comparison: Comparison, iteration: int | None = None) -> Selection:
-    """Select the evaluations of a comparison at one iteration of training.
+    """Select the evaluations of a comparison's runs at one iteration of training.
 
     Args:
         iteration: None takes the last that all runs have that were evaluated after training began.
@@ -136,7 +136,7 @@ def at_iteration(comparison: Comparison, iteration: int | None = None) -> Select
 
 
 def at_equal_time(comparison: Comparison) -> Selection:
-    """Select each run's last evaluation within the training time of the shortest run."""
+    """Select each comparison run's last evaluation within the training time of the shortest run."""
     timed = [run for run in _trained(comparison) if run.metrics]
     totals = {run: max(run.seconds.values()) for run in timed}
     budget = min(totals.values(), default=0.0)
@@ -149,14 +149,14 @@ def at_equal_time(comparison: Comparison) -> Selection:
 
 @cache
 def success_rows(picks: Picks) -> dict[tuple[str, str], Row]:
-    """Success by (level, kind) over the evaluations picked of some runs, pooled; {} for no runs."""
+    """Success by (level, kind), pooled over evaluations of a comparison's runs; {} for no runs."""
     if not picks:
         return {}
     return {(row.level, row.kind): row for row in summarise(*(pick.result for pick in picks))}
 
 
 def success_of(picks: Picks, level: str, kind: str = "") -> Estimate:
-    """Success on one level over the evaluations picked of some runs, pooled."""
+    """Success on one level, pooled over the evaluations picked of a comparison's runs."""
     row = success_rows(picks).get((level, kind))
     return row.success if row else NOTHING
 
@@ -167,7 +167,7 @@ def picks_at(runs: Sequence[TrainedRun], iteration: int) -> Picks:
 
 
 def distinct_starts(runs: Sequence[TrainedRun]) -> Picks:
-    """The cold starts of a comparison's runs; those that played all games alike are one."""
+    """Distinct cold starts of a comparison's runs; those that played all games alike are one."""
     starts: list[Pick] = []
     for start in picks_at(runs, 0):
         if all(start.result.games != other.result.games for other in starts):
@@ -176,7 +176,7 @@ def distinct_starts(runs: Sequence[TrainedRun]) -> Picks:
 
 
 def training_seconds(row: Metrics) -> float:
-    """Seconds that an iteration trained, from its metrics; its evaluation does not count."""
+    """Seconds that a comparison's run trained in an iteration; its evaluation does not count."""
     whole, evaluation = (row.get(key_of("time", name)) for name in ("iteration", "eval"))
     return (whole or 0.0) - (evaluation or 0.0)
 

@@ -44,7 +44,7 @@ DATA_NUMBERS = ("iteration", "mean", "low", "high", "n")
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two sides of a comparison on the same games, `after` minus `before`, run by run."""
+    """Two sides in a comparison's sheets, on the same games: `after` minus `before`, run by run."""
 
     name: str
     before: Picks
@@ -53,7 +53,7 @@ class Contrast:
 
 
 def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """Table of a comparison's success per level, a row per arm with its seeds pooled.
+    """Sheet of a comparison's success per level, a row per arm with its seeds pooled.
 
     The cold starts come first.
     """
@@ -70,7 +70,7 @@ def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 
 
 def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """Table of a comparison's paired differences: to cold start, by GCD, to the first method."""
+    """Sheet of a comparison's paired differences: to cold start, by GCD, to the first method."""
     levels = levels_of(comparison)
     contrasts = find_contrasts(comparison.arms, selection)
     return Sheet(
@@ -83,7 +83,7 @@ def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 
 
 def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """Table of a comparison's success by task type, a column per arm."""
+    """Sheet of a comparison's success by task type, a column per arm."""
     columns = [*start_rows(comparison), *((str(a), p) for a, p in selection.picks.items())]
     keys = dict.fromkeys(key for _, picks in columns for key in success_rows(picks))
     rows = []
@@ -101,19 +101,19 @@ def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
 
 
 def curve_sheet(comparison: Comparison) -> Sheet:
-    """Table of a comparison's learning curves: each arm at each evaluation, its seeds pooled."""
+    """Sheet of a comparison's learning curves: each arm at each evaluation, its seeds pooled."""
     named = [(str(arm), comparison.of(arm)) for arm in comparison.arms]
     return _curves(comparison, "Learning curves, success %", named, is_detail=False)
 
 
 def run_curve_sheet(comparison: Comparison) -> Sheet:
-    """Table of the learning curves of a comparison's single runs."""
+    """Sheet of the learning curves of a comparison's single runs."""
     named = [(str(run.id), (run,)) for arm in comparison.arms for run in comparison.of(arm)]
     return _curves(comparison, "Learning curves of single runs, success %", named, is_detail=True)
 
 
 def phase_sheet(comparison: Comparison) -> Sheet:
-    """Table of the seconds per iteration of a comparison's runs, and what they were spent on."""
+    """Sheet of the seconds per iteration of a comparison's runs, and what they were spent on."""
     shown = [phase for phase in phases() if phase.name != "eval"]
     rows = []
     for arm in comparison.arms:
@@ -139,7 +139,7 @@ def phase_sheet(comparison: Comparison) -> Sheet:
 
 
 def plan_sheet(grid: Grid) -> Sheet:
-    """Table of a comparison's planned runs: how far each is, and the model it starts from."""
+    """Sheet of a comparison's planned runs: how far each is, and the model it starts from."""
     rows = [
         (str(run.id), describe_state(run, grid.folder(run)), run.config.model.path)
         for run in grid.runs
@@ -152,7 +152,7 @@ def plan_sheet(grid: Grid) -> Sheet:
 
 
 def data_sheet(comparison: Comparison) -> Sheet:
-    """Table of every evaluation of a comparison in full, for other programs: `table.csv`.
+    """Sheet of every evaluation of a comparison in full, for other programs: `table.csv`.
 
     It has a row for each arm, seed (or "all"), evaluation, level and task type. Iteration 0 is the
     cold start, kind "" is all task types, n counts games, and shares are in [0, 1].
@@ -171,7 +171,7 @@ def data_sheet(comparison: Comparison) -> Sheet:
 
 
 def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sheet, ...]:
-    """All tables of a comparison, in the order of its page.
+    """All sheets of a comparison, in the order of its page.
 
     At equal iterations, at equal time, learning curves, seconds, then those too long to print.
 
@@ -193,7 +193,7 @@ def all_sheets(comparison: Comparison, iteration: int | None = None) -> tuple[Sh
 
 
 def describe(comparison: Comparison) -> str:
-    """The line above a comparison's tables: how it was evaluated, on how many games and seeds."""
+    """The line above a comparison's sheets: how it was evaluated, on how many games and seeds."""
     results = [result for run in comparison.runs for result in run.evaluations.values()]
     last = Pick(comparison.runs[0], max(comparison.runs[0].evaluations))
     counts = {level: success_of((last,), level).n for level in levels_of(comparison)}
@@ -203,7 +203,7 @@ def describe(comparison: Comparison) -> str:
 
 
 def levels_of(comparison: Comparison) -> tuple[str, ...]:
-    """Levels that the runs of a comparison were evaluated on: L0, L1, L2, their mean, others."""
+    """Levels in a comparison's sheets, as its runs were evaluated: L0, L1, L2, the mean, others."""
     found = dict.fromkeys(
         level for run in comparison.runs for one in run.evaluations.values() for level in one.levels
     )
@@ -213,7 +213,7 @@ def levels_of(comparison: Comparison) -> tuple[str, ...]:
 
 
 def start_rows(comparison: Comparison) -> list[tuple[str, Picks]]:
-    """The cold starts of a comparison by name: one for all arms, or as many as differ."""
+    """Cold starts by name for a comparison's sheets: one for all arms, or as many as differ."""
     groups: dict[Picks, list[str]] = {}
     known: list[Picks] = []
     for arm in comparison.arms:
@@ -228,7 +228,7 @@ def start_rows(comparison: Comparison) -> list[tuple[str, Picks]]:
 
 
 def find_contrasts(arms: Sequence[Arm], selection: Selection) -> list[Contrast]:
-    """Which arms of a comparison are set against which, over the seeds that both sides have."""
+    """Which arms a comparison's sheets set against which, over the seeds that both sides have."""
     contrasts = [_from_start(arm, selection.picks[arm]) for arm in arms]
     pairs = [(Arm(arm.method, False), arm) for arm in arms if arm.has_gcd]
     first = arms[0].method

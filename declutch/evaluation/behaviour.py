@@ -24,7 +24,7 @@ MAX_BLOCK = 6
 
 @dataclass(frozen=True)
 class ActionCounts:
-    """Steps of an episode, or of several, counted by what the action was: repeated, looped, ...
+    """Behaviour of an agent as counts of its steps: repeated, looped, invalid, inadmissible, ...
 
     Attributes:
         steps: all steps.
@@ -44,7 +44,7 @@ class ActionCounts:
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of steps by what the action was; NaN where there is no step or no episode.
+    """Behaviour of an agent as shares of its steps; NaN where there is no step or no episode.
 
     Attributes:
         num_episodes: episodes behind the shares.
@@ -65,7 +65,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What actions were in a set of episodes: in all, in the won, and in the other ones."""
+    """An agent's behaviour over a set of episodes: in all, in the won, and in the other ones."""
 
     all: Shares
     won: Shares
@@ -73,7 +73,7 @@ class Behaviour:
 
 
 def mark_repeated(actions: Sequence[str]) -> list[bool]:
-    """Mark actions that have the text of the action before; unreadable ones ("") never do."""
+    """Mark repeating behaviour of agents: the text of the action before, where it could be read."""
     return [
         position > 0 and bool(action) and action == actions[position - 1]
         for position, action in enumerate(actions)
@@ -81,7 +81,7 @@ def mark_repeated(actions: Sequence[str]) -> list[bool]:
 
 
 def mark_looped(actions: Sequence[str]) -> list[bool]:
-    """Mark actions in a block of 2 to 6 actions, not all equal, that is repeated at once."""
+    """Mark looping behaviour: 2 to 6 actions, not all equal, that an agent repeats at once."""
     looped = [False] * len(actions)
     for size in range(MIN_BLOCK, MAX_BLOCK + 1):
         for start in range(len(actions) - 2 * size + 1):
@@ -93,7 +93,7 @@ def mark_looped(actions: Sequence[str]) -> list[bool]:
 
 
 def count_actions(episode: Episode) -> ActionCounts:
-    """Count an episode's steps by what the action was: repeated, looped, invalid, inadmissible."""
+    """Count an agent's behaviour in an episode: repeated, looped, invalid, inadmissible actions."""
     actions = [step.action.text for step in episode.steps]
     repeated, looped = mark_repeated(actions), mark_looped(actions)
     return ActionCounts(
@@ -110,7 +110,7 @@ def count_actions(episode: Episode) -> ActionCounts:
 
 
 def shares_of(counts: Iterable[ActionCounts]) -> Shares:
-    """Shares of repeated, looped, invalid and inadmissible actions over several episodes' steps."""
+    """Behaviour of an agent over several episodes, as shares of repeated, looped, ... actions."""
     rows = list(counts)
     total = ActionCounts(
         **{
@@ -131,7 +131,7 @@ def shares_of(counts: Iterable[ActionCounts]) -> Shares:
 
 
 def describe_behaviour(episodes: Iterable[Episode]) -> Behaviour:
-    """Shares of repeated, looped, ... actions over all episodes, the won ones and the others.
+    """Describe an agent's behaviour over all episodes, the won ones and the others, as shares.
 
     Episodes that ended in an environment error are the caller's to leave out.
     """

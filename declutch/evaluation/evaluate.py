@@ -19,7 +19,7 @@ from declutch.rollout.tasks import fixed_order
 def evaluate(
     player: Player, suite: Suite, config: EvalConfig, examiner: Examiner | None = None
 ) -> EvalResult:
-    """Evaluate a player: every game of the levels of `config` exactly once per seed.
+    """Evaluate: the loop over levels and seeds that has every game played exactly once per seed.
 
     Args:
         player: who plays, see `model_player` and `scripted_player`.
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def num_games(config: EvalConfig, suite: Suite) -> int:
-    """How many episodes an evaluation with these settings plays, for its progress bar."""
+    """How many episodes `evaluate` plays with these settings of an evaluation, for its bar."""
     counts = [len(suite.tasks(level)) for level in config.levels]
     if config.max_games is not None:
         counts = [min(count, config.max_games) for count in counts]

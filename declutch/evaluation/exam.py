@@ -21,7 +21,7 @@ from declutch.streams import stream
 
 @dataclass(frozen=True)
 class Examiner:
-    """Has steps of an evaluation judged: labels its episodes, draws steps, asks for verdicts.
+    """Holds the exam of a judge in an evaluation: labels episodes, draws steps, asks for verdicts.
 
     Which steps are drawn depends on the episodes and `eval.seeds` alone, so that two judges of the
     same episodes are asked about the same steps.
@@ -104,12 +104,12 @@ class Examiner:
 
 
 def num_answers(config: EvalConfig) -> int:
-    """How many judgments an evaluation asks for at most, for its progress bar."""
+    """How many judgments the exam of a judge in an evaluation asks for at most, for its bar."""
     return len(config.levels) * config.judge_steps * config.judgments
 
 
 def judge_temperature(config: EvalConfig) -> float:
-    """The temperature that an evaluation samples judgments at."""
+    """The temperature that the exam of a judge in an evaluation samples judgments at."""
     return config.temperature if config.judge_temperature is None else config.judge_temperature
 
 

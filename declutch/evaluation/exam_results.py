@@ -20,7 +20,7 @@ from declutch.evaluation.intervals import Estimate, share_by_cluster
 
 @dataclass(frozen=True)
 class JudgedStep:
-    """The judgments that one step of an evaluation was given, beside its label.
+    """One step in the results of a judge's exam: the judgments it was given, beside its label.
 
     Attributes:
         level, name, kind, seed: the play it is of, as in `GameResult`.
@@ -50,7 +50,7 @@ class JudgedStep:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Counts of good and bad labels among a level's played steps, and of all its steps."""
+    """Counts in a judge's exam results: a level's steps played, and their good and bad labels."""
 
     num_steps: int
     good: int
@@ -59,7 +59,7 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class JudgeResult:
-    """The judgments of an evaluation: who judged, against which labels, and every judged step.
+    """The results of a judge's exam in an evaluation: who judged, by which labels, and every step.
 
     Attributes:
         judge: name of who judged.
@@ -78,7 +78,7 @@ class JudgeResult:
 
 @dataclass(frozen=True)
 class JudgeRow:
-    """Judge accuracy on one level of an evaluation; NaN or n = 0 where there is nothing.
+    """Exam results of a judge on one level of an evaluation; NaN or n = 0 where there is nothing.
 
     Attributes:
         num_steps, num_games: judged steps and the games they are of.
@@ -123,7 +123,7 @@ class JudgeRow:
 
 
 def summarise_judgments(result: JudgeResult) -> tuple[JudgeRow, ...]:
-    """Summarise the judgments of an evaluation: judge accuracy per level, in playing order."""
+    """Summarise the results of a judge's exam: accuracy per level, in playing order."""
     return tuple(
         _row(level, played, [step for step in result.steps if step.level == level])
         for level, played in result.played.items()
@@ -131,7 +131,7 @@ def summarise_judgments(result: JudgeResult) -> tuple[JudgeRow, ...]:
 
 
 def judge_data(result: JudgeResult) -> dict[str, Any]:
-    """The judgments of an evaluation as plain data for its JSON file."""
+    """The results of a judge's exam as plain data for the evaluation's JSON file."""
     return {
         "judge": result.judge,
         "labels": result.labels,
@@ -143,7 +143,7 @@ def judge_data(result: JudgeResult) -> dict[str, Any]:
 
 
 def read_judge_data(data: Mapping[str, Any]) -> JudgeResult:
-    """Read the judgments of an evaluation back from the plain data of its JSON file.
+    """Read the results of a judge's exam back from the plain data of an evaluation's JSON file.
 
     Raises:
         KeyError, TypeError, ValueError: a field is missing or has the wrong type.

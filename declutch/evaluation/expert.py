@@ -12,7 +12,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class ExpertRow:
-    """How often and how fast the expert wins the games of one task type.
+    """Evaluation of a suite's expert on one task type: how often and how fast it wins the games.
 
     Attributes:
         kind: the kind, "all" for the last row.
@@ -31,7 +31,7 @@ class ExpertRow:
 
 
 def measure_expert(suite: Suite, split: str, max_steps: int = 50) -> tuple[ExpertRow, ...]:
-    """Let a suite's expert play every game of a split once: a row per task type, one for all.
+    """Evaluation of a suite's expert, which plays a split's games once: rows per task type and all.
 
     Raises:
         UserError: no such split, no game in it, or no expert.

@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95% interval and the number of units behind it.
+    """A statistical estimate of an evaluation: a mean, its 95% interval, and the units behind it.
 
     Attributes:
         mean: the point estimate; NaN when n is 0.
@@ -49,7 +49,7 @@ NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
 @dataclass(frozen=True)
 class McNemar:
-    """What the exact McNemar test says of two policies' outcomes on the same games.
+    """Exact McNemar test, beside the intervals of an evaluation: two policies on the same games.
 
     Attributes:
         only_first: games won by the first alone.
@@ -63,7 +63,7 @@ class McNemar:
 
 
 def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Success share of independent plays with Wilson's score interval."""
+    """Wilson's score interval for the success share of an evaluation's independent plays."""
     if n == 0:
         return NOTHING
     interval = binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
@@ -71,7 +71,7 @@ def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estima
 
 
 def share_by_cluster(successes: ArrayLike, counts: ArrayLike) -> Estimate:
-    """Success share of trials that come in clusters, with Wilson's interval.
+    """Wilson's interval for the success share of an evaluation's trials that come in clusters.
 
     The interval is that of as many independent trials as the variance between the clusters says
     these are worth; no more than there are. Where all succeed, or all fail, nothing is known of
@@ -110,7 +110,7 @@ def bootstrap_mean(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Mean with a percentile interval from a cluster bootstrap over games.
+    """Mean with a percentile interval from a cluster bootstrap over an evaluation's games.
 
     Args:
         values: f[G], one number per game (already averaged over evaluation seeds), or f[R, G]
@@ -136,7 +136,7 @@ def bootstrap_mean_of_strata(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Unweighted mean over levels with a bootstrap interval, games resampled within each level.
+    """Unweighted mean over evaluation levels with a bootstrap interval, games drawn within each.
 
     Args:
         strata: as `values` of `bootstrap_mean`; the same R in each, row r being the same run,
@@ -156,7 +156,7 @@ def bootstrap_mean_of_strata(
 
 
 def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Estimate:
-    """Success share over games with the interval that suits the data: Wilson or bootstrap.
+    """Success share over an evaluation's games with the interval that suits: Wilson or bootstrap.
 
     One run and one evaluation seed: Wilson over the plays. Otherwise the cluster bootstrap over
     games (and runs). A bootstrap of nothing but failures, or of nothing but successes, would have
@@ -179,7 +179,7 @@ def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Est
 
 
 def mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
-    """Unweighted mean of independent estimates, its interval by variance recovery.
+    """Unweighted mean of independent estimates of success, its interval by variance recovery.
 
     Each end adds in squares the distances of the parts' ends from their means, so parts at 0 or 1
     keep their one-sided uncertainty.
@@ -204,7 +204,7 @@ def paired_difference(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Mean of `after - before` on the same games, with a cluster bootstrap interval.
+    """Mean paired difference `after - before` on the same games, with a cluster bootstrap interval.
 
     Where every game's difference is the same whole number (no game changed its outcome, say), a
     bootstrap would claim to know the difference exactly; there the share of games that may differ
@@ -228,10 +228,10 @@ def paired_difference(
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
-    """Exact test that two policies win equally often, from one play of each game by each.
+    """Exact McNemar test, beside an evaluation's intervals, that two policies win equally often.
 
     Args:
-        first, second: bool[G], the same games in the same order.
+        first, second: bool[G], one play of each game by each, in the same order.
     """
     one, two = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     if one.shape != two.shape:

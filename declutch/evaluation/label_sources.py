@@ -24,7 +24,7 @@ _TASKS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What one source of labels says of some steps, and how far the oracle agrees with it.
+    """What one label source says of some steps in an evaluation, and how far the oracle agrees.
 
     Attributes:
         steps: how many it was asked about.
@@ -68,7 +68,7 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What all sources of labels, rule, oracle and language model, say of a policy's steps.
+    """Evaluation of label sources: what rule, oracle and language model say of a policy's steps.
 
     Attributes:
         sources: by name; the endpoint's is over the steps it was asked about.
@@ -87,7 +87,7 @@ class LabelReport:
 def play_steps(
     policy: Policy, suite: Suite, split: str, num_steps: int, params: CollectParams, seed: int
 ) -> list[Episode]:
-    """Play whole episodes of a split, one a task, until they have `num_steps` steps to label.
+    """Play whole episodes of a split, one a task, until label sources have `num_steps` to label.
 
     Args:
         params: how they are played; the oracle must be asked about every step.
@@ -125,7 +125,7 @@ def compare_sources(
     asked: LLMLabels | None = None,
     usage: Usage | None = None,
 ) -> LabelReport:
-    """Compare rule, oracle and language model as sources of labels over the first steps played.
+    """Evaluate label sources beside each other: rule, oracle, language model on the first steps.
 
     Args:
         num_steps: how many steps of `episodes` are labelled, from the first one on.
@@ -149,7 +149,7 @@ def compare_sources(
 
 
 def report_data(report: LabelReport) -> dict[str, Any]:
-    """A comparison of sources of labels as plain data for its JSON file."""
+    """The evaluation of label sources as plain data for its JSON file."""
     return {
         "steps": report.num_steps,
         "episodes": report.num_episodes,
@@ -160,7 +160,7 @@ def report_data(report: LabelReport) -> dict[str, Any]:
 
 
 def first_steps(episodes: Sequence[Episode], num_steps: int) -> list[Episode]:
-    """The episodes that the first `num_steps` steps are of, the last one cut where they end."""
+    """Episodes of the first `num_steps` steps that label sources label; the last is cut there."""
     found, left = [], num_steps
     for episode in episodes:
         if left <= 0:

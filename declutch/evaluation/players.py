@@ -23,7 +23,7 @@ SCRIPTED = ("expert", "random")
 
 @dataclass(frozen=True)
 class Player:
-    """Whoever can be evaluated: how it plays tasks, and what its results are recorded under.
+    """A player of an evaluation: how it plays tasks, and what its results are recorded under.
 
     Attributes:
         name: of the policy, for tables.
@@ -41,7 +41,7 @@ class Player:
 
 
 def evaluation_params(env: EnvConfig, config: EvalConfig, gcd: GCDConfig) -> CollectParams:
-    """How an evaluation plays its episodes, as the settings say; suggestions are never shown.
+    """How the player of an evaluation plays, as the settings say; suggestions are never shown.
 
     The oracle is asked for labels only where steps are judged afterwards.
     """

@@ -20,7 +20,7 @@ FORMAT = "declutch-eval-1"
 
 @dataclass(frozen=True)
 class GameResult:
-    """One play of one game in an evaluation: how it ended, and what the actions were.
+    """A line of an evaluation's results: how one play of one game ended, and what the actions were.
 
     Attributes:
         level: level it was evaluated for, e.g. "L0".
@@ -59,7 +59,7 @@ class GameResult:
 
 @dataclass(frozen=True)
 class EvalResult:
-    """An evaluation of one policy: every play of every game, and how they were played.
+    """The results of an evaluation of one policy: every play of every game, and how it was played.
 
     Attributes:
         policy: name of what was evaluated: a checkpoint, "expert", "random".
@@ -94,7 +94,9 @@ class EvalResult:
 
 
 def is_finished_positive(outcome: Outcome, score: float) -> bool:
-    """Whether an episode finished in time with a score above nothing; no success by itself.
+    """Whether an evaluation's result is an episode finished in time with a score above nothing.
+
+    It is no success by itself.
 
     Args:
         outcome, score: of an episode; see `declutch.records.Episode`.
@@ -104,9 +106,9 @@ def is_finished_positive(outcome: Outcome, score: float) -> bool:
 
 
 def has_partial_scores(plays: Iterable[GameResult] | Iterable[Episode]) -> bool:
-    """Whether some play's score says more than won or not, and is worth columns in tables.
+    """Whether some result of an evaluation has a score that says more than won or not.
 
-    Plays that ended in an environment error say nothing.
+    Then scores are worth columns in tables. Plays that ended in an environment error say nothing.
     """
     return any(
         play.outcome is not Outcome.ENV_ERROR and play.score != float(play.is_won) for play in plays
@@ -114,7 +116,7 @@ def has_partial_scores(plays: Iterable[GameResult] | Iterable[Episode]) -> bool:
 
 
 def game_result(episode: Episode, level: str, seed: int) -> GameResult:
-    """One played episode as a line of an evaluation's result."""
+    """One played episode as a line of an evaluation's results."""
     return GameResult(
         level=level,
         name=episode.task.name,
@@ -127,7 +129,7 @@ def game_result(episode: Episode, level: str, seed: int) -> GameResult:
 
 
 def save_result(result: EvalResult, path: Path) -> None:
-    """Write an evaluation to a JSON file, which is there in full or not at all.
+    """Save the results of an evaluation to a JSON file, which is there in full or not at all.
 
     Raises:
         UserError: the file cannot be written.
@@ -136,7 +138,7 @@ def save_result(result: EvalResult, path: Path) -> None:
 
 
 def load_result(path: Path) -> EvalResult:
-    """Read an evaluation from the JSON file that `save_result` wrote.
+    """Load the results of an evaluation from the JSON file that `save_result` wrote.
 
     Raises:
         UserError: unreadable, truncated or not an evaluation.
@@ -154,7 +156,7 @@ def load_result(path: Path) -> EvalResult:
 
 
 def to_json(result: EvalResult) -> str:
-    """An evaluation as the text of its JSON file; plays are rows under a list of column names."""
+    """The results of an evaluation as the text of a JSON file: named columns, a row per play."""
     columns = _columns()
     plays = [
         {**asdict(game), **asdict(game.counts), "outcome": game.outcome.value}
@@ -178,7 +180,7 @@ def to_json(result: EvalResult) -> str:
 
 
 def from_json(text: str) -> EvalResult:
-    """Read an evaluation from the text of its JSON file.
+    """Read the results of an evaluation from the text of their JSON file.
 
     Raises:
         ValueError: not JSON, or not an evaluation; the message says what is wrong.

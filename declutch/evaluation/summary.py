@@ -33,7 +33,7 @@ MEAN_LEVEL = "mean"
 
 @dataclass(frozen=True)
 class Row:
-    """Success and behaviour of a policy on one level and task type, summarised.
+    """Row of an evaluation's summary: success and behaviour of a policy on a level and task type.
 
     Attributes:
         level: level, or "mean" for the unweighted mean of L0, L1 and L2.
@@ -63,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PairedRow:
-    """Success of two policies on the same games of one level and task type, compared.
+    """Row of a paired summary of evaluations: success of two policies on the same games.
 
     Attributes:
         level, kind: as in `Row`.
@@ -81,7 +81,7 @@ class PairedRow:
 
 
 def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
-    """Summarise evaluations: success and behaviour per level and task type, and the mean level.
+    """Summary of evaluations: success and behaviour per level and task type, and the mean level.
 
     Returns:
         Rows per level, first of all kinds and then of each, and at the end the unweighted mean over
@@ -104,7 +104,7 @@ def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
 def paired(
     before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
 ) -> tuple[PairedRow, ...]:
-    """Compare the success of two policies on the games both played, per level and task type.
+    """Paired summary of two policies' evaluations on the games both played, per level and type.
 
     Args:
         before, after: one evaluation each, or sequences whose r-th members belong to the same
@@ -136,7 +136,7 @@ def paired(
 
 
 def check_poolable(runs: Sequence[EvalResult]) -> None:
-    """Make sure that evaluations were made alike and may stand in one table.
+    """Make sure that evaluations were made alike and may be pooled in one summary or table.
 
     Raises:
         UserError: none, or some that differ in protocol, temperature, steps or games.

@@ -36,7 +36,7 @@ LINKS = {
 
 
 def build_report(run_dir: Path) -> Path:
-    """Write the report of a run into its folder: one HTML file that loads nothing from anywhere.
+    """Build the report of a run in its folder: one HTML file that loads nothing from anywhere.
 
     Parts of the folder that are missing or damaged are named on the page.
 
@@ -57,7 +57,7 @@ def build_report(run_dir: Path) -> Path:
 
 
 def render_page(data: RunData, episodes: Episodes) -> str:
-    """The HTML of a run's report; whatever comes from the run in it is escaped or inert."""
+    """Build a run's report as HTML; whatever comes from the run in it is escaped or inert."""
     comparison = compare_policies(data)
     main = Template(asset("page.html")).substitute(
         notes=notes_html([*data.notes, *episodes.notes]),

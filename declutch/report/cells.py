@@ -12,22 +12,22 @@ DASH = "–"
 
 
 def count_cell(count: int) -> Cell:
-    """A whole number as a table's cell."""
+    """Make the cell of a whole number, for report tables."""
     return Cell(str(count), count)
 
 
 def number_cell(value: float, digits: int = 1) -> Cell:
-    """A number with a fixed number of decimals as a table's cell, such as mean steps."""
+    """Make the cell of a number with fixed decimals, such as mean steps, for report tables."""
     return Cell(DASH if math.isnan(value) else f"{value:.{digits}f}", value)
 
 
 def percent_cell(share: float, tone: Tone = "") -> Cell:
-    """A share in [0, 1] as a table's cell in percent."""
+    """Make the cell of a share in [0, 1], in percent, for report tables."""
     return Cell(format_percent(share), 100 * share, tone=tone)
 
 
 def estimate_cell(estimate: Estimate, tone: Tone = "") -> Cell:
-    """A share with its 95% interval as a table's cell in percent."""
+    """Make the cell of a share with its 95% interval, in percent, for report tables."""
     if estimate.n == 0:
         return Cell(DASH, math.nan, tone=tone)
     return Cell(
@@ -40,7 +40,7 @@ def estimate_cell(estimate: Estimate, tone: Tone = "") -> Cell:
 
 
 def difference_cell(estimate: Estimate, test: McNemar | None = None) -> Cell:
-    """A difference of shares with its interval as a table's cell in percent points.
+    """Make the cell of a difference of shares with its interval, in percent points, for tables.
 
     Its tone says whether the interval leaves zero out, and its hint how many games were compared.
     """
@@ -63,26 +63,26 @@ def difference_cell(estimate: Estimate, test: McNemar | None = None) -> Cell:
 
 
 def p_value_cell(test: McNemar | None) -> Cell:
-    """The p-value of McNemar's test as a table's cell."""
+    """Make the cell of the p-value of McNemar's test, for report tables."""
     if test is None:
         return Cell(DASH, math.nan)
     return Cell("<.001" if test.p_value < 0.001 else f"{test.p_value:.3f}", test.p_value)
 
 
 def direction(difference: Estimate) -> Tone:
-    """Whether a difference rose or fell beyond chance: "up", "down", or "" for neither."""
+    """Tone of table cells for a difference beyond chance: "up", "down", or "" for neither."""
     if difference.n == 0 or not difference.excludes_zero:
         return ""
     return "up" if difference.mean > 0 else "down"
 
 
 def format_percent(share: float, digits: int = 1) -> str:
-    """A share in [0, 1] as text in percent, 0.1234 as "12.3"; a dash for NaN."""
+    """A share in [0, 1] as the text of table cells in percent, 0.1234 as "12.3"; a dash for NaN."""
     return DASH if math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def format_interval(estimate: Estimate, *, is_signed: bool = False) -> str:
-    """The interval of a share as text in percent points, "[48.0, 57.7]"; a dash for none."""
+    """A share's interval as the text of table cells in points, "[48.0, 57.7]"; a dash for none."""
     if estimate.n == 0:
         return DASH
     sign = "+" if is_signed else ""
@@ -90,5 +90,5 @@ def format_interval(estimate: Estimate, *, is_signed: bool = False) -> str:
 
 
 def format_number(value: float, digits: int = 3) -> str:
-    """A number as text of up to `digits` significant digits; a dash for NaN."""
+    """A number as the text of table cells, to `digits` significant digits; a dash for NaN."""
     return DASH if math.isnan(value) else f"{value:.{digits}g}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
 from declutch.report.policies import PolicyComparison
-from declutch.runs.catalogue import CHARTS, chart_of, find, listed, phases
+from declutch.runs.catalogue import CHARTS, chart_of, find, listed
 from declutch.runs.metric import Chart, Metric
 from declutch.runs.read import Metrics, RunData
 
@@ -19,7 +19,7 @@ PALETTE = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 
 
 def chart_data(data: RunData, comparison: PolicyComparison) -> dict[str, Any]:
-    """Which charts a run's report has, and all numbers that they are drawn from.
+    """Curves and other charts of a run's report, with all numbers that they are drawn from.
 
     Returns:
         {"iterations": [...], "charts": [...] as of `charts_of`, "metrics": {key: [...]},
@@ -38,7 +38,7 @@ def chart_data(data: RunData, comparison: PolicyComparison) -> dict[str, Any]:
 
 
 def charts_of(rows: Sequence[Metrics]) -> list[dict[str, Any]]:
-    """The report's charts of a run's metrics as the catalogue has them, with a line for each key.
+    """The curves of a run's metrics by chart, for its report: as in the catalogue, a line per key.
 
     Evaluations have their chart in any case. A key that the catalogue does not list, such as one
     that code outside of the package recorded, has a chart of its own.
@@ -81,7 +81,7 @@ def _describe(chart: Chart, found: Sequence[tuple[Metric, str]]) -> dict[str, An
 
 
 def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
-    """Success at each evaluation for a report's charts, main levels first.
+    """Points of the curves of success in a run's report, one per evaluation, main levels first.
 
     Returns:
         Level -> a list [iteration, mean, low, high, n] for each evaluation, in order.
@@ -96,7 +96,7 @@ def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
 
 
 def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
-    """Success of cold start, control and trained policy per level, for a report's chart."""
+    """Points beside a report's curves: success of cold start, control, trained policy per level."""
     levels: dict[str, list[dict[str, Any]]] = {}
     for policy in comparison.policies:
         for (level, kind), row in policy.rows.items():
@@ -107,17 +107,8 @@ def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
     return [{"level": level, "points": levels[level]} for level in mean_last]
 
 
-def mean_phases(rows: Sequence[Metrics]) -> dict[Metric, float]:
-    """Mean seconds of each phase of training over all iterations; an absent phase took none."""
-    return {
-        phase: sum(row.get(phase.key) or 0.0 for row in rows) / len(rows)
-        for phase in phases()
-        if any(phase.key in row for row in rows)
-    }
-
-
 def shorten(value: float | None) -> float | None:
-    """A number of a chart cut to five significant digits, so that pages stay small."""
+    """A number of a report's curves cut to five significant digits, so that pages stay small."""
     if value is None or isinstance(value, int):
         return value
     short = float(f"{value:.{DIGITS}g}")

@@ -56,7 +56,7 @@ class Episodes:
 
 
 def pack_episodes(files: Sequence[tuple[int, Path]], budget: int = BUDGET_CHARACTERS) -> Episodes:
-    """Compress as many saved episodes of a run as its report has room for.
+    """Compress as many saved episodes of a run as its report's episode browser has room for.
 
     The last iteration comes first, then the first, then iterations spread evenly between.
 
@@ -79,7 +79,7 @@ def pack_episodes(files: Sequence[tuple[int, Path]], budget: int = BUDGET_CHARAC
 
 
 def spread_order(count: int) -> list[int]:
-    """Order in which iterations get room in a report: last, first, then middles of widest gaps."""
+    """Order of iterations to show episodes of in a report: last, first, middles of widest gaps."""
     if count <= 1:
         return list(range(count))
     chosen = [0, count - 1]
@@ -106,7 +106,7 @@ def _fit(iteration: int, episodes: list[Row], budget: int) -> Chunk | None:
 
 
 def encode(data: object) -> str:
-    """Data of a report as base64 of gzipped JSON; the same bytes for the same data."""
+    """Encode a report's episodes as base64 of gzipped JSON; the same bytes for the same data."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     packed = gzip.compress(text.encode("utf-8", errors="replace"), 9, mtime=0)
     return base64.b64encode(packed).decode("ascii")

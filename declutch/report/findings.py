@@ -15,7 +15,7 @@ _MARKS: dict[Status, tuple[str, Tone]] = {
 
 
 def findings_sheet(findings: Sequence[Finding]) -> Sheet:
-    """Table of findings of `declutch doctor` or `envs check`, remedies below what they are for."""
+    """Report table of findings, of `declutch doctor` or `envs check`, remedies below each."""
     lines = []
     for finding in findings:
         mark, tone = _MARKS[finding.status]

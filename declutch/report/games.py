@@ -16,7 +16,7 @@ from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 
 
 def games_sheet(suite: Suite) -> Sheet:
-    """Table of a suite's games by split and task type."""
+    """Report table of games: how many a suite has by split and task type."""
     counts = count_games(suite)
     kinds = dict.fromkeys(kind for games in counts.values() for kind in games)
     lines = [
@@ -33,7 +33,7 @@ def games_sheet(suite: Suite) -> Sheet:
 
 
 def expert_sheet(split: str, rows: Sequence[ExpertRow]) -> Sheet:
-    """Table of how often and how fast the expert solves the games of a split, per task type."""
+    """Report table of a split's games: how often and how fast the expert solves them, per type."""
     lines = []
     for row in rows:
         shares = [
@@ -55,7 +55,7 @@ def expert_sheet(split: str, rows: Sequence[ExpertRow]) -> Sheet:
 
 
 def gold_sheet(found: Mapping[TaskId, GoldPath], title: str, max_steps: int) -> Sheet:
-    """Table of ScienceWorld's gold paths by task: how many solve it, and within `max_steps`."""
+    """Report table of games' gold paths in ScienceWorld: how many solve, and within `max_steps`."""
     by_kind: dict[str, list[GoldPath]] = {}
     for task, gold in found.items():
         by_kind.setdefault(task.kind, []).append(gold)
@@ -86,7 +86,7 @@ def _gold_cells(name: str, paths: Sequence[GoldPath], max_steps: int) -> tuple[C
 
 
 def verify_sheet(report: VerifyReport, seed: int) -> Sheet:
-    """Table of what two engines were compared on: games, walks, and executed action templates."""
+    """Report table of games, walks and action templates that two engines were compared on."""
     groups = {
         "games": report.games,
         "walks": report.walks,

@@ -12,14 +12,14 @@ from declutch.report.cells import DASH, format_number
 
 
 def describe_level(level: str, suite: str) -> str:
-    """What games an evaluation level of a suite holds, in words; "" for a level of one's own."""
+    """Words of table headers for a level of a suite: which games it holds; "" for one's own."""
     if level == MEAN_LEVEL:
         return "unweighted mean of L0, L1, L2"
     return level_meaning(suite, level)
 
 
 def describe_header(runs: Sequence[EvalResult]) -> str:
-    """A line above an evaluation's table: the policy, how it was evaluated, the number of plays."""
+    """Header line of an evaluation's table: the policy, how it was evaluated, number of plays."""
     policies = list(dict.fromkeys(run.policy for run in runs))
     plays = sum(game.is_counted for run in runs for game in run.games)
     parts = [", ".join(policies), describe_setting(runs), f"{plays} plays, n = games"]
@@ -29,7 +29,7 @@ def describe_header(runs: Sequence[EvalResult]) -> str:
 
 
 def describe_setting(runs: Sequence[EvalResult]) -> str:
-    """How policies were evaluated: cold-start protocol, temperature, evaluation seeds, steps."""
+    """Words of table headers on how policies were evaluated: protocol, temperature, seeds, ..."""
     first = runs[0]
     seeds = sorted({seed for run in runs for seed in run.seeds})
     parts = [
@@ -43,7 +43,7 @@ def describe_setting(runs: Sequence[EvalResult]) -> str:
 
 
 def describe_judging(result: EvalResult, judge: JudgeResult) -> str:
-    """Who judged whose steps in an evaluation, at which temperature, against which labels."""
+    """Header of judging tables: who judged whose steps, at which temperature, by which labels."""
     steps = "its own steps" if judge.judge == result.policy else f"the steps of {result.policy}"
     temperature = format_number(judge.temperature)
     return f"{judge.judge} judges {steps} at temperature {temperature}, {judge.labels} labels"

@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 def judging_section(data: RunData) -> str:
-    """The report's table of judge accuracy; "" where no evaluation of the run was judged."""
+    """The report's judging section, on judge accuracy; "" where no evaluation was judged."""
     if not any(_judged(data)):
         return ""
     return (
@@ -34,7 +34,7 @@ def judging_section(data: RunData) -> str:
 
 
 def judging_sheet(data: RunData) -> Sheet:
-    """Table of the judge accuracy of a run's cold start, last policy, control and others."""
+    """Table of the report's judging section: cold start, last policy, control and others."""
     lines = []
     for name, result, judge in _judged(data):
         heading = f"{name}: {describe_judging(result, judge)}"

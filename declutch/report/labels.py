@@ -18,7 +18,7 @@ SOURCE_NAMES = {"rule": "the rule", "oracle": "the oracle", "llm": "the language
 
 
 def labels_section(data: RunData) -> str:
-    """The report's tables of labels, summed over all iterations, as far as they were recorded."""
+    """The report's labels section: tables summed over all iterations, as far as recorded."""
     rows = data.metrics
     sheets = (origin_sheet(rows), agreement_sheet(rows))
     parts = [draw_html(sheet) for sheet in sheets if sheet.rows]
@@ -28,7 +28,7 @@ def labels_section(data: RunData) -> str:
 
 
 def origin_sheet(rows: Sequence[Metrics]) -> Sheet:
-    """Table of the sources that the labels of a run's judged steps came from."""
+    """Table of the report's labels section: the sources that judged steps' labels came from."""
     family = metric_of("labels", "from/{source}")
     origins = {found["source"]: count for found, count in _sums(rows, family)}
     total = sum(origins.values())
@@ -42,7 +42,7 @@ def origin_sheet(rows: Sequence[Metrics]) -> Sheet:
 
 
 def agreement_sheet(rows: Sequence[Metrics]) -> Sheet:
-    """Table of how often each two sources of labels said what: a confusion matrix in a row."""
+    """Table of the report's labels section: a confusion matrix of each two sources in a row."""
     pairs: dict[tuple[str, str], dict[tuple[str, str], float]] = defaultdict(dict)
     for found, count in _sums(rows, metric_of("labels", _BOTH)):
         pairs[found["one"], found["other"]][found["one_says"], found["other_says"]] = count
@@ -65,7 +65,7 @@ _WORDS = (("good", "good"), ("good", "bad"), ("bad", "good"), ("bad", "bad"))
 
 
 def account_sheet(rows: Sequence[Metrics]) -> Sheet:
-    """Table of what a run asked of its endpoint: calls, tokens, cost and seconds in all."""
+    """Table of the report's labels section: the endpoint's calls, tokens, cost and seconds."""
     asked = [metric for metric in listed() if metric.section == "endpoint"]
     account = {m: _sum(rows, m.key) for m in asked if any(m.key in row for row in rows)}
     digits = {"cost": ".4g"}

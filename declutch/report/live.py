@@ -27,7 +27,7 @@ SPARKLINE_WIDTH = 24
 
 
 class TrainWatcher:
-    """Watcher that shows a training run in the terminal while it goes on; a context manager.
+    """Live view of a training run in the terminal: a watcher and a context manager.
 
     On a terminal: a bar with the time left and tables of the latest metrics, drawn in place. Else
     one plain line per iteration and per evaluation.
@@ -126,7 +126,7 @@ class TrainWatcher:
 
 
 def sparkline(shares: Sequence[float], width: int = SPARKLINE_WIDTH) -> str:
-    """A row of block characters that shows how a share in [0, 1] developed; a gap for NaN."""
+    """Sparkline of the live view: block characters for a share in [0, 1]; a gap for NaN."""
     marks = []
     for share in shares[-width:]:
         if math.isnan(share):
@@ -138,7 +138,7 @@ def sparkline(shares: Sequence[float], width: int = SPARKLINE_WIDTH) -> str:
 
 
 def live_sections(metrics: Mapping[str, float]) -> dict[str, list[Metric]]:
-    """The metrics that the live view's tables show, as far as there are numbers, by section."""
+    """Metrics that the live view of a training run shows, as far as it has them, by section."""
     sections: dict[str, list[Metric]] = {}
     for metric in listed():
         if metric.is_live and metric.key in metrics:
@@ -147,7 +147,7 @@ def live_sections(metrics: Mapping[str, float]) -> dict[str, list[Metric]]:
 
 
 def metric_sheet(section: str, metrics: Mapping[str, float], shown: Sequence[Metric]) -> Sheet:
-    """Table of the latest metrics of one section of the live view.
+    """Table of the live view of a training run: the latest metrics of one section.
 
     The phases of an iteration have bars of their share in the time of all of them.
 
@@ -167,7 +167,7 @@ def metric_sheet(section: str, metrics: Mapping[str, float], shown: Sequence[Met
 
 
 def evaluation_sheet(scores: Mapping[str, Sequence[tuple[int, Score]]]) -> Sheet:
-    """Table of the latest evaluation of each level, with a sparkline of the ones so far.
+    """Table of the live view: the latest evaluation of each level, with a sparkline of all so far.
 
     Args:
         scores: level -> iteration and score of each evaluation, in order.

@@ -21,12 +21,12 @@ report. The list is made of `declutch/runs/catalogue.py`, the only place that kn
 
 
 def metrics_page() -> str:
-    """The page docs/reference/metrics.md: every metric that a run records, by section."""
+    """The list of all metrics as the page docs/reference/metrics.md, a table per section."""
     return "\n".join([INTRODUCTION, *(draw_markdown(section_sheet(name)) for name in SECTIONS)])
 
 
 def section_sheet(section: str) -> Sheet:
-    """The table of the metrics of one section: key, name, unit, meaning, and where it is shown."""
+    """Table of one section of the list of metrics: key, name, unit, meaning, and where shown."""
     return Sheet(
         title=section,
         header=SECTIONS[section],

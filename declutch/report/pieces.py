@@ -7,7 +7,7 @@ from html import escape
 
 
 def notes_html(notes: Sequence[str]) -> str:
-    """A page's box of what is missing or damaged; "" where all is there."""
+    """Piece of an HTML page: a box of what is missing or damaged; "" where all is there."""
     if not notes:
         return ""
     items = "".join(f"<li>{escape(note)}</li>" for note in notes)
@@ -15,15 +15,15 @@ def notes_html(notes: Sequence[str]) -> str:
 
 
 def empty_html(sentence: str) -> str:
-    """A sentence of a page in the place of something that a run does not have."""
+    """Piece of an HTML page: a sentence in the place of something that a run does not have."""
     return f'<p class="empty">{escape(sentence)}</p>'
 
 
 def caption_html(sentence: str, *, is_warning: bool = False) -> str:
-    """A sentence of a page in small print."""
+    """Piece of an HTML page: a sentence in small print."""
     return f'<p class="caption{" warn" if is_warning else ""}">{escape(sentence)}</p>'
 
 
 def folded_html(title: str, body: str) -> str:
-    """A part of a page that opens under a title: plain text, and HTML below it."""
+    """Piece of an HTML page that opens under a title: plain text, and HTML below it."""
     return f"<details><summary>{escape(title)}</summary>{body}</details>"

@@ -27,7 +27,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class PolicyRows:
-    """A policy of a run with the summary of its evaluation, a row per level and task type."""
+    """One of the policies in a run's report: its evaluation summarised per level and task type."""
 
     name: str
     result: EvalResult
@@ -36,7 +36,7 @@ class PolicyRows:
 
 @dataclass(frozen=True)
 class PolicyComparison:
-    """The policies of a run that were evaluated, and the differences between them.
+    """The policies of a run side by side for its report, and the differences between them.
 
     Attributes:
         policies: cold start, control and trained policy, as far as they were evaluated.
@@ -59,7 +59,7 @@ class PolicyComparison:
 
 
 def compare_policies(data: RunData) -> PolicyComparison:
-    """Summarise the evaluations of a run's cold start, control and last policy, and pair them."""
+    """Summarise and pair the policies of a run for its report: cold start, control, last policy."""
     results = {
         COLD_START: data.before,
         CONTROL: data.control,

@@ -32,7 +32,7 @@ PLAIN_LINE_SECONDS = 10.0
 
 
 class Counter:
-    """Progress bar of a job of known or unknown length; a context manager with `advance`.
+    """Rich progress bar of a job of known or unknown length; a context manager with `advance`.
 
     On a terminal a bar with the time left; else a plain line every ten seconds and at the end.
 
@@ -102,7 +102,7 @@ class Counter:
 def reported_progress(
     description: str, *, console: Console | None = None
 ) -> Iterator[Callable[[int, int], None]]:
-    """Progress bar for work that reports by calling a function with (done, total).
+    """Rich progress bar for work that reports by calling a function with (done, total).
 
     It appears with the first call; another total begins another one.
     """
@@ -124,7 +124,7 @@ def reported_progress(
 
 @contextmanager
 def reported_stage(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress bar of one stage of a longer job, under a heading with the stage's name."""
+    """Rich progress bar of one stage of a longer job, under a heading with the stage's name."""
     console.print(Rule(name, align="left"))
     with reported_progress(name, console=console) as report:
         yield report
@@ -138,7 +138,7 @@ def progress(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """Iterate over items under a progress bar; `total` is needed where they have no length."""
+    """Iterate over items under a rich progress bar; `total` is needed if they have no length."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Counter(description, total, console=console, clock=clock) as counter:
@@ -148,7 +148,7 @@ def progress(
 
 
 def format_metric(value: float, unit: str = "") -> str:
-    """A training metric as short text: "12.3%", "4.2 s", a count whole, else three digits."""
+    """A metric as text of progress lines: "12.3%", "4.2 s", a count whole, else three digits."""
     if math.isnan(value):
         return DASH
     if unit == "%":
@@ -161,7 +161,7 @@ def format_metric(value: float, unit: str = "") -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration as text: "45 s", "3:05" or "2:03:04"."""
+    """A duration as text of progress lines: "45 s", "3:05" or "2:03:04"."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -171,7 +171,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """An empty progress bar of rich in the style of all; `columns` stand before the times."""
+    """An empty rich progress bar in the style of all; `columns` stand before the times."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -187,5 +187,5 @@ def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
 
 
 def print_plain(console: Console, line: str) -> None:
-    """Print one line on a terminal as it is: no markup, no colours, no line breaks of rich's."""
+    """Print a line, such as one of progress, as it is: no markup, colours or breaks of rich's."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

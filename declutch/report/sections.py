@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from declutch.config.judge import TaskTraits, task_traits
 from declutch.credit.registry import find_method
 from declutch.report.cells import format_percent, number_cell, percent_cell
-from declutch.report.curves import mean_phases
 from declutch.report.drawers.html import draw_html
 from declutch.report.pieces import empty_html, folded_html
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.report.tables import result_sheet
+from declutch.runs.catalogue import phases
 from declutch.runs.metric import Metric
-from declutch.runs.read import RunData
+from declutch.runs.read import Metrics, RunData
 
 
 def header_section(data: RunData) -> str:
-    """The head of a run's report: its name, its method in one line, the most asked-for settings."""
+    """First of the report's sections on the run itself: name, method in one line, settings."""
     facts = [(label, value) for label, value in _settings(data) if value]
     chips = "".join(
         f'<div class="fact"><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>'
@@ -34,7 +34,7 @@ def header_section(data: RunData) -> str:
 
 
 def describe_method(config: Mapping[str, Any]) -> str:
-    """What a run trained, in one line for its report: method, auxiliary task, suite, seed."""
+    """A line in the report's sections on the run itself: method, auxiliary task, suite, seed."""
     if not config:
         return "Settings unknown."
     algorithm = str(pick(config, "algorithm.type") or "?")
@@ -72,7 +72,7 @@ def _task_traits(name: str) -> TaskTraits:
 
 
 def pick(data: Mapping[str, Any], path: str) -> Any:
-    """A setting of a run's plain configuration data by dotted path; None where it is missing."""
+    """A run's setting by dotted path, for its report's sections; None where it is missing."""
     node: Any = data
     for part in path.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
@@ -80,15 +80,24 @@ def pick(data: Mapping[str, Any], path: str) -> Any:
 
 
 def phases_section(data: RunData) -> str:
-    """The report's table of where a run's time went, or a line where no times were recorded."""
+    """One of the report's sections on the run itself: where its time went, if it was recorded."""
     means = mean_phases(data.metrics)
     if not sum(means.values()):
         return empty_html("No times were recorded.")
     return draw_html(phase_sheet(means))
 
 
+def mean_phases(rows: Sequence[Metrics]) -> dict[Metric, float]:
+    """Mean seconds of phases over all iterations, for the report's sections; absent ones took 0."""
+    return {
+        phase: sum(row.get(phase.key) or 0.0 for row in rows) / len(rows)
+        for phase in phases()
+        if any(phase.key in row for row in rows)
+    }
+
+
 def phase_sheet(means: Mapping[Metric, float]) -> Sheet:
-    """Table of the mean seconds of each phase of an iteration, and of its share.
+    """Table in the report's sections on the run itself: mean seconds and share of each phase.
 
     Args:
         means: phase -> mean seconds.
@@ -119,7 +128,7 @@ def phase_sheet(means: Mapping[Metric, float]) -> Sheet:
 
 
 def config_section(data: RunData) -> str:
-    """The report's folded parts: cold-start facts, configuration, further evaluations."""
+    """Last of the report's sections on the run itself: cold-start facts, settings, evaluations."""
     parts = []
     for name, facts in data.facts.items():
         text = json.dumps(facts, indent=2, ensure_ascii=False)

@@ -19,7 +19,7 @@ a "heading" has one cell that names the rows below it."""
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: what it is called, in which unit, and whether it holds words.
+    """A column of a `Sheet`: what it is called, in which unit, and whether it holds words.
 
     Attributes:
         name: its heading, without the unit.
@@ -38,7 +38,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: the text that is read, and the whole number behind it.
+    """A cell of a `Sheet`: the text that is read, and the whole number behind it.
 
     Attributes:
         text: what is shown; it may have several lines.
@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row of a table: its cells, and how it belongs to the rows around it.
+    """A row of a `Sheet`: its cells, and how it belongs to the rows around it.
 
     Attributes:
         cells: as many as there are columns; one for a heading.
@@ -81,7 +81,7 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table before it is drawn on a terminal, as Markdown, as HTML or as CSV.
+    """A `Sheet` is a table before it is drawn on a terminal, as Markdown, as HTML or as CSV.
 
     Attributes:
         title: what it shows.
@@ -107,5 +107,5 @@ class Sheet:
 
 
 def words(name: str) -> Column:
-    """A column of words of a table, such as the one that names its rows."""
+    """A column of words of a `Sheet`, such as the one that names its rows."""
     return Column(name, is_words=True)

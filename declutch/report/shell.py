@@ -22,7 +22,7 @@ def render_shell(
     scripts: Sequence[str],
     chunks: str = "",
 ) -> str:
-    """A self-contained HTML page out of its parts, which have been escaped before.
+    """The shell of every HTML page: one self-contained file out of parts that are escaped.
 
     Args:
         title: plain text.
@@ -46,13 +46,13 @@ def render_shell(
 
 
 def inert_json(data: Any) -> str:
-    """Data of a page as JSON that cannot end the script element that carries it."""
+    """Data in the shell of an HTML page: JSON that cannot end the script element it is in."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def asset(name: str) -> str:
-    """The text of a template, style or script in `static/` that HTML pages are made of."""
+    """Asset for the shell of HTML pages: the text of a template, style or script in `static/`."""
     folder = resources.files("declutch.report") / "static"
     return (folder / name).read_text(encoding="utf-8")
 

@@ -37,7 +37,7 @@ SHORT = {TRAINED: "RL"}
 
 
 def score_cards(data: RunData, comparison: PolicyComparison) -> str:
-    """The report's cards, one per level: success now, at the start, and the paired difference."""
+    """The report's cards of success per level: now, at the start, and the paired difference."""
     start, trained = comparison.policy(COLD_START), comparison.policy(TRAINED)
     shown = trained or start
     if shown is None:
@@ -55,7 +55,7 @@ def score_cards(data: RunData, comparison: PolicyComparison) -> str:
 
 
 def comparison_section(comparison: PolicyComparison) -> str:
-    """The report's tables of success and scores, with what could not be compared or counted."""
+    """The report's success section: tables, and what could not be compared or counted."""
     if not comparison.policies:
         return ""
     sheets = [comparison_sheet(comparison)]
@@ -68,7 +68,7 @@ def comparison_section(comparison: PolicyComparison) -> str:
 
 
 def comparison_sheet(comparison: PolicyComparison) -> Sheet:
-    """Table of a run's policies per level and task type, with paired differences between them."""
+    """Table of the report's success section: a run's policies and their paired differences."""
     policies = comparison.policies
     wanted = [(COLD_START, TRAINED), (CONTROL, TRAINED)]
     if comparison.policy(TRAINED) is None:
@@ -93,7 +93,7 @@ def comparison_sheet(comparison: PolicyComparison) -> Sheet:
 
 
 def score_sheet(comparison: PolicyComparison) -> Sheet:
-    """Table of what partial scores tell beside success, for a run's policies per level."""
+    """Table of the report's success section: what partial scores tell beside success, per level."""
     policies = comparison.policies
     lines = []
     for level, kind in comparison.keys:
@@ -111,7 +111,7 @@ def score_sheet(comparison: PolicyComparison) -> Sheet:
 
 
 def behaviour_section(comparison: PolicyComparison) -> str:
-    """The report's table of what the policies' actions were, in all plays and by outcome."""
+    """The report's behaviour table beside its success section: what the policies' actions were."""
     if not comparison.policies:
         return NOT_EVALUATED
     keys = comparison.keys

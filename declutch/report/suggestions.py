@@ -17,7 +17,7 @@ MAX_SENTENCES = 30
 
 
 def suggestions_section(versions: Sequence[Version]) -> str:
-    """The report's suggestions: the last version in full, earlier ones folded; "" without any."""
+    """The report's suggestions section: last version in full, earlier ones folded; "" for none."""
     if not versions:
         return ""
     *earlier, last = versions
@@ -57,7 +57,7 @@ def _theme_html(theme: Theme) -> str:
 
 
 def sentence_sheet(theme: Theme) -> Sheet:
-    """Table of a theme's sentences of advice: how many judgments gave each, about which steps."""
+    """Table of the report's suggestions section: a theme's sentences of advice, with counts."""
     lines = [
         SheetRow(
             (Cell(sentence.text), count_cell(sentence.count), Cell(_places(sentence), tone="dim"))

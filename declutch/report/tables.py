@@ -24,7 +24,7 @@ from declutch.report.sheet import Cell, Column, Role, Sheet, SheetRow, words
 
 
 def result_sheet(*runs: EvalResult) -> Sheet:
-    """Table of success per level and task type of one evaluation, or of several training seeds.
+    """Report table of evaluations: success per level and task type, of one or several seeds.
 
     Where an environment gives partial scores, their mean and the share finished with more than
     nothing are columns beside it; where plays ended in an environment error, so is their number.
@@ -57,7 +57,7 @@ def result_sheet(*runs: EvalResult) -> Sheet:
 
 
 def behaviour_sheet(policies: Mapping[str, Iterable[Row]], title: str, header: str = "") -> Sheet:
-    """Table of what the actions were, per level, in all plays and in won and other plays apart.
+    """Report table of evaluations: what actions were, per level, in all, won and other plays.
 
     Args:
         policies: name -> what `summarise` gives; with several, each is a row of every level.
@@ -96,7 +96,7 @@ def behaviour_sheet(policies: Mapping[str, Iterable[Row]], title: str, header: s
 def paired_sheet(
     before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
 ) -> Sheet:
-    """Table of two policies' success on the same games, with the interval of the difference."""
+    """Report table of evaluations: two policies on the same games, with a difference's interval."""
     first = (before,) if isinstance(before, EvalResult) else tuple(before)
     second = (after,) if isinstance(after, EvalResult) else tuple(after)
     lines = [
@@ -126,7 +126,7 @@ def paired_sheet(
 
 
 def judge_sheet(result: EvalResult, judge: JudgeResult) -> Sheet:
-    """Table of how well steps of an evaluation were judged, a column per level."""
+    """Report table of evaluations: how well their steps were judged, a column per level."""
     levels = summarise_judgments(judge)
     groups = (_judged_cells, _accuracy_cells, _played_cells)
     lines = []
@@ -174,7 +174,7 @@ def _played_cells(row: JudgeRow) -> dict[str, Cell]:
 
 
 def label_sheet(report: LabelReport, title: str) -> Sheet:
-    """Table of sources of labels beside each other; agreement and precision are with the oracle."""
+    """Report table of evaluations of label sources; agreement and precision are with the oracle."""
     columns = [_source_cells(source) for source in report.sources.values()]
     lines = [
         SheetRow(
@@ -210,7 +210,7 @@ def _source_cells(source: SourceReport) -> dict[str, Cell]:
 
 
 def gain_sheet(before: EvalResult, after: EvalResult, control: EvalResult, title: str) -> Sheet:
-    """Table of what training and a control of the same time brought per level, from one start."""
+    """Report table of evaluations: what training and a control of the same time brought."""
     gains = {row.level: row for row in paired(before, after) if row.kind == ""}
     others = {row.level: row for row in paired(before, control) if row.kind == ""}
     lines = []

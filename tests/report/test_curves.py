@@ -1,6 +1,6 @@
 """The report's charts are those of the catalogue, with a line for each key that a run has."""
 
-from declutch.report.curves import charts_of, mean_phases
+from declutch.report.curves import charts_of
 from declutch.runs.catalogue import CHARTS, listed
 
 ROWS = [
@@ -54,8 +54,3 @@ def test_what_the_catalogue_does_not_know_has_a_chart_of_its_own() -> None:
     charts = charts_of([{"iteration": 1, "mine/depth": 2.0}])
     assert (charts[-1]["title"], charts[-1]["group"]) == ("mine/depth", "Other")
     assert charts[-1]["lines"] == [{"name": "mine/depth", "key": "mine/depth", "color": "c1"}]
-
-
-def test_mean_seconds_count_every_iteration() -> None:
-    means = {phase.name: seconds for phase, seconds in mean_phases(ROWS).items()}
-    assert means == {"play": 1.0, "eval": 2.0}

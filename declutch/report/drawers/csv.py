@@ -13,7 +13,7 @@ GROUP = "group"
 
 
 def draw_csv(sheet: Sheet) -> str:
-    """Draw a table as the text of a CSV file, its numbers not rounded.
+    """Drawer for CSV: draw a table as the text of a CSV file, its numbers not rounded.
 
     A column with intervals is three: the value, "NAME low" and "NAME high". Headings are no lines
     of their own: where there are any, or parts of rows, a first column names what a row is below.

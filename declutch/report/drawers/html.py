@@ -8,7 +8,7 @@ from declutch.report.sheet import Cell, Column, Sheet, SheetRow
 
 
 def draw_html(sheet: Sheet) -> str:
-    """Draw a table as a piece of a page; it scrolls where the screen is narrow."""
+    """Drawer for HTML: draw a table as a piece of a page; it scrolls where the screen is narrow."""
     head = "".join(
         f"<th{_classes(column)}>{_lines(column.heading)}</th>" for column in sheet.columns
     )

@@ -14,7 +14,7 @@ _START = re.compile(r"[-+=]|\d+(?=[.)])")
 
 
 def draw_markdown(sheet: Sheet) -> str:
-    """Draw a table as a section of a Markdown file, its title a heading of the third level."""
+    """Drawer for Markdown: draw a table as a section, its title a heading of the third level."""
     title, header = _escape(sheet.title), _paragraph(sheet.header)
     lines = [f"### {title}", ""] if title else []
     lines += [header, ""] if header else []

@@ -52,7 +52,7 @@ _LAYOUTS = (
 
 @dataclass(frozen=True)
 class TerminalSheet:
-    """A table that rich can print, laid out for the width it is printed at."""
+    """What the terminal drawer makes of a table: rich prints it, laid out for the width there."""
 
     sheet: Sheet
 
@@ -75,12 +75,12 @@ class TerminalSheet:
 
 
 def draw_terminal(sheet: Sheet) -> TerminalSheet:
-    """Draw a table for a terminal: give the result to rich's `Console.print`."""
+    """Drawer for terminals: draw a table to be given to rich's `Console.print`."""
     return TerminalSheet(sheet)
 
 
 def draw_compact(sheet: Sheet) -> Table:
-    """Draw a small table without title, rules and folding, for the panels of a live view."""
+    """Drawer for terminals of small tables without title, rules and folding, as in a live view."""
     table = Table.grid(padding=(0, 1))
     for index, column in enumerate(sheet.columns):
         table.add_column(
