@@ -35,7 +35,7 @@ META_TAG_TOKENS = tuple(f"<{slash}{tag}>" for tag in META_TAGS for slash in ("",
 
 
 class Codec:
-    """A tokenizer with what prompts and responses ask of it: from texts to token ids and back.
+    """The agent's codec: a tokenizer's encoding and decoding of prompts and responses.
 
     Args:
         tokenizer: a Hugging Face tokenizer.

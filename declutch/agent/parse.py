@@ -61,7 +61,7 @@ _GRAMMARS = {style: _Grammar.of(tags) for style, tags in REASONING_TAGS.items()}
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judgment read from the judge's response: the verdict, its reason and its advice.
+    """A judgment as parsed from the judge's response: the verdict, its reason and its advice.
 
     Attributes:
         value: 1 good, 0 bad, None when no verdict, or more than one, could be read.
@@ -80,7 +80,7 @@ class Verdict:
 def parse_response(
     text: str, admissible: tuple[str, ...], reasoning: Reasoning = "think"
 ) -> Action:
-    """Read the action and the reasoning from an agent's response, whatever its form.
+    """Parse an agent's response, whatever its form: read the action and the reasoning from it.
 
     The format is one block of reasoning followed by one `<action>` block and nothing else. An
     action is still read from a badly formed response when exactly one `<action>` block is there,
@@ -108,7 +108,7 @@ def parse_response(
 
 
 def parse_verdict(text: str) -> Verdict:
-    """Read a judgment from the judge's response; the verdict is `\\boxed{0}` or `\\boxed{1}`.
+    r"""Parse the judge's response into a `Verdict`, from its `\boxed{0}` or `\boxed{1}`.
 
     Two different verdicts in one answer are no verdict: a judge must not be paid for hedging.
     """
@@ -130,7 +130,7 @@ def parse_verdict(text: str) -> Verdict:
 
 
 def parse_prediction(text: str) -> Action:
-    """Read a predicted observation from a response, "" when none could be read."""
+    """Parse a response that predicts an observation: read the text of it, "" when there is none."""
     answers = _ANSWER.findall(text)
     answer = _squeeze(answers[0]) if len(answers) == 1 else ""
     thoughts = _THOUGHT.findall(text)

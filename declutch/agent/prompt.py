@@ -26,7 +26,7 @@ NUM_ANSWERS = 3
 
 @dataclass(frozen=True)
 class View:
-    """What the agent knows at one step of an episode, which its prompt is rendered from.
+    """The view that the agent's prompt is rendered from: what it knows at one step of an episode.
 
     Attributes:
         intro: the first observation, which states the task.
@@ -109,7 +109,7 @@ def render_judge(
     wording: Wording,
     judge_prompt: JudgePrompt = "gc",
 ) -> str:
-    """Render the judge's prompt: the agent's own prompt and its whole response.
+    """Render the judge's prompt from the agent's own prompt and its whole response.
 
     Args:
         judge_prompt: the paper whose question is put; the compact form has but one.
@@ -137,14 +137,14 @@ def render_reasoning(problem: str, action: str, wording: Wording) -> str:
 
 
 def observation_text(observation: str, form: PromptForm, wording: Wording) -> str:
-    """Word an observation as a prediction is to word it: in the prompt's form, on one line."""
+    """Word an observation in the prompt's form, on one line, as a prediction is to word it."""
     if form == "full":
         return _line(observation)
     return "failed" if wording.is_refusal(observation) else wording.observation(observation)
 
 
 def response_prefix(form: PromptForm, reasoning: Reasoning = "think") -> str:
-    """The part of the agent's response that its prompt already holds."""
+    """The beginning of the agent's response that its prompt already ends with, "" for none."""
     return "<think>" if form == "compact" and reasoning == "think" else ""
 
 
@@ -209,7 +209,7 @@ def build_view(
     suggestions: tuple[str, ...] = (),
     answers: Sequence[Action] = (),
 ) -> View:
-    """Build the agent's view after some actions from the n + 1 observations they led through."""
+    """Build the `View` for the agent's prompt from n actions and n + 1 observations."""
     return View(
         intro=observations[0],
         observation=observations[-1],
@@ -222,7 +222,7 @@ def build_view(
 
 
 def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
-    """Build the agent's view at one step of a recorded episode."""
+    """Build the `View` for the agent's prompt at one step of a recorded episode."""
     step = episode.steps[position]
     return build_view(
         [s.observation for s in episode.steps[: position + 1]],
@@ -235,6 +235,6 @@ def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) 
 
 
 def last_informative(observations: Sequence[str], wording: Wording) -> str:
-    """The last observation that said something; the first one when none does."""
+    """For a prompt, the last observation that said something; the first one when none does."""
     told = (text for text in reversed(observations) if not wording.is_refusal(text))
     return next(told, observations[0])

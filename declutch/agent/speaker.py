@@ -23,7 +23,7 @@ from declutch.records import (
 
 
 class Speaker(Protocol):
-    """A role that a language model plays, agent or judge: view to request, response to action."""
+    """A speaker, the role that a language model plays: from view to request, response to action."""
 
     def request(self, view: View) -> Request:
         """Make the request for a view: the prompt's tokens, and what may be answered."""
@@ -43,7 +43,7 @@ class Speaker(Protocol):
 
 
 class Agent:
-    """The language model in the role of the agent, with its actions masked where that is asked.
+    """The agent as a `Speaker` of the language model, its actions masked where that is asked.
 
     Raises:
         UserError: actions are to be masked, but the tokenizer splits the tags.

@@ -29,7 +29,9 @@ def build_agent_examples(
     suggestion_share: float,
     generator: torch.Generator,
 ) -> list[Example]:
-    """Build an example of acting for each step: what the expert would do, whatever was played.
+    """Build the agent's cold start examples: at each step what the expert would do.
+
+    It is the expert's action that is learned, whatever was played.
 
     Args:
         suggestion_share: this share of the demonstrations show one to `MAX_SUGGESTIONS` suggestions

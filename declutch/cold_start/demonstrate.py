@@ -38,7 +38,7 @@ from declutch.records import TaskId
 
 @dataclass(frozen=True)
 class DemonstrationPlan:
-    """How many demonstrations are played, of which tasks, and how.
+    """The plan to demonstrate tasks by: how many demonstrations, of which tasks, and how.
 
     Attributes:
         num_episodes: how many.
@@ -71,7 +71,7 @@ def play_demonstrations(
     progress: Callable[[int, int], None] | None = None,
     make_expert: Callable[[int], Expert] | None = None,
 ) -> list[Demonstration]:
-    """Play a suite's training tasks as its expert would, to be imitated in a cold start.
+    """Demonstrate a suite's training tasks: play them as its expert would, for a cold start.
 
     Args:
         progress: called with (episodes done, episodes).
@@ -100,7 +100,7 @@ def play_demonstrations(
 def play_demonstration(
     env: TextEnv, expert: Expert, task: TaskId, plan: DemonstrationPlan, draw: random.Random
 ) -> Demonstration:
-    """Play one task as the expert would, with a random command in its place now and then."""
+    """Demonstrate one task: play it as the expert would, with a random command now and then."""
     observation = env.reset(task)
     expert.reset(task, observation)
     steps: list[DemonstrationStep] = []
@@ -145,7 +145,7 @@ def describe_demonstrations(
     author: str = TEMPLATE,
     fallbacks: Mapping[str, int] | None = None,
 ) -> DemonstrationsHeader:
-    """Describe demonstrations that were played to a plan, for the header of their file.
+    """Describe how a plan's demonstrations were demonstrated, for the header of their file.
 
     Args:
         author: who worded the reasoning: "template", or "endpoint" and the model's name.

@@ -63,7 +63,7 @@ class DemonstrationsHeader:
 
 @dataclass(frozen=True)
 class DemonstrationStep:
-    """One step of a demonstration: what was seen, what the expert would do, and what was played.
+    """A step in a file of demonstrations: what was seen, what the expert would do, what was played.
 
     Attributes:
         observation, inventory, admissible: what was seen before acting.
@@ -91,7 +91,7 @@ class DemonstrationStep:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One episode as the expert plays it, with a random command in its place now and then.
+    """An episode in a file of demonstrations: the expert's play, with random commands now and then.
 
     Attributes:
         task: what was played.
@@ -163,7 +163,7 @@ def check_protocol(
     episodes: Sequence[Demonstration],
     held_out_kinds: Iterable[str] = (),
 ) -> None:
-    """Check demonstrations against the protocol that their header declares.
+    """Check the demonstrations of a file against the protocol that their header declares.
 
     Args:
         held_out_kinds: kinds of task that are held out here, in addition to the header's.

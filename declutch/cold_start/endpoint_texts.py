@@ -29,7 +29,7 @@ _ARTICLES = frozenset(("the", "a", "an"))
 
 @dataclass(frozen=True)
 class Rewritten:
-    """Demonstrations whose reasoning a language model has worded anew.
+    """Demonstrations whose reasoning texts a language model at an endpoint has worded anew.
 
     Attributes:
         episodes: as they were, except for the thoughts.
@@ -48,7 +48,7 @@ def rewrite_reasoning(
     wording: Wording,
     progress: Callable[[int, int], None] | None = None,
 ) -> Rewritten:
-    """Have a language model word the reasoning at every step of demonstrations.
+    """Have an endpoint's language model word the texts of reasoning in demonstrations.
 
     It is shown what the agent saw and the action that the expert would take.
 
@@ -92,7 +92,7 @@ def rewrite_reasoning(
 
 
 def refuse_reasoning(text: str | None, action: str, admissible: Sequence[str]) -> str:
-    """Say why a text cannot be the reasoning before an action; "" when it can.
+    """Say why an endpoint's text cannot be the reasoning before an action; "" when it can.
 
     It must not name another action. A command of one word, such as "look", is a word like any
     other; a longer one counts as named whatever the articles, case and punctuation.
@@ -115,7 +115,7 @@ def refuse_reasoning(text: str | None, action: str, admissible: Sequence[str]) -
 
 
 class CritiqueWriter:
-    """Has a language model write what a judge should answer about steps whose label is known.
+    """Has a language model at an endpoint write the texts of judging that a cold start teaches.
 
     The model is asked the judge's own question and is not told the label; its critique is kept
     only where it comes to the label by itself.
@@ -153,7 +153,7 @@ class CritiqueWriter:
 
 
 def refuse_critique(text: str | None, label: int, judge_prompt: JudgePrompt) -> str:
-    """Say why a text cannot be the critique of a step with this label; "" when it can.
+    """Say why an endpoint's text cannot be the critique of a step with this label; "" when it can.
 
     Returns:
         "unanswered", "empty", "unreadable" (not the format that was asked for), "other verdict" or

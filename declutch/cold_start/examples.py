@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Example:
-    """One supervised example of a cold start: i64[P] prompt, i64[T] response.
+    """A supervised example of a cold start, of any kind: i64[P] prompt, i64[T] response.
 
     Attributes:
         label: 1 good, 0 bad, for a value head to find; the response is then empty.
@@ -42,7 +42,7 @@ class Example:
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """How the prompts of a cold start's examples are made.
+    """How the prompts of a cold start's examples, of every kind, are made.
 
     Attributes:
         codec: the form of prompts, the suite's words, and the tokenizer.
@@ -56,7 +56,7 @@ class PromptStyle:
 
 
 def encode_example(codec: Codec, prompt: str, response: str) -> Example:
-    """Encode a prompt, and of the response what follows the part that the prompt already holds."""
+    """Encode a cold start's `Example`: a prompt, and the rest of the response after it."""
     tail = response.removeprefix(response_prefix(codec.form))
     ids = codec.tokenizer.encode(tail, add_special_tokens=False)
     if codec.form == "full" and codec.tokenizer.eos_token_id is not None:
@@ -65,7 +65,7 @@ def encode_example(codec: Codec, prompt: str, response: str) -> Example:
 
 
 def render_view(view: View, style: PromptStyle) -> str:
-    """Render the agent's prompt at a step of a demonstration, as text."""
+    """Render the agent's prompt at a demonstration's step, as text for an `Example`."""
     codec = style.codec
     return render_agent(view, codec.form, style.history_length, codec.wording, codec.reasoning)
 
@@ -73,7 +73,7 @@ def render_view(view: View, style: PromptStyle) -> str:
 def render_played(
     demo: Demonstration, position: int, action: str, style: PromptStyle
 ) -> tuple[str, str]:
-    """Render the agent's prompt at a step, and the whole response that plays `action` there."""
+    """Render, for an `Example`, the prompt at a step and the response that plays `action`."""
     codec = style.codec
     view = build_views(demo, codec.form, codec.wording, codec.reasoning)[position]
     tag = tag_reasoning(demo.steps, codec.wording, codec.reasoning)[position]
@@ -83,12 +83,12 @@ def render_played(
 def iterate_steps(
     demonstrations: Sequence[Demonstration],
 ) -> Iterator[tuple[Demonstration, int, DemonstrationStep]]:
-    """Every step of demonstrations, with its episode and its position there."""
+    """Iterate over the steps to make cold start examples of, each with its episode and position."""
     for demo in demonstrations:
         for position, step in enumerate(demo.steps):
             yield demo, position, step
 
 
 def draw_items(pool: Sequence[T], count: int, generator: torch.Generator) -> list[T]:
-    """Draw what examples are made of at random, `count` items, or all where they are fewer."""
+    """Draw `count` items at random to make examples of, or all where they are fewer."""
     return [pool[i] for i in torch.randperm(len(pool), generator=generator)[:count].tolist()]

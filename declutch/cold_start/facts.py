@@ -18,7 +18,7 @@ FORMER_KEYS = {"num_future_examples": "num_prediction_examples"}
 
 @dataclass(frozen=True)
 class ColdStart:
-    """What a model's cold start was: the protocol of its demonstrations, its data, its training.
+    """The facts of a model's cold start: its demonstrations' protocol, its data, its training.
 
     Attributes:
         protocol: of the demonstrations, "strict" or "declared-share"; "" for a model without a
@@ -52,7 +52,7 @@ class ColdStart:
 
 
 def read_cold_start(model_path: str | Path) -> ColdStart:
-    """Read what a model's cold start was, from its folder or that of the run it is a checkpoint of.
+    """Read the facts of a model's cold start, from its folder or that of the run it is from.
 
     Returns:
         Facts with the protocol "" where neither folder says.

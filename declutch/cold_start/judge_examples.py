@@ -27,8 +27,9 @@ def build_judge_examples(
     generator: torch.Generator,
     critique_writer: CritiqueWriter | None = None,
 ) -> list[Example]:
-    """Build examples of judging in words, half good and half bad by the oracle, drawn at random.
+    """Build the judge's cold start examples: judging in words, half of steps good, half bad.
 
+    The oracle tells good from bad, and the steps are drawn at random.
     A good one shows the expert's action, a bad one another command that the oracle condemns.
 
     Args:
@@ -54,7 +55,7 @@ def build_value_examples(
     count: int,
     generator: torch.Generator,
 ) -> list[Example]:
-    """Build examples for a value head: the same prompts as for judging, with the label alone."""
+    """Build the judge's cold start examples for a value head: its prompts with labels alone."""
     examples = []
     for demo, position, label, shown in _draw_labelled(demonstrations, count, generator):
         prompt = style.codec.encode_prompt(_render_question(demo, position, shown, style))

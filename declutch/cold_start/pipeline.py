@@ -66,7 +66,7 @@ def make_demonstrations(
     progress: Progress | None = None,
     chat: Chat | None = None,
 ) -> DemonstrationsHeader:
-    """Stage of a cold start: play demonstrations as `sft` in the settings says, into a file.
+    """Pipeline stage of a cold start: play demonstrations into a file, as `sft` says.
 
     Args:
         chat: words the reasoning where sft.reasoning=endpoint.
@@ -100,7 +100,7 @@ def make_demonstrations(
 
 
 def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:
-    """Stage of a cold start: make a tiny model whose tokenizer knows the words of a suite's games.
+    """Pipeline stage of a cold start: make a tiny model whose tokenizer knows a suite's words.
 
     Returns:
         The number of the model's parameters.
@@ -132,7 +132,7 @@ def run_sft(
     should_stop: Callable[[], bool] | None = None,
     chat: Chat | None = None,
 ) -> ColdStart:
-    """Stage of a cold start: train `model.path` on demonstrations and the answers to questions.
+    """Pipeline stage of a cold start: train `model.path` on demonstrations and answers.
 
     Args:
         out: the folder that the trained model is written to.
@@ -236,7 +236,7 @@ def _check_header(header: DemonstrationsHeader, path: Path, sft: SFTConfig) -> N
 
 
 def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tuple[Path, Path]:
-    """Run a whole cold start in `out`: a tiny model, demonstrations, the one trained on the other.
+    """Run the whole cold start pipeline in `out`: tiny model, demonstrations, training.
 
     Stages that are finished are not repeated.
 

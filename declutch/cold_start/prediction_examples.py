@@ -25,7 +25,9 @@ def build_prediction_examples(
     count: int,
     generator: torch.Generator,
 ) -> list[Example]:
-    """Build examples of predicting what followed an action that was played, steps drawn at random.
+    """Build cold start examples of prediction: of what followed an action that was played.
+
+    The steps are drawn at random.
 
     Returns:
         `count` examples, or one for every step there is.

@@ -25,7 +25,7 @@ OPEN_ENDED_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Trainee:
-    """What a cold start trains: a model, and a value head where labels are to be learned.
+    """What a cold start's SFT trains: a model, and a value head where labels are to be learned.
 
     Attributes:
         pad_id: the token that fills up shorter rows of a batch.
@@ -40,7 +40,7 @@ class Trainee:
 
 @dataclass(frozen=True)
 class SFTProgress:
-    """How far the supervised training of a cold start has come.
+    """How far a cold start's SFT, its supervised training, has come.
 
     Attributes:
         step, num_steps: optimizer steps done, and planned (0 for a training without a planned end).
@@ -66,7 +66,7 @@ def train_sft(
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> SFTProgress:
-    """Train a model in place on supervised examples, each `config.epochs` times.
+    """Train a cold start's model in place by SFT, on each supervised example `config.epochs` times.
 
     The learning rate warms up linearly, then falls to a tenth along a cosine.
 

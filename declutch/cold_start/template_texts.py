@@ -15,7 +15,7 @@ def write_critique(
     wording: Wording,
     judge_prompt: JudgePrompt = "gc",
 ) -> str:
-    """Write what a judge should answer about an action, from the expert's reasoning at its step.
+    """Write by template what a judge should answer about an action, from the expert's reasoning.
 
     Args:
         step: where the action was taken; only what the expert thought and would do counts.
@@ -43,7 +43,7 @@ def write_critique(
 
 
 def write_prediction(form: PromptForm, action: str, observation: str, wording: Wording) -> str:
-    """Write what a model should answer that is asked what its action will lead to.
+    """Write by template what a model should answer that is asked what its action will lead to.
 
     Args:
         form: of the prompt; the compact one begins after the opening tag.
@@ -58,6 +58,6 @@ def write_prediction(form: PromptForm, action: str, observation: str, wording: W
 
 
 def list_advice(wording: Wording) -> tuple[str, ...]:
-    """List every sentence of advice that the templates give in a suite's critiques."""
+    """List every sentence of advice that the template texts give in a suite's critiques."""
     pairs = (*wording.advice.values(), GENERAL_ADVICE)
     return tuple(dict.fromkeys(sentence for pair in pairs for sentence in pair))

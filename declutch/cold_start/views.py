@@ -15,7 +15,7 @@ from declutch.envs.wording import Wording
 def build_views(
     demo: Demonstration, form: PromptForm, wording: Wording, reasoning: Reasoning = "think"
 ) -> tuple[View, ...]:
-    """Build what the agent would have known at each step of a demonstration.
+    """Build the agent's views of a demonstration: what it would have known at each step.
 
     Its own earlier answers are those that lead to what was played.
     """
@@ -39,7 +39,7 @@ def build_views(
 
 
 def write_response(form: PromptForm, step: DemonstrationStep, action: str, tag: str) -> str:
-    """Write the whole response that plays `action` at a step with the expert's reasoning there."""
+    """Write the response to a demonstration's view: `action` with the expert's reasoning."""
     if form == "compact":
         return f"<{tag}>{step.short_thought}</{tag}><action>{action}</action>"
     return f"<{tag}>{step.thought}</{tag}>\n<action>{action}</action>"
@@ -48,7 +48,7 @@ def write_response(form: PromptForm, step: DemonstrationStep, action: str, tag: 
 def tag_reasoning(
     steps: Sequence[DemonstrationStep], wording: Wording, reasoning: Reasoning
 ) -> tuple[str, ...]:
-    """Name the tag that the expert's reasoning stands in at each step of a demonstration.
+    """Name the tag of the expert's reasoning for the view at each demonstration step.
 
     Under "think" it is the same everywhere. Under "meta" it is the way of reasoning, one of
     `META_TAGS`, that the expert shows: it plans at the first step and where its reasoning enters a

@@ -39,7 +39,7 @@ def play_for_words(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Demonstration]:
-    """Play games of every kind of task that a suite has, to collect their words.
+    """Collect a tiny model's vocabulary: play games of every kind of task that a suite has.
 
     A suite with a guide is played by it, one without an expert at random.
 
@@ -85,7 +85,7 @@ def _choose_player(suite: Suite) -> Callable[[int], Expert]:
 def collect_texts(
     plays: Sequence[Demonstration], wording: Wording, reasoning: Reasoning = "think"
 ) -> Iterator[str]:
-    """Collect what a tiny agent will read and write: prompts, commands, reasoning, advice.
+    """Collect the texts of a tiny model's vocabulary: prompts, commands, reasoning, advice.
 
     Args:
         plays: as `play_for_words` plays them.

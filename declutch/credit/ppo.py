@@ -50,8 +50,9 @@ def value_targets(table: StepTable, probes: Probes | None, config: PPOConfig) ->
 def gae(
     values: Tensor, rewards: Tensor, segments: Segments, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation over segments of tokens; nothing follows a segment.
+    """PPO's generalised advantage estimation (GAE) over segments of tokens.
 
+    Nothing follows a segment.
     `delta_t = r_t + gamma V_{t+1} - V_t`; the advantage is the sum of `(gamma lam)^l delta_{t+l}`.
 
     Args:

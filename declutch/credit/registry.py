@@ -20,7 +20,7 @@ Advantage = Callable[[StepTable, Probes | None, Any], Tensor]
 
 @dataclass(frozen=True)
 class CriticNeeds:
-    """What a method of credit assignment asks of its critic: targets, learning rate, warm-up, clip.
+    """What a method in credit's registry asks of its critic: targets, rate, warm-up, clip.
 
     Attributes:
         targets: (table, probes, its configuration) -> f32[K], what the critic is to learn.
@@ -38,7 +38,7 @@ class CriticNeeds:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of credit assignment: its settings, its advantage function, and all that it needs.
+    """An entry of credit's registry: a method's settings, advantage function and needs.
 
     Attributes:
         label: its name in titles, e.g. "GiGPO".
@@ -63,7 +63,7 @@ class Method:
 
 @cache
 def find_method(name: str) -> Method:
-    """Find the method of credit assignment that `algorithm.type` names, shipped or of one's own.
+    """Find in credit's registry the method that `algorithm.type` names, shipped or your own.
 
     Raises:
         ValueError: nothing of that name, or something else than a `Method`.
@@ -77,7 +77,7 @@ def find_method(name: str) -> Method:
 def agent_advantage(
     table: StepTable, probes: Probes | None, config: MethodConfig, format_penalty: float
 ) -> Tensor:
-    """Credit every token by the configured method, less the penalty of an invalid format.
+    """Credit every token by the registry's method, less the penalty of an invalid format.
 
     The penalty comes after normalisation: inside it, a group of equal returns would be blown up.
 

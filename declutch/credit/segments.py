@@ -16,7 +16,7 @@ STD_EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the runs of equal ids in a sorted id column begin, and how long they are.
+    """The segments of a sorted id column: where the runs of equal ids begin, and how long they are.
 
     Attributes:
         index: i64[S], the segment (0..N-1) of each entry.
@@ -45,7 +45,7 @@ def find_segments(ids: Tensor) -> Segments:
 
 
 def segment_sum(values: Tensor, segments: Segments) -> Tensor:
-    """Sum a column over each of its segments: [S] -> f64[N]."""
+    """Sum a column of credit's step table over each of its segments: [S] -> f64[N]."""
     total = torch.zeros(len(segments), dtype=torch.float64)
     return total.index_add(0, segments.index, values.double())
 
@@ -81,7 +81,7 @@ def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
 
 
 def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:
-    """Centre a column over equal ids in any order, as `centre` does: [S] -> f64[S]."""
+    """Centre a column over segments of equal ids in any order, as `centre` does: [S] -> f64[S]."""
     order = ids.argsort(stable=True)
     centred = torch.empty_like(values, dtype=torch.float64)
     centred[order] = centre(values[order], find_segments(ids[order]), divide_by_std)
@@ -89,7 +89,7 @@ def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:
 
 
 def discounted_return(reward: Tensor, segments: Segments, gamma: float) -> Tensor:
-    """Discounted return to the end of the segment, `sum over k >= t of gamma^(k-t) r_k`.
+    """Discounted return to the end of its segment, `sum over k >= t of gamma^(k-t) r_k`.
 
     Args:
         reward: [S], each segment in order of time.

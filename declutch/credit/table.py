@@ -17,7 +17,7 @@ _TAG_IDS = {tag: place for place, tag in enumerate(META_TAGS)}
 def build_table(
     episodes: Sequence[Episode], similarity: float = 1.0
 ) -> tuple[StepTable, tuple[Step, ...]]:
-    """Flatten episodes into the step table that credit works on, with its steps in order.
+    """Build the step table that credit works on: episodes flattened, with their steps in order.
 
     Episodes that ended in an environment error are left out: they are never trained on.
 
@@ -61,7 +61,7 @@ def build_table(
 
 
 def step_of_token(table: StepTable) -> Tensor:
-    """The row of the step table that each of its K response tokens belongs to, i64[K]."""
+    """The row of credit's step table that each of its K response tokens belongs to, i64[K]."""
     return torch.arange(len(table)).repeat_interleave(table.num_tokens)
 
 

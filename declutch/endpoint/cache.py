@@ -19,7 +19,10 @@ FORMAT = 1
 
 
 def cache_key(model: str, request: ChatRequest) -> str:
-    """Hash all that a language model's reply depends on, as the name of the reply's file."""
+    """The cache's key for a language model's reply: a hash of all that the reply depends on.
+
+    It is the name of the reply's file.
+    """
     asked = [
         FORMAT,
         model,
@@ -32,7 +35,7 @@ def cache_key(model: str, request: ChatRequest) -> str:
 
 
 class ReplyCache:
-    """A folder that keeps a language model's replies, so that no question is paid for twice.
+    """A cache folder that keeps a language model's replies, so that no question is paid for twice.
 
     Args:
         folder: made when the first reply is written; None keeps no reply.

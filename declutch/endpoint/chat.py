@@ -12,7 +12,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A question to a language model: the conversation so far, and how the reply is sampled.
+    """A chat request to a language model: the conversation so far, and how the reply is sampled.
 
     Attributes:
         messages: (role, content) pairs, oldest first; roles are "system", "user", "assistant".
@@ -30,7 +30,7 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """A language model's reply to one request, or the reason why there is none.
+    """A language model's chat reply to one request, or the reason why there is none.
 
     Attributes:
         text: the reply, None where there is none.
@@ -42,7 +42,7 @@ class ChatReply:
 
 
 class Chat(Protocol):
-    """A language model that can be asked, wherever it runs: what labels and suggestions need."""
+    """The chat with a language model, wherever it runs: what labels and suggestions need."""
 
     def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
         """Answer every request, in order; a request that failed has a reply without text."""

@@ -86,7 +86,7 @@ class _Batch:
 
 
 class Endpoint:
-    """A language model behind an OpenAI-compatible server, asked over HTTP; see `open_endpoint`.
+    """The HTTP client of a language model behind an OpenAI-compatible server; see `open_endpoint`.
 
     Args:
         config: the model's name, the limits of a call, the budget, and the cache.

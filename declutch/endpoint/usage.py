@@ -14,7 +14,7 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Usage:
-    """What requests to a language model consumed: calls, tokens, cost, and time.
+    """The usage of an endpoint: what requests consumed in calls, tokens, cost and time.
 
     The difference of two accounts is what was consumed between them.
 
@@ -50,12 +50,12 @@ class Usage:
 
 
 def count_tokens(text: str) -> int:
-    """Estimate how many tokens a prompt or reply has, from its number of characters."""
+    """For an endpoint's usage, estimate a text's tokens from its number of characters."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def account_call(prompt_tokens: int, completion_tokens: int, config: EndpointConfig) -> Usage:
-    """Account for one answered call of a language model: its tokens, and their cost."""
+    """Account for an endpoint's usage by one answered call: its tokens, and their cost."""
     cost = prompt_tokens * config.prompt_price + completion_tokens * config.completion_price
     return Usage(
         calls=1,
@@ -66,7 +66,7 @@ def account_call(prompt_tokens: int, completion_tokens: int, config: EndpointCon
 
 
 def bound_usage(request: ChatRequest, config: EndpointConfig) -> Usage:
-    """Bound what one call of a language model may consume: its prompt, and the longest reply."""
+    """Bound an endpoint's usage by one call: the tokens of its prompt, and of the longest reply."""
     prompt = sum(count_tokens(content) for _, content in request.messages)
     return account_call(prompt, request.max_tokens, config)
 

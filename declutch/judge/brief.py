@@ -71,7 +71,7 @@ _EXAMPLES = (
 
 
 def write_brief_question(view: View, action: str, wording: Wording) -> tuple[tuple[str, str], ...]:
-    """Write the brief question about one action, as a conversation with worked examples before it.
+    """Write the judge's brief question about one action, as a conversation after worked examples.
 
     Args:
         view: what the agent knew.

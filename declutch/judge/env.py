@@ -42,7 +42,7 @@ class JudgeEnv:
 
 @dataclass(frozen=True)
 class Questionnaire:
-    """The source of the environments that ask a judge its questions."""
+    """The source of the judging environments (`JudgeEnv`) that ask a judge its questions."""
 
     questions: Sequence[Question]
 
@@ -92,7 +92,7 @@ class _Examinee:
 
 
 class Judge(_Examinee):
-    """The actor in the role of a judge of its own steps, who answers "0" or "1" in words."""
+    """Who answers the judging environment: the actor as a judge, in words, "0" or "1"."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Judge(_Examinee):
 
 
 class Forecaster(_Examinee):
-    """The actor in the role of one who foretells what its step leads to, an observation."""
+    """Who answers the judging environment with a prediction: the actor, in words."""
 
     def __init__(self, codec: Codec, config: AgentConfig, max_tokens: int) -> None:
         super().__init__(codec, config, max_tokens, "</answer>", (("</think>", "<answer>"),))

@@ -25,7 +25,7 @@ Labels = tuple[int | None, ...]
 
 
 def check_labels(gcd: GCDConfig, suite: Suite) -> None:
-    """Make sure that a suite's steps can be labelled by the source that `gcd.labels` names.
+    """Make sure that the judge's labels can come from the source that `gcd.labels` names.
 
     Raises:
         UserError: the oracle is wanted, and the suite has none.
@@ -45,7 +45,7 @@ def check_labels(gcd: GCDConfig, suite: Suite) -> None:
 def label_by_rule(
     episode: Episode, wording: Wording, key: Literal["informative", "raw"] = "informative"
 ) -> Labels:
-    """Label an episode's steps by the papers' rule: what leads back is bad, what wins is good.
+    """Make labels of an episode's steps by the papers' rule: leading back is bad, winning is good.
 
     A step is bad if the observation it was taken from comes back at a later step, good if it is the
     last of a successful episode, and has no label otherwise.
@@ -69,7 +69,7 @@ def label_by_rule(
 
 
 def label_by_oracle(episode: Episode) -> Labels:
-    """Label an episode's steps by the oracle, which read the true state while it was played.
+    """Make labels of an episode's steps by the oracle, which read the true state during play.
 
     A response in an invalid format is bad whatever its action was.
     """
@@ -88,7 +88,9 @@ def _observation_keys(episode: Episode, wording: Wording, key: str) -> list[tupl
 
 @dataclass(frozen=True)
 class LabelStats:
-    """How many steps the rule and the oracle label, and how often the rule is right by the oracle.
+    """The judge's labels counted: the rule's, the oracle's, and how often the rule is right.
+
+    The rule is right where the oracle says the same.
 
     Attributes:
         rule_good, rule_bad, oracle_good, oracle_bad: share of all steps that a source calls so.
@@ -105,7 +107,7 @@ class LabelStats:
 
 
 def compare_labels(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
-    """Compare the rule's labels with the oracle's over the same episodes."""
+    """Compare the judge's labels by the rule with those by the oracle, over the same episodes."""
     pairs = [
         pair
         for mine, theirs in zip(rule, oracle, strict=True)
@@ -130,7 +132,7 @@ def compare_labels(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
 def combine_labels(
     sources: Mapping[str, Sequence[Labels]], lengths: Sequence[int]
 ) -> tuple[list[Labels], list[tuple[str, ...]]]:
-    """Combine the labels of several sources; a step on which they contradict each other has none.
+    """Combine the judge's labels of several sources; where they contradict, there is none.
 
     Args:
         sources: name -> labels by episode; an empty mapping gives no labels.
@@ -159,7 +161,7 @@ def _combine(marks: Mapping[str, int | None]) -> tuple[int | None, str]:
 def count_agreements(
     sources: Mapping[str, Sequence[Labels]],
 ) -> dict[tuple[str, str], dict[tuple[int, int], int]]:
-    """Count how often two sources of labels agree and disagree, for each pair of sources.
+    """Count how often the judge's labels of two sources agree and disagree, for each pair.
 
     Returns:
         (one, other) -> (label by the one, label by the other) -> number of steps, for all four

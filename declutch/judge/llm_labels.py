@@ -25,12 +25,12 @@ from declutch.streams import stream
 
 
 class EndpointFailedError(UserError):
-    """The endpoint answered too few requests for labels, and the settings say to stop the run."""
+    """The endpoint gave too few LLM labels, and the settings say to stop the run."""
 
 
 @dataclass(frozen=True)
 class AskSettings:
-    """What the language model's questions about steps are made with.
+    """The settings of the questions that an LLM's labels of steps come from.
 
     Attributes:
         gcd: which question, how often it is put, and how many equal verdicts make a label.
@@ -45,7 +45,7 @@ class AskSettings:
 
 @dataclass(frozen=True)
 class Ballot:
-    """The language model's verdicts on one step, and the label they make.
+    """The ballot on one step: the verdicts of the LLM that was asked, and the label they make.
 
     Attributes:
         episode, position: which step.
@@ -65,7 +65,7 @@ class Ballot:
 
 @dataclass(frozen=True)
 class LLMLabels:
-    """The labels that a language model gave to steps of some episodes, and how it came to them.
+    """LLM labels: those that a language model gave to steps of episodes, and how it came to them.
 
     Attributes:
         labels: for each episode and step; None where the model was not asked, or did not agree with
@@ -82,7 +82,7 @@ class LLMLabels:
 
 @dataclass(frozen=True)
 class BallotStats:
-    """The language model's verdicts over all steps that it was asked about, counted.
+    """The verdicts behind an LLM's labels, counted over all steps that it was asked about.
 
     Attributes:
         steps: how many steps it was asked about.
@@ -112,7 +112,7 @@ def label_by_llm(
     settings: AskSettings,
     chat: Chat,
 ) -> LLMLabels:
-    """Label steps of the agent's episodes by the verdicts of a language model.
+    """Label steps of the agent's episodes by the verdicts of an LLM.
 
     Args:
         steps: (episode, position) pairs; each is asked about `gcd.llm_asks` times.
@@ -138,7 +138,7 @@ def label_by_llm(
 def build_requests(
     episodes: Sequence[Episode], steps: Sequence[tuple[int, int]], settings: AskSettings
 ) -> list[ChatRequest]:
-    """Build every request that asks a language model for a verdict on a step.
+    """Build the requests for LLM labels, each of which asks for a verdict on a step.
 
     The prompt is the one in words even where the agent's own is compact, since only models that
     were trained on the compact one can read it.
@@ -170,7 +170,7 @@ def _render_messages(
 def count_votes(
     episode: int, position: int, replies: Sequence[ChatReply], gcd: GCDConfig
 ) -> Ballot:
-    """Count the verdicts in a language model's replies about one step, and label it by them."""
+    """Count the votes of an LLM's replies about one step, and label the step by them."""
     texts = [reply.text for reply in replies if reply.text is not None]
     read = [parse_verdict(text).value for text in texts]
     verdicts = tuple(value for value in read if value is not None)
@@ -186,7 +186,7 @@ def count_votes(
 
 
 def count_ballots(ballots: Sequence[Ballot]) -> BallotStats:
-    """Count the language model's verdicts over all steps that it was asked about."""
+    """Count the ballots of LLM labels: the verdicts over all steps that the LLM was asked about."""
     asks = [len(b.verdicts) + b.num_unreadable + b.num_failed for b in ballots]
     pairs = list(zip(ballots, asks, strict=True))
     larger = [max(Counter(b.verdicts).values()) / len(b.verdicts) for b in ballots if b.verdicts]
@@ -205,7 +205,7 @@ def count_ballots(ballots: Sequence[Ballot]) -> BallotStats:
 
 
 class Labeler:
-    """Labels each training iteration's steps by a language model, also through its outages.
+    """Gives each training iteration's steps their LLM labels, also through an endpoint's outages.
 
     Args:
         settings: what the questions are made with, and what to do when the model is away.

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Question:
-    """One question that an auxiliary task asks about a step, with its right answer.
+    """One of the questions that an auxiliary task asks about steps, with its right answer.
 
     Attributes:
         episode, position: which step.
@@ -45,7 +45,7 @@ def select_steps(
     count: int,
     generator: torch.Generator,
 ) -> list[tuple[int, int, int]]:
-    """Choose up to `count` labelled steps to be judged, half of them good and half bad.
+    """Choose up to `count` labelled steps for the judge's questions, half of them good, half bad.
 
     Both classes get half, so that always answering "bad" cannot pay; when one class has fewer,
     the other fills up no further than its own half plus what keeps the two equal, i.e. the result
@@ -85,7 +85,7 @@ def build_questions(
 def spread_steps(
     episodes: Sequence[Episode], count: int, generator: torch.Generator
 ) -> list[tuple[int, int]]:
-    """Choose up to `count` steps to ask about, spread over tasks and episodes.
+    """Choose up to `count` steps for an auxiliary task's questions, spread over tasks and episodes.
 
     Returns:
         (episode, position) pairs in play order.

@@ -21,7 +21,7 @@ Phase = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class JudgeRound:
-    """What one training iteration's judging produced: labels, questions, answers.
+    """The judge's round of one training iteration: labels, questions, answers.
 
     Attributes:
         questions: the steps asked about; `Question.episode` indexes the agent's episodes.
@@ -59,8 +59,7 @@ def play_judge(
     phase: Phase,
     labeler: Labeler | None = None,
 ) -> JudgeRound:
-    """Label the steps that the agent just played, ask the auxiliary task's questions, have them
-    answered.
+    """Play the judge's round of an iteration: label the agent's steps, ask questions, get answers.
 
     Rule and oracle label every step, for their comparison; `config.gcd.labels` alone chooses which
     sources the questions come from.
@@ -95,7 +94,7 @@ def play_judge(
 def choose_sources(
     gcd: GCDConfig, rule: Sequence[Labels], oracle: Sequence[Labels], llm: LLMLabels | None
 ) -> dict[str, Sequence[Labels]]:
-    """Choose the sources of labels, by name, that an iteration's questions are made of.
+    """Choose the sources of labels, by name, that the judge's round makes its questions of.
 
     Args:
         llm: None where no language model was asked.

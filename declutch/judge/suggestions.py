@@ -36,7 +36,7 @@ _MARKUP = re.compile(r"[<>\\]")
 
 @dataclass(frozen=True)
 class Advice:
-    """What the judge advised in one judgment of a step.
+    """What the judge advised in one judgment of a step, for suggestions to be made of.
 
     Attributes:
         text: the advice, on one line.
@@ -58,7 +58,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Theme:
-    """Pieces of the judge's advice that say much the same, and the suggestion that sums them up.
+    """A theme of suggestions: pieces of the judge's advice much the same, and what sums them up.
 
     Attributes:
         medoid: the most central sentence, each counted as often as it was given.
@@ -77,7 +77,7 @@ class Theme:
 
 @dataclass(frozen=True)
 class SuggestionsVersion:
-    """One version of a run's suggestions, with the themes of advice that it was made of.
+    """A version of the suggestions made from the judge's advice, with the themes behind it.
 
     Attributes:
         iteration: after which it was made; prompts show it from the next iteration on.
@@ -101,7 +101,10 @@ class SuggestionsVersion:
 def collect_advice(
     judged: JudgeRound, episodes: Sequence[Episode], codec: Codec, iteration: int
 ) -> list[Advice]:
-    """Collect the advice of all judgments that have a readable verdict and one line of advice."""
+    """Collect the judge's advice for suggestions: one line each, of judgments with a verdict.
+
+    Judgments without a readable verdict, or without one line of advice, are left out.
+    """
     found = []
     for judgment in judged.episodes:
         question = judged.questions[judgment.group]
@@ -127,7 +130,7 @@ def select_advice(advice: Sequence[Advice], config: SuggestionsConfig) -> list[A
 def find_themes(
     advice: Sequence[Advice], embed: Embed, max_themes: int
 ) -> tuple[list[Theme], float | None]:
-    """Cluster the different sentences of the judge's advice into themes.
+    """Find the themes to make suggestions of, by clustering the sentences of the judge's advice.
 
     How often a sentence was given weighs in the number of themes, in their medoids and in their
     order. Copies of a sentence are not clustered as items of their own, since the best clustering
@@ -163,7 +166,7 @@ def make_suggestions(
     embed: Embed,
     chat: Chat | None,
 ) -> SuggestionsVersion:
-    """Make the next version of a run's suggestions out of the judge's advice.
+    """Make suggestions, the next version of a run's, out of the judge's advice.
 
     Args:
         advice: of the last iterations, as `select_advice` leaves it.
@@ -205,7 +208,7 @@ def make_suggestions(
 
 
 def render_theme(theme: Theme, max_words: int) -> str:
-    """Render the question that asks an endpoint to sum a theme of advice up in one suggestion."""
+    """Render the question by which an endpoint makes a suggestion of a theme of advice."""
     texts = list(dict.fromkeys(piece.text for piece in theme.advice))[:MAX_SHOWN]
     return _template().format(
         theme=theme.medoid,
@@ -215,7 +218,7 @@ def render_theme(theme: Theme, max_words: int) -> str:
 
 
 def parse_suggestion(text: str, max_words: int) -> str:
-    """Read the suggestion in an endpoint's reply.
+    """Read the suggestion in an endpoint's reply that sums up a theme of the judge's advice.
 
     Returns:
         "" where there is not exactly one, readable and of at most `max_words` words.

@@ -143,7 +143,7 @@ class SampledTask(AuxiliaryTask):
 
 
 class JudgeTask(SampledTask):
-    """GCD, the generative judge: the actor says in words whether steps of its own were good or bad.
+    """GCD's auxiliary task of judging: the actor says in words if its own steps were good or bad.
 
     Source: GC section 4, RM section 4.
     """
@@ -166,7 +166,7 @@ class JudgeTask(SampledTask):
 
 
 class PredictionTask(SampledTask):
-    """The ablation of GCD in which the actor predicts what the environment answers to its steps.
+    """The auxiliary task of prediction, GCD's ablation: the actor predicts what its steps lead to.
 
     Source: RM, "future GRPO".
     """
@@ -202,7 +202,7 @@ def ask_about_labelled(
     gcd: GCDConfig,
     draw: torch.Generator,
 ) -> list[Question]:
-    """Ask the judge about up to `gcd.num_questions` labelled steps, balanced by class.
+    """As an auxiliary task, ask the judge about up to `gcd.num_questions` labelled steps.
 
     Args:
         sources: labels of every step by source; steps that sources disagree on are left out.
@@ -220,7 +220,7 @@ def ask_about(
     policy: Policy,
     gcd: GCDConfig,
 ) -> list[Question]:
-    """Ask the judge about chosen labelled steps that `policy` played.
+    """As an auxiliary task, ask the judge about chosen labelled steps that `policy` played.
 
     Args:
         chosen, origins: as `chosen` and `sources` of `build_questions`.
@@ -237,7 +237,7 @@ def ask_about(
 
 
 def shown_step(policy: Policy, episode: Episode, position: int) -> tuple[str, str]:
-    """The agent's prompt and whole response at a step, as a task's question quotes them."""
+    """What an auxiliary task quotes of a step: the agent's prompt and its whole response."""
     problem = policy.agent.render(view_at(episode, position))
     return problem, policy.codec.decode(episode.steps[position].response_ids)
 

@@ -19,7 +19,7 @@ Embed = Callable[[Sequence[str]], Vectors]
 
 
 def load_embedder(name: Literal["tfidf", "minilm"]) -> Embed:
-    """Load what makes vectors of sentences, so that sentences alike in meaning can be found.
+    """Load the embedder that themes of advice are found by: it makes vectors of sentences.
 
     "tfidf" weighs single words and pairs of words by their rarity among the sentences given;
     "minilm" is the model all-MiniLM-L6-v2, whose weights come with a package.
@@ -54,7 +54,7 @@ def _embed_words(sentences: Sequence[str]) -> Vectors:
 
 
 def cosine_distances(vectors: Vectors) -> Vectors:
-    """Cosine distances between all sentence vectors: f64[N, D] -> f64[N, N] in [0, 2].
+    """Cosine distances of sentences, to sort them into themes: f64[N, D] -> f64[N, N] in [0, 2].
 
     A zero vector is at distance 1 from all others.
     """
@@ -104,7 +104,7 @@ def cluster(
 
 
 def find_medoid(distances: Vectors, weights: Sequence[int]) -> int:
-    """Find the most central sentence: that with the least summed distance to all, by weight.
+    """Find a theme's most central sentence: that with the least summed distance to all, by weight.
 
     Ties go to the first.
     """
@@ -112,7 +112,9 @@ def find_medoid(distances: Vectors, weights: Sequence[int]) -> int:
 
 
 def drop_similar(vectors: Vectors, max_similarity: float) -> list[int]:
-    """Drop sentences that are too similar to one before them; gives the indices of the others.
+    """Keep themes apart: drop the sentences that are too similar to one before them.
+
+    What is given are the indices of the others.
 
     Args:
         max_similarity: the largest cosine between two sentences that are both kept.

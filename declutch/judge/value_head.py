@@ -30,7 +30,9 @@ PART = "value head"
 
 
 class ValueHeadTask(AuxiliaryTask):
-    """The ablation of GCD with a value head, which reads the judge's prompt and samples nothing.
+    """The judge's auxiliary task with a value head, GCD's ablation: it samples no words.
+
+    It reads the judge's prompt.
 
     Source: RM, appendix B.
 

@@ -27,7 +27,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a training run continues from, besides the weights in the same folder.
+    """A checkpoint's state: what a training run continues from, besides the weights beside it.
 
     Attributes:
         path: the folder, which any model can be loaded from.

@@ -81,7 +81,7 @@ def build_critic(model: Any) -> Any:
 def value_samples(
     steps: Sequence[Step], old_values: Sequence[Tensor], returns: Sequence[Tensor]
 ) -> tuple[Sample, ...]:
-    """Make the critic's training samples of steps, old values and returns, f32[T] each."""
+    """Make the samples PPO's critic learns from: steps, old values and returns, f32[T] each."""
     plain = build_samples(steps, torch.zeros(len(steps)), Role.AGENT, masked=False)
     return tuple(
         replace(sample, old_values=values, returns=wanted)
@@ -166,7 +166,7 @@ def update_critic(
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float | None:
-    """Share of the returns' variance that a critic's values explain, `1 - Var(R - V) / Var(R)`."""
+    """Share of the returns' variance that the critic explains, `1 - Var(R - V) / Var(R)`."""
     variance = float(returns.var(correction=0))
     if variance == 0:
         return None

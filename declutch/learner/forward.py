@@ -25,7 +25,9 @@ times slower an operation."""
 def token_logprobs(
     model: nn.Module, batch: TokenBatch, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability and entropy of each response token of a batch, under its action mask.
+    """Compute by a forward pass the log-probability and entropy of each response token.
+
+    Both are under the token's action mask.
 
     Args:
         model: a causal LM with the Hugging Face interface.
@@ -53,14 +55,14 @@ def token_logprobs(
 
 
 def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
-    """What a critic expects before each response token of a batch, f32[N]."""
+    """Compute by a critic's forward pass what it expects before each response token, f32[N]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
     device = next(model.parameters()).device
     return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()
 
 
 def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
-    """The hidden state that predicts each response token of a batch, f32[N, D]."""
+    """Compute by a forward pass the hidden state that predicts each response token, f32[N, D]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
     place = _predictor(batch, row, column)
     device = next(model.parameters()).device
@@ -76,7 +78,7 @@ def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
 
 
 def sharing_break_even(model: Any) -> float | None:
-    """Row length up to which sharing prompts in a forward pass pays; None where a model cannot.
+    """Row length up to which a forward pass gains by sharing prompts; None where a model cannot.
 
     At that length attention costs as much as everything else. None is for models that cannot
     compute several samples after one beginning: they do not take an attention mask of any form

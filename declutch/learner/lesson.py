@@ -22,7 +22,7 @@ from declutch.learner.update_stats import PartSums
 
 
 class Lesson(Protocol):
-    """One part of an update, agent's or auxiliary task's: its examples and their gradient."""
+    """A lesson of an update, the agent's or a task's: its examples and their gradient."""
 
     @property
     def prompts(self) -> Sequence[Tensor]:
@@ -45,7 +45,7 @@ class Lesson(Protocol):
 
 @dataclass(frozen=True)
 class PassSettings:
-    """Settings of the forward and backward passes of the policy loss.
+    """How a `PolicyLesson` runs its forward and backward passes of the policy loss.
 
     Attributes:
         loss: the policy loss.
@@ -70,7 +70,7 @@ class PassSettings:
 
 @dataclass(frozen=True)
 class PolicyLesson:
-    """Sampled responses with their advantages, as a lesson taught by the clipped policy loss.
+    """The lesson of sampled responses with their advantages, taught by the clipped policy loss.
 
     Raises:
         ValueError: a divergence from a reference is asked for and a sample has none.

@@ -100,7 +100,7 @@ def policy_loss(
 
 
 def k3_divergence(policy: Tensor, reference: Tensor) -> Tensor:
-    """Estimate KL(policy || reference) per token by the k3 estimator, which is never negative."""
+    """The policy loss's divergence, KL(policy || reference) per token by the k3 estimator."""
     difference = (reference - policy).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return difference.exp() - difference - 1
 

@@ -11,7 +11,10 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside the block: the policy trained must be the one that sampled."""
+    """Put a model in evaluation mode inside the block: no dropout, as when it sampled.
+
+    The policy that is trained must be the one that sampled.
+    """
     was_training = model.training
     model.eval()
     try:
@@ -21,7 +24,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def vocabulary_size(model: Any) -> int:
-    """The width V of a causal language model's logits."""
+    """What the learner asks of a model besides its mode: the width V of its logits."""
     head = model.get_output_embeddings()
     if head is not None:
         return int(head.weight.shape[0])

@@ -31,7 +31,7 @@ def pack(
     vocab_size: int,
     break_even: float | None = None,
 ) -> list[TokenBatch]:
-    """Pack samples into padded batches of a bounded number of tokens, long rows first.
+    """Pack the learner's samples into padded batches of bounded tokens, long rows first.
 
     Args:
         samples: any order; equal lengths keep theirs.

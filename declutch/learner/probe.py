@@ -28,7 +28,7 @@ def probe(
     token_budget: int,
     pad_id: int,
 ) -> list[Tensor]:
-    """Read a model's log-probability of every response token of every step, without a gradient.
+    """Probe a model without a gradient: the log-probability of every response token of every step.
 
     Args:
         model: the policy before the update, or the reference.
@@ -50,7 +50,7 @@ def probe(
 def probe_hidden(
     model: nn.Module, steps: Sequence[Step], token_budget: int, pad_id: int
 ) -> list[Tensor]:
-    """Read the hidden states that predict every step's response tokens: S tensors f32[T, D]."""
+    """Probe the hidden states that predict every step's response tokens: S tensors f32[T, D]."""
     samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT)
     return _by_response(
         model, samples, token_budget, pad_id, lambda batch: response_hidden(model, batch).cpu()
@@ -60,7 +60,7 @@ def probe_hidden(
 def probe_values(
     critic: nn.Module, steps: Sequence[Step], token_budget: int, pad_id: int
 ) -> list[Tensor]:
-    """Read what a critic expects before every step's response tokens: S tensors f32[T]."""
+    """Probe what a critic expects before every step's response tokens: S tensors f32[T]."""
     samples = build_samples(steps, torch.zeros(len(steps)), Role.AGENT, masked=False)
     return _by_response(
         critic, samples, token_budget, pad_id, lambda batch: response_values(critic, batch).cpu()
@@ -68,7 +68,7 @@ def probe_values(
 
 
 def readout_matrix(model: Any) -> Tensor:
-    """The matrix f32[V, D] that makes a model's logits of its hidden states, on the CPU.
+    """For probes, the matrix f32[V, D] that makes a model's logits of hidden states, on the CPU.
 
     Raises:
         UserError: the model does more to its logits: scales or caps them, or adds a bias.

@@ -10,7 +10,7 @@ from declutch.learner.samples import Sample
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a batch: samples with a common beginning of their prompts, computed once.
+    """A row of a learner's batch: samples with a common beginning of their prompts, computed once.
 
     Attributes:
         samples: at least one.
@@ -27,12 +27,12 @@ class Row:
 
 
 def single_rows(samples: Sequence[Sample]) -> list[Row]:
-    """Lay samples out as one row of a batch each, with nothing shared."""
+    """Lay the learner's samples out in rows of their own, with nothing shared."""
     return [Row((sample,), sample.prompt_ids.numel()) for sample in samples]
 
 
 def shared_rows(samples: Sequence[Sample], max_length: int, break_even: float) -> list[Row]:
-    """Lay samples out as rows of a batch that share the beginnings of their prompts.
+    """Lay the learner's samples out in rows that share the beginnings of their prompts.
 
     A row of L tokens is taken to cost `L + L^2 / break_even`. In the order of the prompts, each
     sample joins the row before it if that is cheaper than a row of its own.

@@ -12,7 +12,7 @@ from declutch.records import Role, Step
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample: a prompt and its response of T tokens, with all that the loss needs.
+    """One of the learner's samples: a prompt, its response of T tokens, what the loss needs.
 
     Attributes:
         step_id: the caller's number of the step.
@@ -51,7 +51,7 @@ def build_samples(
     ref_logprobs: Sequence[Tensor] | None = None,
     masked: bool = True,
 ) -> tuple[Sample, ...]:
-    """Make one training sample of each step, in order; `step_id` is the step's index.
+    """Make the learner's samples, one of each step, in order; `step_id` is the step's index.
 
     Args:
         steps: S steps.
@@ -90,7 +90,7 @@ def _per_token(advantage: Tensor, step: Step) -> Tensor:
 
 
 def has_no_gradient(sample: Sample, kl_coef: float) -> bool:
-    """Whether a sample cannot move the policy: no advantage, and no pull to a reference."""
+    """Whether a learner's sample cannot move the policy: no advantage, and no reference pull."""
     return kl_coef == 0 and not bool(sample.advantage.any())
 
 

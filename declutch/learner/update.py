@@ -22,7 +22,7 @@ MAX_JUDGE_SCALE = 10.0
 
 @dataclass(frozen=True)
 class Randomness:
-    """The random streams that an update draws mini-batches from, one a role.
+    """The random streams that the learner's update draws mini-batches from, one a role.
 
     Attributes:
         agent: shuffles the agent's samples.
@@ -42,7 +42,7 @@ def update(
     gcd: GCDConfig,
     randomness: Randomness,
 ) -> UpdateStats:
-    """Train the policy on one iteration's samples, the agent's and an auxiliary task's.
+    """Update the policy on one iteration's samples, the agent's and an auxiliary task's.
 
     Shuffled agent samples alone set the mini-batches and their normaliser. Judge samples are
     spread evenly over the same optimizer steps, in passes of their own, normalised by their own
@@ -82,7 +82,7 @@ def update(
 def plan_steps(
     num_agent: int, judge: Sequence[Tensor], opt: OptimizerConfig, randomness: Randomness
 ) -> list[tuple[list[int], list[int]]]:
-    """Divide samples among the optimizer steps of a pass: (agent's, judge's) indices each.
+    """Divide an update's samples among its optimizer steps: (agent's, judge's) indices each.
 
     `opt.mini_batch` is an upper bound: the steps' sizes differ by one at most, since a small rest
     would otherwise be a step as long as the others. Judgments of one question stay together, so

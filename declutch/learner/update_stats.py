@@ -13,7 +13,7 @@ from declutch.records import TokenBatch
 
 @dataclass(frozen=True)
 class PartSums:
-    """One role's sums over one optimizer step of an update: tokens, loss, divergence, mismatch.
+    """One role's sums for an update's statistics, over an optimizer step: tokens, loss, divergence.
 
     Attributes:
         num_forward_tokens: prompt and response tokens computed, padding apart.
@@ -54,7 +54,7 @@ class PartSums:
 
 @dataclass(frozen=True)
 class StepStats:
-    """Statistics of one optimizer step of an update; norms are from before clipping."""
+    """Update statistics of a single optimizer step; norms are from before clipping."""
 
     agent: PartSums
     judge: PartSums | None
@@ -67,7 +67,7 @@ class StepStats:
 
 @dataclass(frozen=True)
 class PartStats:
-    """Statistics of one role's part of an update, the agent's or the judge's.
+    """Update statistics of one role, the agent or the judge.
 
     Attributes:
         num_samples: samples given, each counted once a pass.
@@ -97,7 +97,7 @@ class PartStats:
 
 @dataclass(frozen=True)
 class UpdateStats:
-    """Statistics of one iteration's update of the policy, both roles together.
+    """Update statistics of one iteration of the policy, both roles together.
 
     Attributes:
         num_steps: optimizer steps.

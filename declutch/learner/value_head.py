@@ -32,7 +32,7 @@ HEAD_FILE = "value_head.pt"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A prompt, i64[P], that a value head is to classify; label 1 is good, 0 bad."""
+    """A prompt, i64[P], for the learner's value head to classify; label 1 is good, 0 bad."""
 
     prompt_ids: Tensor
     label: int
@@ -40,7 +40,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class ValueHead:
-    """A value head: a linear layer, f32[D] -> f32[1], with an optimizer of its own.
+    """The learner's value head: a linear layer, f32[D] -> f32[1], with an optimizer of its own.
 
     The layer follows its own loss whatever share of the gradient reaches the backbone, and is
     clipped by itself: at `gcd.weight` 0 it is a linear probe of the embeddings that the agent's
@@ -68,7 +68,7 @@ class ValueHead:
 
 @dataclass(frozen=True)
 class Classification:
-    """The `Lesson` of a value head: labelled prompts that it learns to classify in one iteration.
+    """The learner's lesson for a value head: labelled prompts to classify in one iteration.
 
     Attributes:
         head: updated in place.
@@ -109,7 +109,7 @@ class Classification:
 
 
 def make_layer(model: Any, generator: torch.Generator) -> nn.Linear:
-    """Make a value head's fresh layer on the model's device; its logits are of order 1."""
+    """Make a value head's fresh linear layer on the model's device; its logits are of order 1."""
     size = model.config.get_text_config().hidden_size
     layer = nn.Linear(size, 1)
     with torch.no_grad():
@@ -119,7 +119,9 @@ def make_layer(model: Any, generator: torch.Generator) -> nn.Linear:
 
 
 def classification_loss(logits: Tensor, labels: Sequence[int], normalizer: int) -> Tensor:
-    """Binary cross-entropy of a value head's logits in nats, summed and divided by `normalizer`.
+    """The loss of the learner's value head: the binary cross-entropy of its logits in nats.
+
+    It is summed over the examples and divided by `normalizer`.
 
     Args:
         logits: f32[K], log-odds of "good".
@@ -132,7 +134,9 @@ def classification_loss(logits: Tensor, labels: Sequence[int], normalizer: int) 
 def classify(
     model: Any, layer: nn.Linear, prompts: Sequence[Tensor], budget: int, pad_id: int
 ) -> Tensor:
-    """A value head's log-odds, f32[K], that each prompt ends with a good step; no gradient.
+    """The learner's value head's log-odds, f32[K], that prompts end with a good step.
+
+    No gradient flows.
 
     Args:
         prompts: K tensors i64[P].
@@ -160,7 +164,7 @@ def read_logits(model: Any, layer: nn.Linear, prompts: Sequence[Tensor], pad_id:
 
 
 def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]:
-    """Split prompts among a value head's forward passes; `budget` counts padding."""
+    """Split prompts among a value head's forward passes in the learner; `budget` counts padding."""
     order = sorted(range(len(prompts)), key=lambda index: -prompts[index].numel())
     while order:
         size = max(1, budget // prompts[order[0]].numel())
@@ -195,7 +199,7 @@ def load_layer(layer: nn.Linear, folder: Path) -> bool:
 def start_head(
     folder: str, model: PreTrainedModel, optimizer: OptimizerConfig, generator: torch.Generator
 ) -> ValueHead:
-    """The value head that lies beside the weights in a model's `folder`, or a fresh one.
+    """The learner's value head from beside the weights in a model's `folder`, or a fresh one.
 
     Args:
         optimizer: the head's own, as of `head_optimizer`.
@@ -209,5 +213,8 @@ def start_head(
 
 
 def head_optimizer(config: OptimizerConfig, rate: float) -> OptimizerConfig:
-    """The settings of a value head's optimizer: the policy's, with a learning rate of its own."""
+    """Settings of the optimizer of the learner's value head, made of the policy's.
+
+    Only the learning rate is its own.
+    """
     return config.model_copy(update={"lr": rate})

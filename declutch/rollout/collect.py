@@ -16,7 +16,7 @@ from declutch.rollout.engine import Engine
 
 @dataclass(frozen=True)
 class Play:
-    """One episode that the rollout is to play: a task, and the group it belongs to."""
+    """One play for the rollout to collect an episode by: a task, and the group it belongs to."""
 
     task: TaskId
     group: int
@@ -24,7 +24,7 @@ class Play:
 
 @dataclass(frozen=True)
 class CollectParams:
-    """How the rollout plays episodes: steps, temperature, rewards, and what prompts show.
+    """How the rollout collects episodes: steps, temperature, rewards, and what prompts show.
 
     Attributes:
         max_steps: steps per episode at most.
@@ -59,7 +59,7 @@ def collect(
     generator: torch.Generator,
     on_finished: Callable[[Episode], None] | None = None,
 ) -> list[Episode]:
-    """Play episodes of text environments with a language model, many of them at once.
+    """Collect episodes of text environments: a language model plays them, many at once.
 
     Episodes are advanced together, one step each per call of the engine; one that has finished
     leaves, and one that waits takes its place, so that no more environments exist than the source

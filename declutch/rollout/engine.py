@@ -12,7 +12,10 @@ from declutch.records import Completion, Request, SamplingParams
 
 
 class Engine(Protocol):
-    """Samples a language model's responses; keeps nothing between calls but the model's weights."""
+    """The protocol of the rollout's engines, which sample a language model's responses.
+
+    An engine keeps nothing between calls but the model's weights.
+    """
 
     def generate(
         self,

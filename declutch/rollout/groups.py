@@ -19,7 +19,7 @@ from declutch.streams import stream
 
 @dataclass(frozen=True)
 class Played:
-    """The episodes that one training iteration played, and those of them it trains on.
+    """The groups of episodes that one training iteration played, and those that it trains on.
 
     Attributes:
         first: the episodes of the tasks that were drawn, whatever came of them: what success
@@ -81,7 +81,7 @@ def play_groups(
 
 
 def informative_groups(episodes: Sequence[Episode]) -> list[Episode]:
-    """Keep the episodes of groups with at least two different returns, in order.
+    """Keep the episodes of groups with at least two different returns, in order, to train on.
 
     Episodes that ended in an environment error have no return.
     """

@@ -19,7 +19,7 @@ from declutch.rollout.hf.engine import HFEngine
 
 @dataclass(frozen=True)
 class Policy:
-    """A language model that can play: the actor, how it reads and writes, how it is sampled.
+    """The policy that a rollout plays by: the actor, how it reads and writes, how it is sampled.
 
     Attributes:
         model: the module that is trained.
@@ -41,7 +41,7 @@ class Policy:
 
 
 def load_policy(path: str | Path, config: Config) -> Policy:
-    """Load a policy from a model folder or hub name, with the words of the configured suite.
+    """Load the rollout's policy from a model folder or hub name, with the words of the suite.
 
     Raises:
         UserError: nothing loadable there.
@@ -52,7 +52,7 @@ def load_policy(path: str | Path, config: Config) -> Policy:
 
 
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
-    """Make a policy of a loaded model and tokenizer, with the words of the configured suite."""
+    """Make the rollout's policy of a loaded model and tokenizer, with the words of the suite."""
     wording = find_wording(config.env)
     codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
     agent = Agent(codec, config.agent)

@@ -12,7 +12,7 @@ from declutch.streams import stream
 
 
 def draw_tasks(tasks: Sequence[TaskId], count: int, seed: int, iteration: int) -> list[TaskId]:
-    """Draw the tasks of one training iteration: passes over all tasks, each in a new order.
+    """Draw the tasks of an iteration's rollout: passes over all tasks, each in a new order.
 
     Args:
         tasks: the training split, at least one.
@@ -32,5 +32,8 @@ def draw_tasks(tasks: Sequence[TaskId], count: int, seed: int, iteration: int) -
 
 
 def fixed_order(tasks: Sequence[TaskId]) -> list[TaskId]:
-    """Put a level's tasks in a shuffled order that depends on them alone, to evaluate a part."""
+    """Put tasks of one level in a fixed order for a rollout: shuffled as they alone determine.
+
+    An evaluation of a part of the level plays the first ones.
+    """
     return sorted(tasks, key=lambda t: hashlib.sha256(f"{t.split}/{t.name}".encode()).digest())

@@ -36,7 +36,7 @@ CRITIC = "critic"
 
 @dataclass(frozen=True)
 class Credited:
-    """One training iteration's steps and what each of their tokens is worth, before the update.
+    """What a training iteration is to learn from: its steps and their tokens' credit.
 
     Attributes:
         table: the S steps that are trained on, with K response tokens in all.
@@ -58,7 +58,7 @@ class Credited:
 
 @dataclass(frozen=True)
 class Learned:
-    """Statistics of what one training iteration's updates changed, of the policy and of the critic.
+    """What a training iteration has learned: statistics of the policy's and the critic's updates.
 
     Attributes:
         policy: None in an iteration that only warms the critic up.
@@ -73,7 +73,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Learner:
-    """The policy with all that learns beside it, as one training run has them.
+    """The training run's `Learner`: the policy with all that learns beside it.
 
     Attributes:
         method: how steps are credited.

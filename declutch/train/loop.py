@@ -13,7 +13,7 @@ from declutch.train.session import Session, Watcher
 
 
 def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Path:
-    """Train an agent from `config.model.path`, or from the run's last checkpoint if it has one.
+    """The training loop: train from `config.model.path`, or from the run's last checkpoint if any.
 
     Every random draw is a function of (seed, use, iteration), so that a resumed run continues as
     if it had never stopped.
@@ -36,7 +36,7 @@ def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Pat
 
 
 def run_iteration(session: Session) -> None:
-    """Train one iteration, and write down what came of it."""
+    """One pass of the training loop: train an iteration, and write down what came of it."""
     learner, clock, number = session.learner, session.clock, session.iteration
     clock.restart()
 

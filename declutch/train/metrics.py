@@ -34,7 +34,7 @@ Score = tuple[float, float, float, int]
 
 @dataclass(frozen=True)
 class IterationResult:
-    """What an iteration of training brought forth, for its metrics to be computed from.
+    """What an iteration of training brought forth, for its training metrics to be computed from.
 
     Attributes:
         played: the agent's episodes.
@@ -56,7 +56,7 @@ _added: list[Source] = []
 
 
 def add_metrics(source: Source, *added: Metric) -> None:
-    """Have every iteration of training record what `source` computes, and readers show it.
+    """Add training metrics: every iteration records what `source` computes, and readers show it.
 
     Args:
         source: gives values under the keys of `added`, or of other metrics that are listed.
@@ -70,7 +70,7 @@ def add_metrics(source: Source, *added: Metric) -> None:
 
 
 def iteration_metrics(result: IterationResult) -> Metrics:
-    """All metrics of an iteration that its episodes, answers and updates tell.
+    """Training metrics of an iteration that its episodes, answers and updates tell.
 
     Raises:
         ValueError: a source added from outside gives a key that is not listed.
@@ -90,7 +90,7 @@ def iteration_metrics(result: IterationResult) -> Metrics:
 
 
 def agent_metrics(play: Played, credited: Credited) -> Metrics:
-    """Metrics of how the agent played the tasks that were drawn, and what it was trained on.
+    """Training metrics of how the agent played the drawn tasks, and what it was trained on.
 
     Episodes that ended in an environment error are only counted.
     """
@@ -147,7 +147,7 @@ def _tag_shares(table: StepTable) -> Metrics:
 
 
 def judge_metrics(judged: JudgeRound) -> Metrics:
-    """Metrics of how the actor judged, and of the labels that its steps had; {} without judging."""
+    """Training metrics of how the actor judged, and of its steps' labels; {} without judging."""
     if judged.stats is None:
         return {}
     labels = {**vars(judged.stats), **_source_values(judged)}
@@ -197,12 +197,12 @@ _CLASS: Mapping[int, str] = {1: "good", 0: "bad"}
 
 
 def endpoint_metrics(usage: Usage) -> Metrics:
-    """Metrics of what an iteration asked of an endpoint."""
+    """Training metrics of what an iteration asked of an endpoint."""
     return metrics("endpoint", vars(usage))
 
 
 def update_metrics(learned: Learned) -> Metrics:
-    """Metrics of how the policy's update went; its learning rate alone where there was none."""
+    """Training metrics of the policy's update; its learning rate alone where there was none."""
     values = {} if learned.policy is None else _update_values(learned.policy)
     return metrics("update", {**values, "learning_rate": learned.learning_rate})
 
@@ -231,12 +231,12 @@ def _update_values(stats: UpdateStats) -> dict[str, float | None]:
 
 
 def critic_metrics(stats: CriticStats | None) -> Metrics:
-    """Metrics of how the critic's update went; {} without one."""
+    """Training metrics of how the critic's update went; {} without one."""
     return {} if stats is None else metrics("critic", vars(stats))
 
 
 def time_metrics(seconds: Mapping[str, float], whole: float, stats: UpdateStats | None) -> Metrics:
-    """Metrics of where an iteration's time went, and of how fast its update was.
+    """Training metrics of where an iteration's time went, and of how fast its update was.
 
     Args:
         seconds: spent in each phase.
@@ -252,7 +252,7 @@ def time_metrics(seconds: Mapping[str, float], whole: float, stats: UpdateStats 
 
 
 def eval_metrics(result: EvalResult) -> Metrics:
-    """Metrics of an evaluation: success by level and, where there are any, partial scores."""
+    """Training metrics of an evaluation: success by level and, if any, partial scores."""
     rows = _level_rows(result)
     values = {f"{row.level}/success": row.success.mean for row in rows}
     if has_partial_scores(result.games):
@@ -262,7 +262,10 @@ def eval_metrics(result: EvalResult) -> Metrics:
 
 
 def eval_scores(result: EvalResult) -> dict[str, Score]:
-    """An evaluation's success over all task types, with its interval and n, by level."""
+    """Training metrics' view of an evaluation: its success over all task types, by level.
+
+    Each success comes with its interval and n.
+    """
     return {
         row.level: (row.success.mean, row.success.low, row.success.high, row.success.n)
         for row in _level_rows(result)

@@ -32,7 +32,7 @@ from declutch.train.suggest import Suggester
 
 
 class Watcher(Protocol):
-    """Who watches a training run and is told of phases, metrics and evaluations."""
+    """Who watches a training session and is told of phases, metrics and evaluations."""
 
     def phase(self, name: str) -> None:
         """A phase of an iteration begins."""
@@ -49,7 +49,7 @@ class Watcher(Protocol):
 
 @dataclass
 class Clock:
-    """Seconds that a training iteration spends in each of its phases.
+    """The clock of a training session: seconds that an iteration spends in each of its phases.
 
     Attributes:
         watcher: is told of every phase that begins.
@@ -80,7 +80,7 @@ class Clock:
 
 @dataclass
 class Session:
-    """A training run in progress: what it keeps from one iteration to the next.
+    """The session of a training run in progress: what it keeps from one iteration to the next.
 
     Attributes:
         iteration: how many iterations have been trained.

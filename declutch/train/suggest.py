@@ -33,7 +33,7 @@ from declutch.runs.versions import read_version
 
 
 class Suggester:
-    """Keeps the suggestions that a run's training prompts show, and renews them at times.
+    """Has a training run suggest: keeps the suggestions its prompts show, and renews them at times.
 
     Attributes:
         shown: the suggestions that prompts show now, the most advised first; () before the first
@@ -118,7 +118,7 @@ class Suggester:
 
 
 def read_advice(run: RunFolder, first: int, last: int) -> list[Advice]:
-    """Read the judge's advice of a run's iterations `first` to `last`; some may have none."""
+    """Read the advice that a training run is to suggest by, iterations `first` to `last`."""
     found = []
     for iteration in range(first, last + 1):
         file = run.advice_path(iteration)
@@ -129,7 +129,7 @@ def read_advice(run: RunFolder, first: int, last: int) -> list[Advice]:
 
 
 def describe_version(made: SuggestionsVersion, first: int) -> dict[str, Any]:
-    """Describe a version of a run's suggestions as plain data, for its JSON file.
+    """Describe a version of a training run's suggestions as data for the suggester's file.
 
     Args:
         first: the first iteration whose advice it was made of.

@@ -33,7 +33,7 @@ ends them."""
 
 
 def make_app(model: ServedModel, on_ready: Callable[[], None] = lambda: None) -> Starlette:
-    """Make the HTTP application of `declutch serve`: chat completions, models and health.
+    """Make the HTTP app of `declutch serve`: chat completions, models and health.
 
     Args:
         on_ready: called once requests are answered.
@@ -83,7 +83,7 @@ def make_app(model: ServedModel, on_ready: Callable[[], None] = lambda: None) ->
 
 
 def serve(model: ServedModel, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve a local model over HTTP until the process gets SIGINT or SIGTERM.
+    """Serve a local model by the HTTP app of `declutch serve` until SIGINT or SIGTERM.
 
     Requests under way then have `GRACE_SECONDS` to finish.
 
@@ -114,7 +114,7 @@ def serve(model: ServedModel, host: str, port: int, on_ready: Callable[[str], No
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Open a socket that listens for HTTP requests, before the server's own start takes its time.
+    """Open the socket that the HTTP app of `declutch serve` listens on, before its own slow start.
 
     A connection made meanwhile waits instead of being refused.
 

@@ -31,7 +31,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Gathers chat requests while the model works, and has it answer those that fit together.
+    """The server's batcher: gathers chat requests while the model works, to answer them together.
 
     The model works in a thread of its own, so that requests are read and refused meanwhile.
 

@@ -21,7 +21,10 @@ from declutch.rollout.hf.engine import HFEngine
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a chat request wants its answers sampled; only those that agree in it share a batch."""
+    """How a chat request to the served model wants its answers sampled.
+
+    Only requests that agree in it share a batch.
+    """
 
     temperature: float
     top_p: float
@@ -31,7 +34,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """A chat request ready for the engine: a prompt i64[P], and a seed for each of its answers."""
+    """A chat request in the form that the served model takes: a prompt i64[P], and its seeds.
+
+    Each of its answers has a seed of its own.
+    """
 
     prompt_ids: Tensor
     seeds: tuple[int, ...]
@@ -39,7 +45,7 @@ class PreparedRequest:
 
 
 class ServedModel:
-    """A local causal language model that answers chat requests, for `declutch serve`.
+    """The served model behind `declutch serve`: a local causal LM that answers chat requests.
 
     Args:
         model, tokenizer: what answers.

@@ -27,7 +27,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class RequestError(Exception):
-    """A chat request that cannot be served, and the error that answers it.
+    """A chat request that the server's protocol cannot serve, and the error that answers it.
 
     Attributes:
         status: the HTTP status of the answer.
@@ -50,7 +50,10 @@ class _Part(BaseModel):
 
 
 class Message(BaseModel):
-    """One message of a chat request: who speaks, and the text, whole or in parts."""
+    """One message of a chat request in the server's protocol: who speaks, and the text.
+
+    The text is whole or in parts.
+    """
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[_Part]
@@ -64,7 +67,7 @@ class Message(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """The body of a chat request; a null counts as an absent value."""
+    """The body of a chat request in the server's protocol; a null counts as an absent value."""
 
     model_config = ConfigDict(strict=True)
 
@@ -86,7 +89,7 @@ class ChatBody(BaseModel):
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of the model to a chat request, which the protocol calls a choice.
+    """One answer to a chat request, which the server's protocol calls a choice.
 
     Attributes:
         text: the answer, without the token or text that ended it.
@@ -100,7 +103,7 @@ class Answer:
 
 
 def parse_body(body: bytes) -> ChatBody:
-    """Read the body of a chat request.
+    """Read the body of a chat request to the server, as the chat-completions protocol has it.
 
     Raises:
         RequestError: 400, naming the parameter at fault.
@@ -131,7 +134,10 @@ def parse_body(body: bytes) -> ChatBody:
 
 
 def write_completion(model: str, prompt_tokens: int, answers: Sequence[Answer]) -> dict[str, Any]:
-    """Word the reply to a chat request, with one choice for each answer."""
+    """Word the server's reply to a chat request in the form of its protocol.
+
+    There is one choice for each answer.
+    """
     completion_tokens = sum(answer.num_tokens for answer in answers)
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -156,13 +162,13 @@ def write_completion(model: str, prompt_tokens: int, answers: Sequence[Answer]) 
 
 
 def write_models(model: str, created: int) -> dict[str, Any]:
-    """Word the list of served models, which holds one."""
+    """Word the list of served models in the server's protocol; it holds one."""
     card = {"id": model, "object": "model", "created": created, "owned_by": "declutch"}
     return {"object": "list", "data": [card]}
 
 
 def write_error(error: RequestError) -> dict[str, Any]:
-    """Word the error that answers a chat request which cannot be served."""
+    """Word, in the server's protocol, the error for a chat request that cannot be served."""
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     return {
         "error": {

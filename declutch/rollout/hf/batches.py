@@ -10,7 +10,9 @@ from transformers import PreTrainedModel
 def split_batches(
     prompts: Sequence[tuple[int, ...]], room: int, max_rows: int, max_slots: int
 ) -> Iterator[list[int]]:
-    """Split prompts into batches that are decoded together, within bounds of rows and memory.
+    """Split a rollout engine's prompts into batches, within bounds of rows and memory.
+
+    A batch is decoded together.
 
     Args:
         prompts: all of them.
@@ -33,7 +35,7 @@ def split_batches(
 
 
 def order_prompts(prompts: Sequence[tuple[int, ...]], max_rows: int) -> list[int]:
-    """Order prompts so that consecutive batches are alike in length and share prefixes.
+    """Order prompts for batches, so that consecutive ones are alike in length and share prefixes.
 
     Prompts that begin alike meet first; short runs of them are then sorted by length, the longest
     first, so that a shortage of memory shows at once.
@@ -46,7 +48,7 @@ def order_prompts(prompts: Sequence[tuple[int, ...]], max_rows: int) -> list[int
 
 
 def cache_bytes_per_token(model: PreTrainedModel) -> int:
-    """The bytes of a model's keys and values of one token; 1 where its sizes are unknown."""
+    """To size batches, the bytes of a token's keys and values; 1 where unknown."""
     config = model.config.get_text_config()
     if not hasattr(config, "num_attention_heads"):
         return 1

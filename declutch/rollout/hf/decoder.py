@@ -39,8 +39,9 @@ class Decoder(Protocol):
 
 
 class RecomputeDecoder:
-    """A decoder that computes every row anew in each step: slow, but exact for any causal LM.
+    """The plain decoder, which computes every row anew in each step: slow, but exact.
 
+    It is exact for any causal language model.
     It serves architectures whose state cannot be cut, copied and masked freely (recurrent layers,
     alibi, chunked attention).
     """

@@ -35,7 +35,7 @@ same ones again and again."""
 
 
 class HFEngine:
-    """The sampling engine for Hugging Face causal language models, on CPU or CUDA.
+    """The HF engine of the rollout, which samples from Hugging Face causal LMs, on CPU or CUDA.
 
     Prompts are computed without padding to a common length; identical prompts and shared prefixes
     once; tokens that are forced cost no forward pass of their own; rows leave the batch as soon
@@ -218,7 +218,7 @@ def _check_params(params: SamplingParams) -> dict[int, int]:
 
 
 def swap_out(is_done: list[bool]) -> list[int]:
-    """Choose the rows to keep in a batch, the holes of finished ones filled from the end."""
+    """The rows that the HF engine keeps of a batch: the last ones fill finished rows' holes."""
     kept = [index for index, done in enumerate(is_done) if not done]
     count = len(kept)
     movers = iter(kept[sum(index < count for index in kept) :])

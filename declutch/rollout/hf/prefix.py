@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Segment:
-    """Tokens [start, stop) of a prompt, computed on top of a shared prefix.
+    """A segment of a prefix plan: tokens [start, stop) of a prompt, on top of a shared prefix.
 
     Attributes:
         prompt: index of a prompt that has these tokens.

@@ -15,7 +15,7 @@ OpenTrie = Callable[[tuple[tuple[int, ...], ...], tuple[int, ...]], TrieNode]
 
 @dataclass(frozen=True)
 class Constraints:
-    """What every response of one call of the engine has to keep to.
+    """What every response that the HF engine samples in one call has to keep to.
 
     Attributes:
         params: see `SamplingParams`.
@@ -30,7 +30,7 @@ class Constraints:
 
 @dataclass
 class Response:
-    """One response while it is being sampled: its tokens so far, and where in the mask it is.
+    """A response while it is being sampled: its tokens so far, and where in the mask it is.
 
     Attributes:
         request: index of its request.

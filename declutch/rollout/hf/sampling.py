@@ -18,7 +18,7 @@ def sample_tokens(
     temperature: float,
     top_p: float = 1.0,
 ) -> tuple[list[int], list[float]]:
-    """Sample one token per row from masked scores, with its log-probability.
+    """Sampling in the HF engine: one token per row from masked scores, with its log-probability.
 
     The order is: restrict to the allowed ids, divide by the temperature, cut to the nucleus.
 
@@ -70,7 +70,7 @@ def _draw_masked(
 def draw(
     scores: Tensor, uniforms: Tensor, temperature: float, top_p: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Draw a token per row by inverse CDF from softmax(scores / temperature), cut to the nucleus.
+    """Sampling by inverse CDF: a token per row from softmax(scores / temperature), in the nucleus.
 
     Args:
         scores: f32[N, C]; -inf is never drawn.
@@ -94,7 +94,9 @@ def draw(
 
 
 def keep_nucleus(logprobs: Tensor, top_p: float) -> Tensor:
-    """Renormalise log-probabilities over the smallest most likely set that reaches `top_p`.
+    """Nucleus sampling: cut to the smallest most likely set that reaches `top_p`.
+
+    The log-probabilities are renormalised over that set.
 
     Args:
         logprobs: f32[N, C], normalised.

@@ -20,7 +20,7 @@ from transformers.cache_utils import Cache
 
 
 class Arena:
-    """Memory that key/value caches borrow and give back, kept from one call to the next.
+    """Memory that a `SlotCache` borrows and gives back, kept from one call to the next.
 
     Fresh memory costs a page fault per 4 KiB on a CPU, which for a small model is a fifth of a
     whole call. Nothing is ever read from what an earlier call left, it only has to be finite:
@@ -58,7 +58,7 @@ class Arena:
 
 
 class SlotCache(Cache):
-    """Keys and values of rows of tokens, each token in the slot of its position.
+    """The slot cache: keys and values of rows of tokens, each token in the slot of its position.
 
     Args:
         num_rows: rows.

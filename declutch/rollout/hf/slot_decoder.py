@@ -26,7 +26,7 @@ _WITH_ALIBI = frozenset({"bloom", "mpt"})
 
 
 def can_use_slots(model: PreTrainedModel) -> bool:
-    """Whether `SlotDecoder` is exact for a model: plain causal attention, no other state.
+    """Whether the `SlotDecoder` is exact for a model: plain causal attention, no other state.
 
     It takes a causal attention whose mask the caller may give in full (what transformers calls
     full-graph compilable) in every layer, and no state but keys and values.
@@ -57,7 +57,7 @@ def _follows_the_mask(model: PreTrainedModel) -> bool:
 
 @dataclass(frozen=True)
 class PassLimits:
-    """What bounds a decoder's forward passes and rows.
+    """What bounds the forward passes and rows of a `SlotDecoder`.
 
     Attributes:
         prefill_tokens: tokens of one forward pass over prompts.
@@ -71,7 +71,7 @@ class PassLimits:
 
 
 def cache_argument(model: PreTrainedModel) -> str:
-    """The name under which a model's forward pass takes the cache of keys and values.
+    """The argument by which a model takes the cache of a `SlotDecoder` in its forward pass.
 
     Older versions of transformers call it past_key_values; newer ones call it cache, and warn of
     the former name at every call.
@@ -80,7 +80,7 @@ def cache_argument(model: PreTrainedModel) -> str:
 
 
 class SlotDecoder:
-    """A decoder that keeps keys and values of rows in a `SlotCache`, shared prefixes once.
+    """The slot decoder: keeps keys and values of rows in a `SlotCache`, shared prefixes once.
 
     Args:
         model: a model for which `can_use_slots` holds, in the mode it is to run in.

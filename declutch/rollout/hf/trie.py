@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class TrieNode:
-    """One position in the trie of admissible token sequences: what may follow, and where it leads.
+    """A node of the trie of admissible token sequences: what may follow, and where it leads.
 
     Attributes:
         allowed: ids that continue at least one sequence, ascending.
