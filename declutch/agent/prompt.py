@@ -109,7 +109,7 @@ def render_judge(
     wording: Wording,
     judge_prompt: JudgePrompt = "gc",
 ) -> str:
-    """Render the judge's prompt from the agent's own prompt and its whole response.
+    """Render the full or compact prompt that asks the agent to judge its own response to a prompt.
 
     Args:
         judge_prompt: the paper whose question is put; the compact form has but one.

@@ -180,7 +180,7 @@ def is_complete(run: PlannedRun, folder: RunFolder) -> bool:
 
 
 def describe_state(run: PlannedRun, folder: RunFolder) -> str:
-    """State of a run of a comparison's grid in words: complete, new, or where it goes on from."""
+    """State of one planned run of a comparison's grid: complete, new, or where it goes on from."""
     if is_complete(run, folder):
         return "complete"
     if not folder.has_begun():

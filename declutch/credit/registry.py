@@ -77,7 +77,7 @@ def find_method(name: str) -> Method:
 def agent_advantage(
     table: StepTable, probes: Probes | None, config: MethodConfig, format_penalty: float
 ) -> Tensor:
-    """Credit every token by the registry's method, less the penalty of an invalid format.
+    """Credit every token by the method found in the registry, with the penalty of bad formats.
 
     The penalty comes after normalisation: inside it, a group of equal returns would be blown up.
 

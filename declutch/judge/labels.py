@@ -107,7 +107,7 @@ class LabelStats:
 
 
 def compare_labels(rule: list[Labels], oracle: list[Labels]) -> LabelStats:
-    """Compare the judge's labels by the rule with those by the oracle, over the same episodes."""
+    """Compare rule and oracle labels over an iteration's episodes, for the statistics of labels."""
     pairs = [
         pair
         for mine, theirs in zip(rule, oracle, strict=True)

@@ -102,7 +102,7 @@ class Counter:
 def reported_progress(
     description: str, *, console: Console | None = None
 ) -> Iterator[Callable[[int, int], None]]:
-    """Rich progress bar for work that reports by calling a function with (done, total).
+    """Report the progress of work that calls a function with (done, total) by a rich bar.
 
     It appears with the first call; another total begins another one.
     """
@@ -124,7 +124,7 @@ def reported_progress(
 
 @contextmanager
 def reported_stage(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Rich progress bar of one stage of a longer job, under a heading with the stage's name."""
+    """Report the progress of one stage of a longer job by a rich bar, under the stage's name."""
     console.print(Rule(name, align="left"))
     with reported_progress(name, console=console) as report:
         yield report
@@ -138,7 +138,7 @@ def progress(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """Iterate over items under a rich progress bar; `total` is needed if they have no length."""
+    """Report the progress of iterating over items by a rich bar; without a length give `total`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Counter(description, total, console=console, clock=clock) as counter:

@@ -88,7 +88,7 @@ def phases_section(data: RunData) -> str:
 
 
 def mean_phases(rows: Sequence[Metrics]) -> dict[Metric, float]:
-    """Mean seconds of phases over all iterations, for the report's sections; absent ones took 0."""
+    """Mean seconds of each phase, for the table in the report's sections; absent phases took 0."""
     return {
         phase: sum(row.get(phase.key) or 0.0 for row in rows) / len(rows)
         for phase in phases()

@@ -18,7 +18,7 @@ from declutch.errors import UserError
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:
-    """Load an ALFWorld game, a `game.tw-pddl` file, as a compiled `World`, or from the cache.
+    """Load an ALFWorld game file as a compiled `World`, by compiling it or from the cache.
 
     Args:
         path: an official `game.tw-pddl` file, or one that states the same mechanics.

@@ -144,7 +144,7 @@ class ScienceWorldEnv:
 
 
 class ActionForms(tuple[str, ...]):
-    """What a ScienceWorld environment lists for every action: forms with OBJ, then the objects.
+    """What the ScienceWorld environment lists as actions: their forms with OBJ, then the objects.
 
     `action in forms` asks whether the action is one of the forms with listed objects in its slots.
     Every action that does something is, and so are many that do nothing.
