@@ -21,7 +21,7 @@ class UserError(Exception):
 
 
 def nearest(name: str, options: Sequence[str]) -> str:
-    """End an error about an unknown name: with the option it is nearly the same as, or all."""
+    """End an error about an unknown name with the nearest option, or with all of them."""
     close = difflib.get_close_matches(name, options, n=1, cutoff=NEAR)
     if close:
         return f"; did you mean {close[0]!r}?"
@@ -29,7 +29,7 @@ def nearest(name: str, options: Sequence[str]) -> str:
 
 
 class Status(StrEnum):
-    """How bad an error or lesser finding of a check is: fine, worth knowing, or in the way."""
+    """How bad a finding of a check is: fine, worth knowing, or in the way."""
 
     OK = "ok"
     WARN = "warn"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding of a check, an error or not: what was looked at, what was found, the remedy.
+    """One finding of a check, an error or not: what was looked at, what it is like, the remedy.
 
     Attributes:
         name: what was looked at.
@@ -56,3 +56,11 @@ class Finding:
 def has_problem(findings: Sequence[Finding]) -> bool:
     """Whether any finding of a check is an error that is in the way of a run."""
     return any(finding.status is Status.PROBLEM for finding in findings)
+
+
+def error_reason(error: Exception) -> str:
+    """The cause of an error in a few words: the system's own, else its text's first line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -97,14 +97,6 @@ def replace_folder(new: Path, directory: Path) -> None:
     _clear(replaced)
 
 
-def error_reason(error: Exception) -> str:
-    """The cause of a file error in a few words: the system's own, else its text's first line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from declutch.files import delete_folder, error_reason, write_folder
+from declutch.files import delete_folder, write_folder
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
@@ -32,9 +32,3 @@ def test_a_deleted_folder_leaves_nothing(tmp_path: Path) -> None:
         (folder / "old").write_text("x")
     delete_folder(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_reasons_are_short() -> None:
-    assert error_reason(OSError(28, "No space left on device")) == "No space left on device"
-    assert error_reason(ValueError("first\nsecond")) == "first"
-    assert error_reason(KeyError()) == "KeyError"

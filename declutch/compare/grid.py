@@ -152,7 +152,7 @@ def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
 
 
 def check_run(run: PlannedRun, folder: RunFolder) -> None:
-    """Make sure that a run that was started in a folder is the one that a comparison's grid plans.
+    """Check that a run started in a folder is the one that a comparison's grid has planned there.
 
     Raises:
         UserError: its configuration differs; the message names the first key and both values.

@@ -36,7 +36,7 @@ TeachAnswers = Callable[[Sequence[Step], Tensor], Lesson]
 
 @dataclass(frozen=True)
 class Answers:
-    """How an auxiliary task's questions were answered in an iteration: in words, or by scores.
+    """The answers to an auxiliary task's questions in an iteration: in words, or by scores.
 
     Attributes:
         episodes: one a sampled answer, of one step; its group is its question.

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from declutch.errors import UserError
-from declutch.files import error_reason
+from declutch.errors import UserError, error_reason
 from declutch.models.save import save_model
 
 TRAINER_FILE = "trainer.pt"

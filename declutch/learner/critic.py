@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from declutch.config.algorithm import OptimizerConfig
 from declutch.errors import UserError
-from declutch.learner.forward import response_values, sharing_break_even
-from declutch.learner.mode import evaluation_mode, vocabulary_size
+from declutch.learner.forward import response_values, sharing_break_even, vocabulary_size
+from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, build_samples

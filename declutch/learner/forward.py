@@ -77,6 +77,14 @@ def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
     return given[0][row.to(device), place.to(device)].float()
 
 
+def vocabulary_size(model: Any) -> int:
+    """The width V of the logits that a model's forward pass gives."""
+    head = model.get_output_embeddings()
+    if head is not None:
+        return int(head.weight.shape[0])
+    return int(model.config.get_text_config().vocab_size)
+
+
 def sharing_break_even(model: Any) -> float | None:
     """Row length up to which a forward pass gains by sharing prompts; None where a model cannot.
 

@@ -13,9 +13,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from declutch.config.algorithm import LossConfig
-from declutch.learner.forward import sharing_break_even, token_logprobs
+from declutch.learner.forward import sharing_break_even, token_logprobs, vocabulary_size
 from declutch.learner.loss import loss_normalizer, policy_loss
-from declutch.learner.mode import vocabulary_size
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, has_no_gradient
 from declutch.learner.update_stats import PartSums

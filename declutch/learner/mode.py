@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 
@@ -21,11 +20,3 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
-
-
-def vocabulary_size(model: Any) -> int:
-    """What the learner asks of a model besides its mode: the width V of its logits."""
-    head = model.get_output_embeddings()
-    if head is not None:
-        return int(head.weight.shape[0])
-    return int(model.config.get_text_config().vocab_size)

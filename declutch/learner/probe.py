@@ -14,8 +14,9 @@ from declutch.learner.forward import (
     response_values,
     sharing_break_even,
     token_logprobs,
+    vocabulary_size,
 )
-from declutch.learner.mode import evaluation_mode, vocabulary_size
+from declutch.learner.mode import evaluation_mode
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, build_samples
 from declutch.records import Role, Step, TokenBatch

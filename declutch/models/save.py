@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from declutch.errors import UserError
-from declutch.files import error_reason, write_folder
+from declutch.errors import UserError, error_reason
+from declutch.files import write_folder
 
 
 def save_model(directory: Path, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> Path:

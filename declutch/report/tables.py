@@ -96,7 +96,7 @@ def behaviour_sheet(policies: Mapping[str, Iterable[Row]], title: str, header: s
 def paired_sheet(
     before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
 ) -> Sheet:
-    """Report table of evaluations: two policies on the same games, with a difference's interval."""
+    """One of the report's tables of evaluations: two policies' difference on the same games."""
     first = (before,) if isinstance(before, EvalResult) else tuple(before)
     second = (after,) if isinstance(after, EvalResult) else tuple(after)
     lines = [

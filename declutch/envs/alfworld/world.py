@@ -40,7 +40,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the goal of an ALFWorld `World` wants one object to be.
+    """What a `World`'s goal wants one object to be, as the world records it.
 
     Attributes:
         objects: set of objects of the right type and nature.

@@ -35,7 +35,7 @@ _COLD_PERCENT: Final = 8
 
 @dataclass(frozen=True)
 class Wish:
-    """What a generated household's game asks for: task kind, object type, goal's type.
+    """What a generated household game asks its player for: task kind, object type, goal's type.
 
     For LOOK, the goal is a lamp.
     """
