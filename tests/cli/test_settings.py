@@ -5,14 +5,20 @@ from typer.testing import CliRunner
 
 from declutch.cli.main import app
 from declutch.cli.settings import find_settings
+from declutch.cli.terminal import console
 from declutch.config.listing import list_settings
 from declutch.errors import UserError
 
 SETTINGS = [setting for section in list_settings() for setting in section.settings]
 
 
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 80)
+
+
 def output_of(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["settings", *arguments], env={"COLUMNS": "100"})
+    result = CliRunner().invoke(app, ["settings", *arguments])
     assert result.exit_code == 0, result.output
     return result.output
 

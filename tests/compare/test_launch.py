@@ -80,7 +80,17 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """The processes that runs are trained in; others of this worker are other tests'."""
+    found = psutil.Process().children(recursive=True)
+    return [each for each in found if each not in BYSTANDERS]
+
+
+@pytest.fixture(autouse=True)
+def _note_bystanders() -> None:
+    BYSTANDERS[:] = psutil.Process().children(recursive=True)
+
+
+BYSTANDERS: list[psutil.Process] = []
 
 
 def test_a_run_that_fails_stops_no_other(tmp_path: Path, instead: Callable[[str], None]) -> None:

@@ -104,6 +104,8 @@ def _table(sheet: Sheet, layout: _Layout, name_width: int | None = None) -> Tabl
         collapse_padding=True,
         padding=(0, layout.padding),
     )
+    # Beside other words, which can be broken anywhere, the words of a row's name stay whole.
+    has_other_words = any(column.is_words for column in sheet.columns[1:])
     for index, column in enumerate(sheet.columns):
         heading = column.heading
         cells = [row.cells[index] for row in sheet.rows if row.role != "heading"]
@@ -114,6 +116,7 @@ def _table(sheet: Sheet, layout: _Layout, name_width: int | None = None) -> Tabl
             justify="left" if column.is_words else "right",
             no_wrap=not (column.is_words or layout.has_broken_numbers),
             overflow="fold",
+            min_width=_longest_word(cells) if index == 0 and has_other_words else None,
         )
     for number, row in enumerate(sheet.rows):
         if number and row.begins_group:
@@ -188,6 +191,10 @@ def _width(text: str) -> int:
 
 def _widest(cells: Sequence[Cell], layout: _Layout) -> int:
     return max((_width(_content(cell, layout.separator).plain) for cell in cells), default=0)
+
+
+def _longest_word(cells: Sequence[Cell]) -> int:
+    return max((cell_len(word) for cell in cells for word in cell.text.split()), default=0)
 
 
 def _longest(sheet: Sheet, index: int) -> int:
