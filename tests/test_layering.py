@@ -21,7 +21,7 @@ ORDER = (
     ("evaluation",),
     ("runs",),
     ("train", "report"),
-    ("compare",),
+    ("compare", "coupling"),
     ("cli",),
 )
 """Rooms and files of the package, first to last. A module imports what stands in earlier lines and
