@@ -29,7 +29,7 @@ def nearest(name: str, options: Sequence[str]) -> str:
 
 
 class Status(StrEnum):
-    """How bad a finding of a check is: fine, worth knowing, or in the way."""
+    """How bad an error is that a check has found: fine, worth knowing, or in the way."""
 
     OK = "ok"
     WARN = "warn"
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding of a check, an error or not: what was looked at, what it is like, the remedy.
+    """One error or all-clear that a check reports: what was looked at, how it is, what to do.
 
     Attributes:
         name: what was looked at.
@@ -54,7 +54,7 @@ class Finding:
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
-    """Whether any finding of a check is an error that is in the way of a run."""
+    """Whether errors are among a check's findings that keep a run from working."""
     return any(finding.status is Status.PROBLEM for finding in findings)
 
 

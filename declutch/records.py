@@ -138,7 +138,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class StepTable:
-    """The record of an iteration's steps as a table, with columns of integer ids.
+    """The record that credit assignment works on: an iteration's steps in columns of integer ids.
 
     Its rows are sorted by (group, episode, position).
 

@@ -120,7 +120,7 @@ def render_judge(
 
 
 def render_prediction(problem: str, response: str, form: PromptForm, wording: Wording) -> str:
-    """Render the prompt that asks what the environment answers to a response of the agent."""
+    """Render the prompt of prediction: what does the environment answer to the agent's response?"""
     return _render_about("prediction", problem, response, form, wording)
 
 

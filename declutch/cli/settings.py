@@ -43,7 +43,7 @@ def settings_command(
 
 
 def settings_page(name: str = "") -> str:
-    """Make the page of `declutch settings --markdown`; of a section or setting, only its tables."""
+    """Make the page that the command `declutch settings --markdown` prints, or a section's part."""
     from declutch.report.drawers.markdown import draw_markdown
 
     tables = [draw_markdown(settings_sheet(section)) for section in find_settings(name)]
@@ -56,7 +56,7 @@ def unescape_code(page: str) -> str:
 
 
 def find_settings(name: str) -> Sequence[SettingsSection]:
-    """`declutch settings NAME`: find the documented settings under a dotted name; "" for all.
+    """Find for the command `declutch settings NAME` what is documented under a name; "" for all.
 
     Raises:
         UserError: there is no such section or setting.
@@ -82,7 +82,7 @@ def find_settings(name: str) -> Sequence[SettingsSection]:
 
 
 def settings_sheet(section: SettingsSection) -> Sheet:
-    """Make the table that `declutch settings` prints of a section's settings."""
+    """Make the table that the command `declutch settings` prints of one section."""
     from declutch.report.sheet import Cell, Sheet, SheetRow, words
 
     return Sheet(

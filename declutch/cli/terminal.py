@@ -47,7 +47,7 @@ def open_suite(settings: Config) -> Suite:
 
 
 def open_chat(settings: Config) -> Endpoint:
-    """Open for a command the language model that the section `endpoint` names. Raises UserError."""
+    """Open for a command, beside its terminal, the language model of the section `endpoint`."""
     from declutch.endpoint.client import open_endpoint
 
     return open_endpoint(settings.endpoint)
@@ -64,7 +64,7 @@ def tell_usage(chat: Endpoint | None) -> None:
 
 
 def describe_fallbacks(counts: Mapping[str, int]) -> str:
-    """Say for the terminal how many texts an endpoint failed to give, by reason; "" for none."""
+    """Word for a command's terminal how many texts an endpoint failed to give; "" for none."""
     if not counts:
         return ""
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())

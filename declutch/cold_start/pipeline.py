@@ -100,7 +100,7 @@ def make_demonstrations(
 
 
 def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:
-    """Pipeline stage of a cold start: make a tiny model whose tokenizer knows a suite's words.
+    """Run the stage of the cold start's pipeline that makes a tiny model, with a suite's words.
 
     Returns:
         The number of the model's parameters.

@@ -143,7 +143,7 @@ def find_runs(
 
 
 def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
-    """Parse the --gcd of a comparison's grid, "off" and "on", into values of gcd.enabled."""
+    """Parse "off" and "on" into the values of gcd.enabled that a comparison's grid takes."""
     known = {"off": False, "on": True}
     for word in words:
         if word not in known:
@@ -152,7 +152,7 @@ def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
 
 
 def check_run(run: PlannedRun, folder: RunFolder) -> None:
-    """Check that a run started in a folder is the one that a comparison's grid has planned there.
+    """Check a folder against the grid of a comparison: the run begun in it is the planned one.
 
     Raises:
         UserError: its configuration differs; the message names the first key and both values.
@@ -180,7 +180,7 @@ def is_complete(run: PlannedRun, folder: RunFolder) -> bool:
 
 
 def describe_state(run: PlannedRun, folder: RunFolder) -> str:
-    """State of one planned run of a comparison's grid: complete, new, or where it goes on from."""
+    """Describe where a planned run of the grid stands: complete, new, or where it goes on from."""
     if is_complete(run, folder):
         return "complete"
     if not folder.has_begun():
@@ -250,7 +250,7 @@ def make_grid(
     seeds: Sequence[int],
     overrides: Sequence[str],
 ) -> Grid:
-    """Plan a comparison's grid and its cold start, checked against its folder; write nothing.
+    """Make a comparison's `Grid`: plan all runs and their cold start, but write nothing.
 
     Raises:
         UserError: as `plan_grid`, or a run or cold start in `out` has other settings.

@@ -25,7 +25,7 @@ GRACE_SECONDS = 10.0
 
 
 class Watcher(Protocol):
-    """Whoever is told, by the launch of a comparison's runs, how these get on.
+    """Whoever watches the launch of a comparison: `launch` tells it how the runs get on.
 
     `compare.progress.GridWatcher` is one.
     """

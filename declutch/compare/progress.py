@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import TaskID, TextColumn
 
 from declutch.report.cells import DASH
-from declutch.report.progress import format_metric, make_bar, print_plain
+from declutch.report.progress import DrawnInPlace, format_metric, make_bar, print_plain
 from declutch.runs.catalogue import key_of, metric_of
 from declutch.runs.read import Metrics
 
 
-class GridWatcher:
+class GridWatcher(DrawnInPlace):
     """Progress of a comparison's runs, shown while they train: a watcher and a context manager.
 
     On a terminal a bar for the grid and one for each run at work, with its latest training
@@ -29,27 +27,13 @@ class GridWatcher:
     """
 
     def __init__(self, total: int, done: int, console: Console) -> None:
+        self._bar = make_bar(console, TextColumn("{task.fields[note]}"))
+        super().__init__(self._bar, console)
         self._total = total
         self._done = done
-        self._console = console
-        self._bar = make_bar(console, TextColumn("{task.fields[note]}"))
         self._grid = self._bar.add_task("[bold]runs[/]", total=total, completed=done, note="")
         self._tasks: dict[str, TaskID] = {}
         self._evaluated: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
 
     def start(self, name: str, iterations: int) -> None:
         """The process of a run has started."""

@@ -156,7 +156,7 @@ def success_rows(picks: Picks) -> dict[tuple[str, str], Row]:
 
 
 def success_of(picks: Picks, level: str, kind: str = "") -> Estimate:
-    """Success on one level, pooled over the evaluations picked of a comparison's runs."""
+    """Pool the success on one level over evaluations picked from the runs of a comparison."""
     row = success_rows(picks).get((level, kind))
     return row.success if row else NOTHING
 

@@ -43,7 +43,7 @@ class HouseholdsConfig(SuiteSection):
 
 
 class MathConfig(SuiteSection):
-    """Settings of the environment `math`: its problems are those of a file, or generated ones."""
+    """Settings in the section `env.math`: the file or the generator that its problems come from."""
 
     file: Path | None = None
     """The MATH data set as JSON lines with the keys problem, solution or answer, and type; null
@@ -59,7 +59,7 @@ class MathConfig(SuiteSection):
 
 
 class ScienceWorldConfig(SuiteSection):
-    """Settings of the environment `scienceworld`: tasks, actions, and the Java of its simulator."""
+    """Settings in the section `env.scienceworld`: tasks, actions, and the simulator's Java."""
 
     actions: Literal["enumerated", "templates"] = "enumerated"
     """What an observation lists: "enumerated" every action that does something now, often hundreds,

@@ -60,7 +60,7 @@ class SuggestionsConfig(Section):
 
 @dataclass(frozen=True)
 class TaskTraits:
-    """What settings and reports have to know of an auxiliary task such as the judge's.
+    """Traits of an auxiliary task that validating the settings of the judge has to know.
 
     Attributes:
         label: its name in titles, e.g. "GCD".
@@ -91,7 +91,7 @@ SHIPPED_TRAITS: Final[Mapping[str, TaskTraits]] = {
 
 
 def task_traits(name: str) -> TaskTraits:
-    """Find the traits of the auxiliary task that the setting `gcd.task` names, such as "judge".
+    """Find the traits behind the setting `gcd.task` of the judge's settings, such as "judge".
 
     Raises:
         ValueError: no such task, or what "package.module:NAME" names is none.

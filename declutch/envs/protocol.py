@@ -68,7 +68,11 @@ class Forms(Protocol):
 def draw_command(
     admissible: tuple[str, ...], rng: random.Random, besides: str | None = None
 ) -> str | None:
-    """Draw a random command that the environment protocol admits, not `besides`; None for none."""
+    """Draw one command at random from what a `TextEnv` of the protocol says is admissible.
+
+    Returns:
+        one that is not `besides`; None where there is none.
+    """
     if isinstance(admissible, Forms):
         command = admissible.draw(rng)
         return command if command != besides else None

@@ -136,7 +136,7 @@ def paired(
 
 
 def check_poolable(runs: Sequence[EvalResult]) -> None:
-    """Make sure that evaluations were made alike and may be pooled in one summary or table.
+    """Refuse to summarise evaluations in one summary that were not made alike.
 
     Raises:
         UserError: none, or some that differ in protocol, temperature, steps or games.

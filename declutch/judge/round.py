@@ -94,7 +94,7 @@ def play_judge(
 def choose_sources(
     gcd: GCDConfig, rule: Sequence[Labels], oracle: Sequence[Labels], llm: LLMLabels | None
 ) -> dict[str, Sequence[Labels]]:
-    """Choose the sources of labels, by name, that the judge's round makes its questions of.
+    """Choose for a round of judging which sources of labels count, by name.
 
     Args:
         llm: None where no language model was asked.

@@ -58,7 +58,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Theme:
-    """A theme of suggestions: pieces of the judge's advice much the same, and what sums them up.
+    """Much the same pieces of the judge's advice, and the one suggestion that sums them up.
 
     Attributes:
         medoid: the most central sentence, each counted as often as it was given.
@@ -130,7 +130,7 @@ def select_advice(advice: Sequence[Advice], config: SuggestionsConfig) -> list[A
 def find_themes(
     advice: Sequence[Advice], embed: Embed, max_themes: int
 ) -> tuple[list[Theme], float | None]:
-    """Find the themes to make suggestions of, by clustering the sentences of the judge's advice.
+    """First step of making suggestions: which pieces of the judge's advice say much the same?
 
     How often a sentence was given weighs in the number of themes, in their medoids and in their
     order. Copies of a sentence are not clustered as items of their own, since the best clustering

@@ -36,7 +36,7 @@ TeachAnswers = Callable[[Sequence[Step], Tensor], Lesson]
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers to an auxiliary task's questions in an iteration: in words, or by scores.
+    """Answers to the questions of an `AuxiliaryTask`: sampled in words, or scores of a classifier.
 
     Attributes:
         episodes: one a sampled answer, of one step; its group is its question.
@@ -202,7 +202,7 @@ def ask_about_labelled(
     gcd: GCDConfig,
     draw: torch.Generator,
 ) -> list[Question]:
-    """As an auxiliary task, ask the judge about up to `gcd.num_questions` labelled steps.
+    """Ask about up to `gcd.num_questions` steps, for the auxiliary tasks that need labels.
 
     Args:
         sources: labels of every step by source; steps that sources disagree on are left out.
@@ -220,7 +220,7 @@ def ask_about(
     policy: Policy,
     gcd: GCDConfig,
 ) -> list[Question]:
-    """As an auxiliary task, ask the judge about chosen labelled steps that `policy` played.
+    """Ask about chosen steps, the way that the auxiliary tasks which judge do it.
 
     Args:
         chosen, origins: as `chosen` and `sources` of `build_questions`.
@@ -237,7 +237,7 @@ def ask_about(
 
 
 def shown_step(policy: Policy, episode: Episode, position: int) -> tuple[str, str]:
-    """What an auxiliary task quotes of a step: the agent's prompt and its whole response."""
+    """What every one of the auxiliary tasks quotes of a step: agent's prompt and whole response."""
     problem = policy.agent.render(view_at(episode, position))
     return problem, policy.codec.decode(episode.steps[position].response_ids)
 

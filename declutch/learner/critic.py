@@ -81,7 +81,7 @@ def build_critic(model: Any) -> Any:
 def value_samples(
     steps: Sequence[Step], old_values: Sequence[Tensor], returns: Sequence[Tensor]
 ) -> tuple[Sample, ...]:
-    """Make the samples PPO's critic learns from: steps, old values and returns, f32[T] each."""
+    """What PPO's critic is trained on: steps with their old values and returns, f32[T] each."""
     plain = build_samples(steps, torch.zeros(len(steps)), Role.AGENT, masked=False)
     return tuple(
         replace(sample, old_values=values, returns=wanted)
@@ -90,7 +90,7 @@ def value_samples(
 
 
 def value_loss(values: Tensor, batch: TokenBatch, clip: float, normalizer: float) -> Tensor:
-    """The critic's clipped squared error on one micro-batch, as its part of the mini-batch's loss.
+    """Loss of PPO's critic on a micro-batch: the clipped squared error of its values.
 
     Per token `max((V - R)^2, (clamp(V, V_old - clip, V_old + clip) - R)^2) / 2`.
 
@@ -166,7 +166,7 @@ def update_critic(
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float | None:
-    """Share of the returns' variance that the critic explains, `1 - Var(R - V) / Var(R)`."""
+    """How well PPO's critic explains the returns: `1 - Var(R - V) / Var(R)`."""
     variance = float(returns.var(correction=0))
     if variance == 0:
         return None

@@ -78,7 +78,7 @@ def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
 
 
 def vocabulary_size(model: Any) -> int:
-    """The width V of the logits that a model's forward pass gives."""
+    """How many logits V the learner's forward pass gives for a token."""
     head = model.get_output_embeddings()
     if head is not None:
         return int(head.weight.shape[0])
@@ -86,7 +86,7 @@ def vocabulary_size(model: Any) -> int:
 
 
 def sharing_break_even(model: Any) -> float | None:
-    """Row length up to which a forward pass gains by sharing prompts; None where a model cannot.
+    """Row length up to which one forward pass over shared prompts is faster than one for each.
 
     At that length attention costs as much as everything else. None is for models that cannot
     compute several samples after one beginning: they do not take an attention mask of any form

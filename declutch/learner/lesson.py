@@ -44,7 +44,7 @@ class Lesson(Protocol):
 
 @dataclass(frozen=True)
 class PassSettings:
-    """How a `PolicyLesson` runs its forward and backward passes of the policy loss.
+    """What each `Lesson` has to know to run its passes: tokens a pass, temperature, and so on.
 
     Attributes:
         loss: the policy loss.

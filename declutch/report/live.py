@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.columns import Columns
@@ -17,7 +16,14 @@ from rich.panel import Panel
 from declutch.evaluation.intervals import Estimate
 from declutch.report.cells import count_cell, estimate_cell
 from declutch.report.drawers.terminal import draw_compact
-from declutch.report.progress import Score, format_metric, format_seconds, make_bar, print_plain
+from declutch.report.progress import (
+    DrawnInPlace,
+    Score,
+    format_metric,
+    format_seconds,
+    make_bar,
+    print_plain,
+)
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.catalogue import listed, metric_of, phases
 from declutch.runs.metric import Metric
@@ -26,7 +32,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24
 
 
-class TrainWatcher:
+class TrainWatcher(DrawnInPlace):
     """Live view of a training run in the terminal: a watcher and a context manager.
 
     On a terminal: a bar with the time left and tables of the latest metrics, drawn in place. Else
@@ -42,34 +48,26 @@ class TrainWatcher:
     def __init__(
         self, total: int, title: str, *, start: int = 0, console: Console | None = None
     ) -> None:
+        where = console or Console()
+        # A live view asks for its content when it is drawn, so it can be made before that exists.
+        super().__init__(
+            Live(get_renderable=self._render, console=where, refresh_per_second=4), where
+        )
         self._total = total
         self._title = title
         self._done = start
-        self._console = console or Console()
         self._metrics: dict[str, float] = {}
         self._scores: dict[str, list[tuple[int, Score]]] = {}
         self._began = time.monotonic()
         self._start = start
         self._bar = make_bar(self._console)
         self._task = self._bar.add_task("starting", total=total, completed=start)
-        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        if self._console.is_terminal:
-            self._live.start(refresh=True)
-        else:
+        if not self._console.is_terminal:
             print_plain(self._console, f"{self._title}: {self._total} iterations")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        return super().__enter__()
 
     def phase(self, name: str) -> None:
         """Say what is going on now, e.g. "play"."""

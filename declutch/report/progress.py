@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -31,8 +32,37 @@ Score = tuple[float, float, float, int]
 PLAIN_LINE_SECONDS = 10.0
 
 
-class Counter:
-    """Rich progress bar of a job of known or unknown length; a context manager with `advance`.
+class DrawnInPlace:
+    """What rich draws in place of a terminal while work is in progress: a context manager.
+
+    It is started and stopped on a terminal only; elsewhere plain lines tell of the progress.
+
+    Args:
+        drawn: the bar or the live view.
+        console: where it is drawn.
+    """
+
+    def __init__(self, drawn: Progress | Live, console: Console) -> None:
+        self._drawn = drawn
+        self._console = console
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._drawn.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._drawn.stop()
+
+
+class Counter(DrawnInPlace):
+    """The bar that reports the progress of any long job: a context manager with `advance`.
 
     On a terminal a bar with the time left; else a plain line every ten seconds and at the end.
 
@@ -51,20 +81,19 @@ class Counter:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        where = console or Console(stderr=True)
+        self._bar = make_bar(where)
+        super().__init__(self._bar, where)
         self._description = description
         self._total = total
-        self._console = console or Console(stderr=True)
         self._clock = clock
         self._done = 0
         self._began = self._last_line = clock()
-        self._bar = make_bar(self._console)
         self._task = self._bar.add_task(escape(description), total=total)
 
     def __enter__(self) -> Self:
         self._began = self._last_line = self._clock()
-        if self._console.is_terminal:
-            self._bar.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self,
@@ -72,9 +101,8 @@ class Counter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._console.is_terminal:
-            self._bar.stop()
-        else:
+        super().__exit__(kind, error, trace)
+        if not self._console.is_terminal:
             self._print(is_last=True)
 
     def advance(self, count: int = 1) -> None:
@@ -102,7 +130,7 @@ class Counter:
 def reported_progress(
     description: str, *, console: Console | None = None
 ) -> Iterator[Callable[[int, int], None]]:
-    """Report the progress of work that calls a function with (done, total) by a rich bar.
+    """Report as a bar the progress of work that calls a function with (done, total).
 
     It appears with the first call; another total begins another one.
     """
@@ -124,7 +152,7 @@ def reported_progress(
 
 @contextmanager
 def reported_stage(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """Report the progress of one stage of a longer job by a rich bar, under the stage's name."""
+    """Report as a bar, under a rule with its name, the progress of one stage of a longer job."""
     console.print(Rule(name, align="left"))
     with reported_progress(name, console=console) as report:
         yield report
@@ -138,7 +166,7 @@ def progress(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """Report the progress of iterating over items by a rich bar; without a length give `total`."""
+    """Iterate over items and report the progress as a bar; without a length give `total`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with Counter(description, total, console=console, clock=clock) as counter:
@@ -171,7 +199,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """An empty rich progress bar in the style of all; `columns` stand before the times."""
+    """Make the bar, in the one style, by which all reports of progress are drawn; still empty."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -187,5 +215,5 @@ def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
 
 
 def print_plain(console: Console, line: str) -> None:
-    """Print a line, such as one of progress, as it is: no markup, colours or breaks of rich's."""
+    """Print a plain line instead of a bar where progress is reported without a terminal."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from declutch.rollout.engine import Engine
 
 @dataclass(frozen=True)
 class Play:
-    """One play for the rollout to collect an episode by: a task, and the group it belongs to."""
+    """One episode that `collect` is to play: its task, and the group it belongs to."""
 
     task: TaskId
     group: int

@@ -42,7 +42,7 @@ def play_groups(
     iteration: int,
     suggestions: tuple[str, ...] = (),
 ) -> Played:
-    """Play an iteration's tasks, each as a group of episodes from the same start.
+    """Play groups for an iteration: each task by a group of episodes from the same start.
 
     With `train.dynamic_sampling`, groups whose returns are all equal are dropped and as many new
     tasks are played, at most `train.max_refills` times. Where every group of an iteration is like

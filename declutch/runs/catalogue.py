@@ -607,7 +607,7 @@ def metrics(section: str, values: Mapping[str, Value | None]) -> dict[str, Value
 
 
 def current_key(key: str) -> str:
-    """The key that a metric has in the catalogue now, where versions before recorded another."""
+    """Look up in the catalogue of metrics the key that a formerly recorded one has now."""
     return _ALIASES.get(key, key)
 
 

@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Chart:
-    """What a metric's chart in the report is: it shows one metric or some best seen together.
+    """How the report charts a `Metric`, alone or with others that are best seen together.
 
     Attributes:
         title: what metrics name it by.

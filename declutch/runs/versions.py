@@ -17,7 +17,7 @@ from declutch.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Place:
-    """A judged step that advice in a version of a run's suggestions is about, by its indices."""
+    """Which judged step the advice of a recorded version came from, by its indices."""
 
     iteration: int
     task: str
@@ -72,7 +72,7 @@ _VERSION = TypeAdapter(Version)
 
 
 def read_version(file: Path) -> Version:
-    """Read one version of a run's suggestions from its file.
+    """Read one of the versions of the suggestions that a run has recorded.
 
     Raises:
         UserError: the file is damaged or cannot be read.
@@ -86,7 +86,7 @@ def read_version(file: Path) -> Version:
 
 
 def read_versions(run: RunFolder, notes: list[str]) -> tuple[Version, ...]:
-    """Read all versions of a run's suggestions in order; damaged ones go to `notes`."""
+    """Read all versions of the suggestions that a run has recorded; `notes` names damaged ones."""
     versions = []
     for _, file in run.suggestion_paths():
         try:

@@ -129,7 +129,7 @@ def read_advice(run: RunFolder, first: int, last: int) -> list[Advice]:
 
 
 def describe_version(made: SuggestionsVersion, first: int) -> dict[str, Any]:
-    """Describe a version of a training run's suggestions as data for the suggester's file.
+    """Describe what training has just made of the suggestions, as data for a version's file.
 
     Args:
         first: the first iteration whose advice it was made of.

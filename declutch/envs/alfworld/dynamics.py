@@ -127,7 +127,7 @@ def _slicing_commands(world: World, state: State) -> list[str]:
 
 
 def parse_command(world: World, text: str) -> Command | None:
-    """Read a command to ALFWorld's dynamics from its text; None where this world has no such one.
+    """Parse a command into what ALFWorld's dynamics can apply; None where they know no such one.
 
     Whether it is admissible now is another question: see `admissible_commands`.
     """

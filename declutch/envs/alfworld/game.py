@@ -18,7 +18,7 @@ from declutch.errors import UserError
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:
-    """Load an ALFWorld game file as a compiled `World`, by compiling it or from the cache.
+    """Load the `World` of one ALFWorld game file, compiled now or from the cache of games.
 
     Args:
         path: an official `game.tw-pddl` file, or one that states the same mechanics.
@@ -58,7 +58,10 @@ def _compile(content: bytes, path: Path) -> World:
 
 
 def compile_game(data: Any) -> World:
-    """Compile an ALFWorld game, a `game.tw-pddl` file's JSON, after checking that it can be played.
+    """Compile the content of an ALFWorld game file, whose mechanics are checked before.
+
+    Args:
+        data: the JSON of a `game.tw-pddl` file.
 
     Raises:
         GameFileError: says what is wrong with the content.
@@ -85,5 +88,5 @@ def _check_mechanics(domain: str, grammar: str) -> None:
 
 
 def forget_mechanics() -> None:
-    """Forget which ALFWorld games were loaded and found official, to measure a first load."""
+    """Forget which ALFWorld game files were found official, to measure a first game again."""
     _check_mechanics.cache_clear()

@@ -49,7 +49,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What matches between our ALFWorld engine and the official one have played and found.
+    """Report of a match: what our ALFWorld engine and the official one played side by side.
 
     Attributes:
         num_games, num_steps, num_nonsense, num_won: games, actions, of these not admissible ones,

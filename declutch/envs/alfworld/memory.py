@@ -102,7 +102,9 @@ def type_of(name: str) -> str:
 
 
 def parse_goal(text: str) -> Goal:
-    """Read the goal in an ALFWorld agent's memory from the first observation, in whatever words.
+    """Read into the memory of an ALFWorld agent what its task is, from the first observation.
+
+    The task may be stated in any of the wordings that games have for it.
 
     Raises:
         UserError: the text states no task, or one in unknown words.

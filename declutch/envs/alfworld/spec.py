@@ -75,7 +75,7 @@ def check_official_games(
 
 
 def describe_games(name: str, suite: AlfworldSuite, levels: Sequence[str], remedy: str) -> Finding:
-    """For a spec, count the games of an ALFWorld suite; a problem where a level has none."""
+    """The spec's line about an ALFWorld suite's games: how many a level has, or what is wrong."""
     try:
         counts = count_games(suite)
     except UserError as error:

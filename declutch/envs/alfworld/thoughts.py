@@ -114,7 +114,7 @@ _INSPECT: Final[_Wordings] = (
 
 
 def short_thought(intent: Intent) -> str:
-    """The thought of the ALFWorld expert in two words, e.g. "heat potato"."""
+    """Shorten the thoughts of the ALFWorld expert to two words, e.g. "heat potato"."""
     return f"{intent.phase} {intent.kind}"
 
 

@@ -53,7 +53,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The goal of an ALFWorld `World`: a conjunction of up to three parts, an absent one empty.
+    """Part of an ALFWorld `World`: what has to be true in the world for the game to be won.
+
+    It is a conjunction of up to three parts; an absent part is empty.
 
     Attributes:
         placed: one or two distinct objects that must share one of `receptacles`.

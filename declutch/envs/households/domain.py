@@ -323,7 +323,7 @@ def _action_block(name: str, template: str, feedback: str, productions: Producti
 
 
 def grammar_parts() -> tuple[str, str]:
-    """What generated households share beside the domain: the grammar before and after the task.
+    """The parts of the grammar file that the domain of all generated households comes with.
 
     The sentence of the task is all that differs.
     """

@@ -35,7 +35,7 @@ _COLD_PERCENT: Final = 8
 
 @dataclass(frozen=True)
 class Wish:
-    """What a generated household game asks its player for: task kind, object type, goal's type.
+    """What a game in a generated household wants: the kind of task, the object, where it goes.
 
     For LOOK, the goal is a lamp.
     """
@@ -95,7 +95,10 @@ def _pull(scene: Scene, row: rooms.ObjectRow, wish: Wish) -> list[tuple[str, int
 
 
 def wishes(scene: Scene, kind: str) -> list[tuple[Wish, int]]:
-    """What a generated household's game can ask for in a scene, with weights; may be empty."""
+    """All wishes that a game in this generated household's scene may have, with their weights.
+
+    There may be none.
+    """
     found: list[tuple[Wish, int]] = []
     present = {row.kind for row in scene.object_rows}
     for row in tasks.task_rows(kind):

@@ -183,7 +183,10 @@ def _easiest(places: Sequence[Receptacle], near: str = "") -> Receptacle:
 
 
 def walkthrough(house: Household) -> tuple[str, ...]:
-    """Write, beside a generated household's PDDL, the commands that win it, none superfluous."""
+    """Derive the winning commands from the facts that a generated household's PDDL states.
+
+    None of the commands is superfluous.
+    """
     scene, wish = house.scene, house.wish
     walker = _Walker(display_names([*scene.by_id, *(item.id for item in house.items)]))
     lamps = [i for i in house.items if i.kind == wish.goal_kind and i.is_fixed and i.receptacles]

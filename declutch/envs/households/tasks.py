@@ -299,13 +299,13 @@ def task_rows(kind: str) -> tuple[TaskRow, ...]:
 
 @cache
 def can_contain() -> Mapping[str, frozenset[str]]:
-    """For tasks of generated households, which object types may go into each receptacle type."""
+    """List for the tasks of generated households which object types fit into which receptacle."""
     return _sets(_CAN_CONTAIN)
 
 
 @cache
 def properties() -> Mapping[str, frozenset[str]]:
-    """For tasks of generated households, which object types have each property of the domain."""
+    """List for the tasks of generated households which object types can be heated, cut or such."""
     return _sets(_PROPERTIES)
 
 

@@ -218,7 +218,13 @@ def _check_params(params: SamplingParams) -> dict[int, int]:
 
 
 def swap_out(is_done: list[bool]) -> list[int]:
-    """The rows that the HF engine keeps of a batch: the last ones fill finished rows' holes."""
+    """Which rows of its batch the HF engine moves where, once some responses are finished.
+
+    The last unfinished rows fill the holes of the finished ones, so that the rest stays in place.
+
+    Returns:
+        for each row of the smaller batch, the row it is now.
+    """
     kept = [index for index, done in enumerate(is_done) if not done]
     count = len(kept)
     movers = iter(kept[sum(index < count for index in kept) :])

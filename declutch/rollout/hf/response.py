@@ -15,7 +15,7 @@ OpenTrie = Callable[[tuple[tuple[int, ...], ...], tuple[int, ...]], TrieNode]
 
 @dataclass(frozen=True)
 class Constraints:
-    """What every response that the HF engine samples in one call has to keep to.
+    """What a response of the HF engine is held to: its length, ends, and admissible actions.
 
     Attributes:
         params: see `SamplingParams`.
