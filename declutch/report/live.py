@@ -49,10 +49,6 @@ class TrainWatcher(DrawnInPlace):
         self, total: int, title: str, *, start: int = 0, console: Console | None = None
     ) -> None:
         where = console or Console()
-        # A live view asks for its content when it is drawn, so it can be made before that exists.
-        super().__init__(
-            Live(get_renderable=self._render, console=where, refresh_per_second=4), where
-        )
         self._total = total
         self._title = title
         self._done = start
@@ -60,8 +56,12 @@ class TrainWatcher(DrawnInPlace):
         self._scores: dict[str, list[tuple[int, Score]]] = {}
         self._began = time.monotonic()
         self._start = start
-        self._bar = make_bar(self._console)
+        self._bar = make_bar(where)
         self._task = self._bar.add_task("starting", total=total, completed=start)
+        # The live view draws itself once when it is made, so everything it shows comes before.
+        super().__init__(
+            Live(get_renderable=self._render, console=where, refresh_per_second=4), where
+        )
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
