@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +40,38 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
             "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
             "model with `declutch init-tiny`"
         )
+    tokenizer = load_tokenizer(path)
+    return load_network(path, getattr(torch, config.dtype), config.device), tokenizer
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """Load the tokenizer of a language model alone.
+
+    Raises:
+        UserError: nothing that can be loaded is there.
+    """
+    with _explained(path):
+        return _load_tokenizer(str(path))
+
+
+def load_network(path: str | Path, dtype: torch.dtype | None, device: str) -> PreTrainedModel:
+    """Load a causal language model without its tokenizer, to evaluate it.
+
+    Args:
+        dtype: None takes the type that the weights are stored in.
+    Raises:
+        UserError: nothing that can be loaded is there, or the device does not exist.
+    """
     transformers_logging.disable_progress_bar()
-    dtype = getattr(torch, config.dtype)
+    with _explained(path):
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype or "auto")
+    return model.to(pick_device(device)).eval()
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
     try:
-        tokenizer = _load_tokenizer(str(path))
-        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+        yield
     # transformers raises many types for a path that holds no model; all mean the same to a user.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
@@ -50,7 +79,6 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
             f"no model can be loaded from {str(path)!r} ({reason}); give a folder with "
             "config.json, model.safetensors and tokenizer files, or a hub name"
         ) from None
-    return model.to(pick_device(config.device)).eval(), tokenizer
 
 
 def _load_tokenizer(path: str) -> Any:

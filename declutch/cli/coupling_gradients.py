@@ -1,0 +1,118 @@
+"""`declutch coupling gradients`: cosines between mean gradients of good and bad samples."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from declutch.cli.coupling_options import ResultOptions, SampleOptions
+from declutch.cli.options import grouped
+from declutch.cli.terminal import reported
+
+if TYPE_CHECKING:
+    from declutch.coupling.gradients import GradientSettings
+
+
+@dataclass(frozen=True)
+class GradientOptions:
+    """Options of `declutch coupling gradients`: which gradients, of which parameters."""
+
+    scope: Annotated[
+        str,
+        typer.Option(
+            help="The parameters: all (a tied matrix once), no_embeddings, or layer.N, the first "
+            "layer being layer.0. The tables have every scope."
+        ),
+    ] = "all"
+    reduce: Annotated[
+        str,
+        typer.Option(
+            help="What a population's gradient is the mean of: its tokens; its samples, each the "
+            "mean of its tokens; or unit, its samples' gradients at unit norm."
+        ),
+    ] = "tokens"
+    by_advantage: Annotated[
+        bool,
+        typer.Option("--by-advantage", help="Weigh each sample's gradient by its advantage."),
+    ] = False
+    temperature: Annotated[float, typer.Option(help="The logits are divided by it.")] = 1.0
+    method: Annotated[
+        str,
+        typer.Option(
+            help="exact keeps whole gradients, in several passes where memory is short; sketch "
+            "keeps random sums of them; auto takes exact where one pass suffices."
+        ),
+    ] = "auto"
+    sketch_width: Annotated[
+        int, typer.Option(min=16, help="How many numbers a group of parameters is sketched to.")
+    ] = 2**16
+    memory_gib: Annotated[float, typer.Option(help="GiB of memory that gradients may take.")] = 4.0
+    seed: Annotated[
+        int, typer.Option(help="The seed of permutations, splits, resamplings and sketches.")
+    ] = 0
+    gram: Annotated[
+        bool,
+        typer.Option("--gram", help="Write the inner products of all pairs to the JSON, too."),
+    ] = False
+
+    def settings(self) -> GradientSettings:
+        """The settings of the measurement. Raises UserError."""
+        from declutch.coupling.gradients import GradientSettings
+        from declutch.coupling.gram import GramSettings
+
+        products = GramSettings(
+            temperature=self.temperature,
+            method=self.method,
+            memory=int(self.memory_gib * 2**30),
+            width=self.sketch_width,
+            seed=self.seed,
+        )
+        return GradientSettings(
+            scope=self.scope,
+            reduce=self.reduce,  # type: ignore[arg-type]
+            by_advantage=self.by_advantage,
+            seed=self.seed,
+            gram=products,
+        )
+
+
+@grouped
+def gradients_command(
+    model: Annotated[
+        Path,
+        typer.Argument(help="A model folder, or a run folder, which stands for its checkpoint."),
+    ],
+    given: SampleOptions,
+    options: GradientOptions,
+    results: ResultOptions,
+) -> None:
+    """Compare mean gradients of good and bad samples, in domain and out of it, by cosines."""
+    from declutch.coupling.gradients import (
+        gradient_data,
+        gradient_figures,
+        gradient_sheets,
+        measure_gradients,
+    )
+
+    settings = options.settings()
+    measured, samples, warnings = given.load(model)
+    with reported("gradients") as report:
+        result = measure_gradients(measured, samples, settings, report)
+    warnings += result.populations.warnings
+    results.give(
+        "gradients",
+        gradient_data(result, options.gram),
+        gradient_sheets(result),
+        gradient_figures(result, command_line()),
+        warnings,
+    )
+
+
+def command_line() -> str:
+    """The `declutch coupling` command that is running, as captions of its figures give it."""
+    return shlex.join(["declutch", *sys.argv[1:]])
