@@ -100,7 +100,7 @@ def load_measured(
     return MeasuredModel(str(path), network, folder, adds_end)
 
 
-def computes_in_float64(network: nn.Module) -> nn.Module:
+def computes_in_float64(network: Any) -> Any:
     """Have a model of float64, whose coupling is measured, compute norms and softmax in float64.
 
     The forward functions of its norms and attentions are wrapped; returns the model itself.
