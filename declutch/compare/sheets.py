@@ -20,7 +20,7 @@ from declutch.compare.runs import (
     success_rows,
     training_seconds,
 )
-from declutch.evaluation.intervals import NOTHING, Estimate
+from declutch.evaluation.intervals import NOTHING, OVER_RUNS, Estimate
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, paired
 from declutch.report.cells import (
     DASH,
@@ -38,18 +38,28 @@ from declutch.runs.catalogue import phases
 COLD_START = "cold start"
 ALL = "all"
 """In the place of a seed: the seeds pooled."""
+OVER = words("interval over")
+FEWEST_RUNS = 2
+"""Of each side, for a comparison of methods."""
 DATA_NAMES = ("method", "gcd", "seed", "level", "kind")
-DATA_NUMBERS = ("iteration", "mean", "low", "high", "n")
+DATA_NUMBERS = ("iteration", "mean", "low", "high", "n", "runs")
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two sides in a comparison's sheets, on the same games: `after` minus `before`, run by run."""
+    """Two sides in a comparison's sheets, on the same games: `after` minus `before`.
+
+    Attributes:
+        before, after: evaluations; none where the two cannot be compared.
+        note: what has to be said of it.
+        is_by_seed: they are paired run by run; otherwise by game only.
+    """
 
     name: str
     before: Picks
     after: Picks
     note: str = ""
+    is_by_seed: bool = True
 
 
 def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
@@ -63,20 +73,24 @@ def success_sheet(comparison: Comparison, selection: Selection) -> Sheet:
     return Sheet(
         title=f"Success {selection.name}, % [95% interval]",
         header=describe(comparison),
-        columns=(words("policy"), *map(Column, (*levels, "games × seeds", "it."))),
+        columns=(words("policy"), *map(Column, (*levels, "games × seeds", "it.")), OVER),
         rows=tuple(rows),
-        notes=selection.notes,
+        notes=(*selection.notes, *_single_runs(selection)),
     )
 
 
 def difference_sheet(comparison: Comparison, selection: Selection) -> Sheet:
-    """Sheet of a comparison's paired differences: to cold start, by GCD, to the first method."""
+    """Sheet of a comparison's paired differences: to cold start, by GCD, to the first method.
+
+    Methods are compared over at least two runs of each. With one, a difference of methods cannot be
+    told from one of runs, and a note says so in the place of numbers.
+    """
     levels = levels_of(comparison)
     contrasts = find_contrasts(comparison.arms, selection)
     return Sheet(
         title=f"Paired differences {selection.name}, points [95% interval]",
         header=describe(comparison),
-        columns=(words("difference"), *map(Column, (*levels, "games × seeds"))),
+        columns=(words("difference"), *map(Column, (*levels, "games × seeds")), OVER),
         rows=tuple(_difference_row(contrast, levels) for contrast in contrasts),
         notes=tuple(contrast.note for contrast in contrasts if contrast.note),
     )
@@ -96,6 +110,7 @@ def kind_sheet(comparison: Comparison, selection: Selection) -> Sheet:
         header=describe(comparison),
         columns=(words("level and task type"), Column("games"), *(Column(n) for n, _ in columns)),
         rows=tuple(rows),
+        notes=(f"Intervals are over {OVER_RUNS}, and over games alone where there is one run.",),
         is_detail=True,
     )
 
@@ -155,7 +170,8 @@ def data_sheet(comparison: Comparison) -> Sheet:
     """Sheet of every evaluation of a comparison in full, for other programs: `table.csv`.
 
     It has a row for each arm, seed (or "all"), evaluation, level and task type. Iteration 0 is the
-    cold start, kind "" is all task types, n counts games, and shares are in [0, 1].
+    cold start, kind "" is all task types, n counts games, and shares are in [0, 1]. Intervals are
+    over the games of one run where `runs` is 1, and else over runs and games.
     """
     rows = []
     for arm in comparison.arms:
@@ -250,11 +266,25 @@ def _between(before: Arm, after: Arm, selection: Selection) -> Contrast:
     one = {pick.run.id.seed: pick for pick in selection.picks[before]}
     two = {pick.run.id.seed: pick for pick in selection.picks[after]}
     common = sorted(set(one) & set(two))
-    note = ""
-    if set(one) != set(two):
+    if len(common) >= FEWEST_RUNS:
         seeds = ", ".join(map(str, common))
-        note = f"{name}: over the common seeds {seeds}." if common else f"{name}: no common seed."
-    return Contrast(name, tuple(one[s] for s in common), tuple(two[s] for s in common), note)
+        note = f"{name}: over the common seeds {seeds}." if set(one) != set(two) else ""
+        return Contrast(name, tuple(one[s] for s in common), tuple(two[s] for s in common), note)
+    if min(len(one), len(two)) >= FEWEST_RUNS:
+        note = f"{name}: the seeds differ, so that only the games are paired."
+        return Contrast(name, tuple(one.values()), tuple(two.values()), note, is_by_seed=False)
+    counts = f"{_count_runs(one)} of {before} and {_count_runs(two)} of {after}"
+    note = (
+        f"{name}: not compared. There {'is' if len(one) == 1 else 'are'} {counts}, and two of each "
+        "are the fewest: the runs of one method differ, too."
+    )
+    return Contrast(name, (), (), note)
+
+
+def _count_runs(runs: Mapping[int, Pick]) -> str:
+    if not runs:
+        return "no run"
+    return f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
 
 
 def _data_rows(name: Sequence[str], picks: Picks) -> list[SheetRow]:
@@ -263,7 +293,7 @@ def _data_rows(name: Sequence[str], picks: Picks) -> list[SheetRow]:
         one = row.success
         shares = [number_cell(share, digits=6) for share in (one.mean, one.low, one.high)]
         cells = [*map(Cell, (*name, level, kind)), count_cell(picks[0].iteration), *shares]
-        rows.append(SheetRow((*cells, count_cell(one.n))))
+        rows.append(SheetRow((*cells, count_cell(one.n), count_cell(one.num_runs))))
     return rows
 
 
@@ -271,17 +301,21 @@ def _difference_row(contrast: Contrast, levels: Sequence[str]) -> SheetRow:
     rows: dict[str, PairedRow] = {}
     if contrast.before:
         results = [[pick.result for pick in side] for side in (contrast.before, contrast.after)]
-        rows = {row.level: row for row in paired(*results) if not row.kind}
+        found_rows = paired(*results, by_kind=False, is_by_seed=contrast.is_by_seed)
+        rows = {row.level: row for row in found_rows}
     found = {level: rows[level].difference if level in rows else NOTHING for level in levels}
     cells = map(difference_cell, found.values())
-    return SheetRow((Cell(contrast.name), *cells, _count_cell(found, len(contrast.before))))
+    counts = dict.fromkeys((len(contrast.before), len(contrast.after)))
+    count = _count_cell(found, " and ".join(map(str, counts)))
+    return SheetRow((Cell(contrast.name), *cells, count, _over_cell(found)))
 
 
 def _success_row(name: str, picks: Picks, levels: Sequence[str]) -> SheetRow:
     found = {level: success_of(picks, level) for level in levels}
     iterations = sorted({pick.iteration for pick in picks})
-    cells = [*map(estimate_cell, found.values()), _count_cell(found, len(picks))]
-    return SheetRow((Cell(name), *cells, Cell(", ".join(map(str, iterations)) or DASH)))
+    cells = [*map(estimate_cell, found.values()), _count_cell(found, str(len(picks)))]
+    cells += [Cell(", ".join(map(str, iterations)) or DASH), _over_cell(found)]
+    return SheetRow((Cell(name), *cells))
 
 
 def _curves(
@@ -308,9 +342,26 @@ def _curves(
     )
 
 
-def _count_cell(found: Mapping[str, Estimate], num_seeds: int) -> Cell:
+def _count_cell(found: Mapping[str, Estimate], seeds: str) -> Cell:
     games = sum(one.n for level, one in found.items() if level != MEAN_LEVEL)
-    return Cell(f"{games} × {num_seeds}" if games else DASH)
+    return Cell(f"{games} × {seeds}" if games else DASH)
+
+
+def _single_runs(selection: Selection) -> tuple[str, ...]:
+    """What a reader has to know of arms with one run."""
+    alone = [str(arm) for arm, picks in selection.picks.items() if len(picks) == 1]
+    if not alone:
+        return ()
+    return (
+        f"One run alone: {', '.join(alone)}. Its interval is over games, and does not say how "
+        "another run of the same method would have come out.",
+    )
+
+
+def _over_cell(found: Mapping[str, Estimate]) -> Cell:
+    """What the intervals of a row are over, level by level where they differ."""
+    overs = dict.fromkeys(one.over for one in found.values() if one.n)
+    return Cell(" or ".join(overs) or DASH)
 
 
 def _played_alike(one: Picks, two: Picks) -> bool:

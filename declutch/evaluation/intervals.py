@@ -1,6 +1,8 @@
-"""Means with 95% intervals, and paired differences, for success rates over games.
+"""Means with 95% intervals, and paired differences, for success rates over games and over runs.
 
-Notation: G games, R training runs (seeds). The game is the unit of chance throughout: several
+Notation: G games, R training runs (seeds). The interval of one run is over games: it says how the
+run would do on other games of the kind, and nothing about another run of the same method. The
+interval of several runs is over runs and games; only such a one can compare methods. Several
 evaluation seeds of one game are averaged first, so that replaying a game narrows nothing but that
 game's own noise. Missing plays are NaN and weigh nothing. Every random draw comes from an explicit
 seed, so the same data give the same interval.
@@ -10,18 +12,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
+
+from declutch.evaluation.variance import (
+    FloatArray,
+    fill_gaps,
+    half_width,
+    half_width_unpaired,
+    share_ends,
+)
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
 CELLS_PER_CHUNK = 1_000_000
 
-FloatArray = NDArray[np.float64]
+OVER_GAMES = "games of this run"
+OVER_RUNS = "runs and games"
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,19 @@ class Estimate:
         mean: the point estimate; NaN when n is 0.
         low, high: ends of the interval; NaN when n is 0.
         n: units behind the mean, as the caller counts them (plays, or games).
+        num_runs: training runs that the interval is over; one says nothing about other runs.
     """
 
     mean: float
     low: float
     high: float
     n: int
+    num_runs: int = 1
+
+    @property
+    def over(self) -> str:
+        """What the interval is over, in words: what might have come out otherwise by chance."""
+        return OVER_GAMES if self.num_runs == 1 else OVER_RUNS
 
     @property
     def excludes_zero(self) -> bool:
@@ -110,72 +128,78 @@ def bootstrap_mean(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Mean with a percentile interval from a cluster bootstrap over an evaluation's games.
+    """Mean with a percentile interval from a bootstrap over the games of one evaluation's run.
 
     Args:
-        values: f[G], one number per game (already averaged over evaluation seeds), or f[R, G]
-            with one row per training run, all on the same games; NaN where not played. With
-            several runs each resample draws runs first, then one set of games that all of its
-            runs share, since a hard game is hard for every run.
+        values: f[G], one number per game (already averaged over evaluation seeds); NaN where not
+            played.
         num_resamples: bootstrap resamples.
         seed: of the resampling alone.
         confidence: two-sided coverage.
     Returns:
-        The mean over played cells; `n` counts games played at least once. Two or three runs are
-        too few to show how runs differ: the interval is then too narrow in that direction.
+        The mean over played games; `n` counts them.
     """
-    return bootstrap_mean_of_strata(
-        [values], num_resamples=num_resamples, seed=seed, confidence=confidence
-    )
-
-
-def bootstrap_mean_of_strata(
-    strata: Sequence[ArrayLike],
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """Unweighted mean over evaluation levels with a bootstrap interval, games drawn within each.
-
-    Args:
-        strata: as `values` of `bootstrap_mean`; the same R in each, row r being the same run,
-            drawn together in all strata.
-    """
-    matrices = [_played_games(stratum) for stratum in strata]
-    if not matrices or any(matrix.shape[1] == 0 for matrix in matrices):
+    played = _played([values])[0]
+    if played.shape[1] == 0:
         return NOTHING
-    rng = np.random.default_rng(seed)
-    num_runs = matrices[0].shape[0]
-    runs = rng.multinomial(num_runs, np.full(num_runs, 1 / num_runs), size=num_resamples)
-    means = np.mean([_resampled_means(matrix, runs, rng) for matrix in matrices], axis=0)
+    if len(played) > 1:
+        raise ValueError("a bootstrap over games is for one run; several have `mean_over_runs`")
+    means = _resampled_means(played[0], num_resamples, np.random.default_rng(seed))
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(means, [tail, 1 - tail])
-    mean = float(np.mean([np.nanmean(matrix) for matrix in matrices]))
-    return Estimate(mean, float(low), float(high), sum(matrix.shape[1] for matrix in matrices))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Estimate(float(np.mean(played[0])), float(low), float(high), played.shape[1])
 
 
 def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Estimate:
-    """Success share over an evaluation's games with the interval that suits: Wilson or bootstrap.
+    """Success share in an evaluation, with an interval over its games, or over runs and games.
 
-    One run and one evaluation seed: Wilson over the plays. Otherwise the cluster bootstrap over
-    games (and runs). A bootstrap of nothing but failures, or of nothing but successes, would have
-    zero width; there Wilson with one play per game is given, which is the wider of the two.
+    One run and one evaluation seed: Wilson over the plays. One run and several seeds: the bootstrap
+    over games. Several runs: `success_over_runs`. A bootstrap of nothing but failures, or of
+    nothing but successes, would have zero width; there Wilson with one play per game is given,
+    which is the wider of the two.
 
     Args:
-        values: shares in [0, 1], as in `bootstrap_mean`.
+        values: shares in [0, 1]: f[G], one per game, or f[R, G] with one row per training run, all
+            on the same games; NaN where not played.
         num_seeds: evaluation seeds that were averaged into each value.
     Returns:
-        `n` counts games.
+        `n` counts games played at least once.
     """
-    matrix = _played_games(values)
-    num_games = matrix.shape[1]
+    (matrix,) = _played([values])
+    num_runs, num_games = matrix.shape
     if num_games == 0:
         return NOTHING
-    mean = float(np.nanmean(matrix))
-    if mean in (0.0, 1.0) or (matrix.shape[0] == 1 and num_seeds == 1):
+    if num_runs > 1:
+        return success_over_runs([matrix])
+    mean = float(np.mean(matrix))
+    if mean in (0.0, 1.0) or num_seeds == 1:
         return wilson(round(mean * num_games), num_games)
     return bootstrap_mean(matrix, seed=seed)
+
+
+def success_over_runs(strata: Sequence[ArrayLike]) -> Estimate:
+    """Success share, the mean over an evaluation's levels, with an interval over runs and games.
+
+    It is Wilson's interval with the half-width of `variance.half_width` in the place of the
+    binomial one, so that it stays in [0, 1]. Where all succeed, or all fail, nothing is known of
+    the spread, and every game counts as one play.
+
+    Args:
+        strata: f[R, G] of each level; the same R in each, row r being the same run. A run counts
+            where it has plays on every level; where one alone has, the interval is over its games.
+    """
+    matrices = _played(strata)
+    if any(matrix.size == 0 for matrix in matrices):
+        return NOTHING
+    num_runs, n = len(matrices[0]), sum(matrix.shape[1] for matrix in matrices)
+    if num_runs == 1:
+        return mean_of_independent([success_rate(matrix, num_seeds=2) for matrix in matrices])
+    mean = _mean_of_strata(matrices)
+    half = float(half_width([fill_gaps(matrix) for matrix in matrices]))
+    if half == 0 or mean in (0.0, 1.0):
+        return replace(wilson(round(mean * n), n), mean=mean, num_runs=num_runs)
+    low, high = share_ends(np.asarray(mean), np.asarray(half))
+    return Estimate(mean, float(low), float(high), n, num_runs)
 
 
 def mean_of_independent(estimates: Sequence[Estimate]) -> Estimate:
@@ -204,11 +228,12 @@ def paired_difference(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Mean paired difference `after - before` on the same games, with a cluster bootstrap interval.
+    """Mean paired difference `after - before` in an evaluation, with the interval that suits.
 
-    Where every game's difference is the same whole number (no game changed its outcome, say), a
-    bootstrap would claim to know the difference exactly; there the share of games that may differ
-    from that is bounded by Wilson instead.
+    Pairs of one run have the bootstrap over games, which says nothing about other runs. Several
+    runs have `difference_over_runs`. Where every game's difference is the same whole number (no
+    game changed its outcome, say), a bootstrap would claim to know the difference exactly; there
+    the share of games that may differ from that is bounded by Wilson instead.
 
     Args:
         before, after: f[G] or f[R, G], column g being the same game in both and row r a pair of
@@ -217,14 +242,60 @@ def paired_difference(
     first, second = _as_matrix(before), _as_matrix(after)
     if first.shape != second.shape:
         raise ValueError(f"paired data differ in shape: {first.shape} and {second.shape}")
-    estimate = bootstrap_mean(
-        second - first, num_resamples=num_resamples, seed=seed, confidence=confidence
-    )
+    (matrix,) = _played([second - first])
+    if len(matrix) > 1:
+        return difference_over_runs([matrix])
+    estimate = bootstrap_mean(matrix, num_resamples=num_resamples, seed=seed, confidence=confidence)
     if estimate.n and estimate.low == estimate.high and estimate.mean in (-1.0, 0.0, 1.0):
-        most = wilson(0, estimate.n, confidence).high
-        low, high = max(-1.0, estimate.mean - most), min(1.0, estimate.mean + most)
-        return Estimate(estimate.mean, low, high, estimate.n)
+        return _bounded_by_games(estimate, confidence)
     return estimate
+
+
+def difference_over_runs(strata: Sequence[ArrayLike]) -> Estimate:
+    """Mean of paired differences over an evaluation's levels, its interval over runs and games.
+
+    Args:
+        strata: f[R, G] of each level: a game's difference in success in a pair of runs, of one
+            training seed. A pair counts where it has plays on every level; where one alone has, the
+            interval is over its games.
+    """
+    matrices = _played(strata)
+    if any(matrix.size == 0 for matrix in matrices):
+        return NOTHING
+    if len(matrices[0]) == 1:
+        return mean_of_independent(
+            [paired_difference(np.zeros_like(matrix), matrix) for matrix in matrices]
+        )
+    half = float(half_width([fill_gaps(matrix) for matrix in matrices]))
+    return _around(_mean_of_strata(matrices), half, matrices)
+
+
+def unpaired_difference(before: Sequence[ArrayLike], after: Sequence[ArrayLike]) -> Estimate:
+    """Difference of two methods' means in an evaluation whose runs share games, and no seeds.
+
+    Its interval is over runs and games.
+
+    Args:
+        before, after: f[R1, G] and f[R2, G] of each level, at least 2 runs of both; column g is the
+            same game. A game counts where both played it, a run where it has plays on every level.
+    Returns:
+        Nothing where fewer than 2 runs of a side count.
+    """
+    sides: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+    for one, two in zip(before, after, strict=True):
+        first, second = _as_matrix(one), _as_matrix(two)
+        common = ~np.isnan(first).all(axis=0) & ~np.isnan(second).all(axis=0)
+        sides[0].append(first[:, common])
+        sides[1].append(second[:, common])
+    first_played, second_played = _played(sides[0]), _played(sides[1])
+    if any(matrix.size == 0 for matrix in (*first_played, *second_played)):
+        return NOTHING
+    if min(len(first_played[0]), len(second_played[0])) < 2:
+        return NOTHING
+    mean = _mean_of_strata(second_played) - _mean_of_strata(first_played)
+    filled = [[fill_gaps(matrix) for matrix in side] for side in (first_played, second_played)]
+    estimate = _around(mean, float(half_width_unpaired(*filled)), second_played)
+    return replace(estimate, num_runs=min(len(first_played[0]), len(second_played[0])))
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
@@ -249,26 +320,42 @@ def _as_matrix(values: ArrayLike) -> FloatArray:
     return matrix
 
 
-def _played_games(values: ArrayLike) -> FloatArray:
-    matrix = _as_matrix(values)
-    return matrix[:, ~np.isnan(matrix).all(axis=0)]
+def _played(strata: Sequence[ArrayLike]) -> list[FloatArray]:
+    """[R, G] of each stratum: runs with plays in all strata, and games that any of them played."""
+    matrices = [_as_matrix(stratum) for stratum in strata]
+    runs = np.all([~np.isnan(matrix).all(axis=1) for matrix in matrices], axis=0)
+    kept = [matrix[runs] for matrix in matrices]
+    return [matrix[:, ~np.isnan(matrix).all(axis=0)] for matrix in kept]
+
+
+def _mean_of_strata(matrices: Sequence[FloatArray]) -> float:
+    return float(np.mean([np.nanmean(matrix) for matrix in matrices]))
+
+
+def _around(mean: float, half: float, matrices: Sequence[FloatArray]) -> Estimate:
+    """A difference of shares with an interval of that half-width, as far as it is in [-1, 1]."""
+    n = sum(matrix.shape[1] for matrix in matrices)
+    low, high = max(-1.0, mean - half), min(1.0, mean + half)
+    estimate = Estimate(mean, low, high, n, len(matrices[0]))
+    return _bounded_by_games(estimate) if half == 0 else estimate
+
+
+def _bounded_by_games(estimate: Estimate, confidence: float = CONFIDENCE) -> Estimate:
+    """The interval where no game differs from the mean: how many others may, by Wilson."""
+    most = wilson(0, estimate.n, confidence).high
+    low, high = max(-1.0, estimate.mean - most), min(1.0, estimate.mean + most)
+    return replace(estimate, low=low, high=high)
 
 
 def _resampled_means(
-    matrix: FloatArray, runs: NDArray[np.int64], rng: np.random.Generator
+    values: FloatArray, num_resamples: int, rng: np.random.Generator
 ) -> FloatArray:
-    """f[B]: mean of each resample of `matrix` [R, G]; `runs` [B, R] says how often a run counts."""
-    num_runs, num_games = matrix.shape
-    is_played = ~np.isnan(matrix)
-    is_full = bool(is_played.all())
-    filled = np.where(is_played, matrix, 0.0)
-    chunk = max(1, CELLS_PER_CHUNK // (num_runs * num_games))
+    """f[B]: mean of each resample of `values` [G]."""
+    num_games = len(values)
+    chunk = max(1, CELLS_PER_CHUNK // num_games)
     means = []
-    for start in range(0, len(runs), chunk):
-        weight = runs[start : start + chunk].T  # [R, b]
-        games = rng.integers(0, num_games, size=(weight.shape[1], num_games))
-        total = (filled[:, games].sum(axis=2) * weight).sum(axis=0)
-        played = num_games if is_full else is_played[:, games].sum(axis=2)
-        count = (played * weight).sum(axis=0)
-        means.append(np.divide(total, count, out=np.full(len(games), np.nan), where=count > 0))
+    for start in range(0, num_resamples, chunk):
+        size = min(chunk, num_resamples - start)
+        games = rng.integers(0, num_games, size=(size, num_games))
+        means.append(values[games].sum(axis=1) / num_games)
     return np.concatenate(means)

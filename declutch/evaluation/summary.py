@@ -15,16 +15,19 @@ import numpy as np
 from declutch.errors import UserError
 from declutch.evaluation.behaviour import Shares, shares_of
 from declutch.evaluation.intervals import (
+    NOTHING,
     Estimate,
-    FloatArray,
     McNemar,
-    bootstrap_mean_of_strata,
+    difference_over_runs,
     mcnemar,
     mean_of_independent,
     paired_difference,
+    success_over_runs,
     success_rate,
+    unpaired_difference,
 )
 from declutch.evaluation.results import EvalResult, GameResult
+from declutch.evaluation.variance import FloatArray
 from declutch.records import Outcome
 
 MAIN_LEVELS = ("L0", "L1", "L2")
@@ -87,8 +90,8 @@ def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
         Rows per level, first of all kinds and then of each, and at the end the unweighted mean over
         L0, L1 and L2 where all of them were played.
     Args:
-        runs: one evaluation, or the same evaluation of several training seeds, which then form
-            the outer level of the bootstrap.
+        runs: one evaluation, whose intervals are over its games, or the same evaluation of several
+            training runs, whose intervals are over runs and games.
         by_kind: false leaves the rows of single kinds out.
     Raises:
         UserError: runs that differ in protocol, temperature or games cannot be pooled.
@@ -102,23 +105,39 @@ def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
 
 
 def paired(
-    before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
+    before: EvalResult | Sequence[EvalResult],
+    after: EvalResult | Sequence[EvalResult],
+    *,
+    by_kind: bool = True,
+    is_by_seed: bool = True,
 ) -> tuple[PairedRow, ...]:
     """Paired summary of two policies' evaluations on the games both played, per level and type.
 
+    One evaluation each has intervals over the games of these two. Several have intervals over runs
+    and games, which alone can tell whether methods differ.
+
     Args:
-        before, after: one evaluation each, or sequences whose r-th members belong to the same
-            training seed.
+        before, after: one evaluation each, or sequences.
+        by_kind: false leaves the rows of single kinds out.
+        is_by_seed: the r-th members of both sequences belong to the same training seed; false pairs
+            by game only, and each side then needs at least two runs.
     Raises:
-        UserError: the two were evaluated on different games, or share none.
+        UserError: the two were evaluated on different games, or share none; runs that cannot be
+            paired.
     """
     first, second = _as_runs(before), _as_runs(after)
-    if len(first) != len(second):
+    if is_by_seed and len(first) != len(second):
         raise UserError(f"cannot pair {len(first)} runs with {len(second)}: give as many of each")
+    if not is_by_seed and min(len(first), len(second)) < 2:
+        raise UserError(
+            f"cannot compare {len(first)} runs with {len(second)} of other seeds: a difference of "
+            "methods needs at least two of each"
+        )
     check_poolable(first)
     check_poolable(second)
-    for one, two in zip(first, second, strict=True):
-        _check_same_games(one, two)
+    for one in first:
+        for two in second:
+            _check_same_games(one, two)
     common = [level for level in _levels(first) if level in _levels(second)]
     if not common:
         raise UserError(
@@ -126,12 +145,13 @@ def paired(
             f"{', '.join(_levels(first)) or 'none'} against {', '.join(_levels(second)) or 'none'}"
         )
     rows = [
-        _paired_row(first, second, level, kind)
+        _paired_row(_pair(first, second, level, kind, is_by_seed), level, kind)
         for level, kind in _level_kinds(first)
-        if level in common
+        if level in common and (by_kind or not kind)
     ]
     if all(level in common for level in MAIN_LEVELS):
-        rows.append(_paired_mean_row(first, second, rows))
+        pairs = [_pair(first, second, level, "", is_by_seed) for level in MAIN_LEVELS]
+        rows.append(_paired_mean_row(pairs, rows))
     return tuple(rows)
 
 
@@ -218,7 +238,7 @@ def _mean_row(runs: Sequence[EvalResult], rows: Sequence[Row]) -> Row:
         for part in parts:
             plays = _select(runs, part.level, "")
             strata.append(_game_means(plays, _names(plays)))
-        success = bootstrap_mean_of_strata(strata)
+        success = success_over_runs(strata)
     plays_in = [game for run in runs for game in run.games if game.level in MAIN_LEVELS]
     return _describe(MEAN_LEVEL, "", success, plays_in)
 
@@ -245,53 +265,64 @@ def _describe(level: str, kind: str, success: Estimate, plays: Sequence[GameResu
 
 @dataclass(frozen=True)
 class _Pair:
-    """Game means f[R, G] of both sides, on the games both played."""
+    """Game means f[R, G] of both sides, on the games both played.
+
+    Paired by seed, row r is the same seed on both sides, and cells that one side lacks are NaN on
+    both.
+    """
 
     before: FloatArray
     after: FloatArray
     num_seeds: int
+    is_by_seed: bool
 
 
 def _pair(
-    first: Sequence[EvalResult], second: Sequence[EvalResult], level: str, kind: str
+    first: Sequence[EvalResult],
+    second: Sequence[EvalResult],
+    level: str,
+    kind: str,
+    is_by_seed: bool,
 ) -> _Pair:
     one, two = _select(first, level, kind), _select(second, level, kind)
     names = sorted(set(_names(one)) & set(_names(two)))
     before, after = _game_means(one, names), _game_means(two, names)
-    both = ~np.isnan(before) & ~np.isnan(after)
-    keep = both.any(axis=0)
-    mask = np.where(both, 0.0, np.nan)[:, keep]
     seeds = max(_num_seeds(one), _num_seeds(two))
-    return _Pair(before[:, keep] + mask, after[:, keep] + mask, seeds)
+    if is_by_seed:
+        both = ~np.isnan(before) & ~np.isnan(after)
+        mask = np.where(both, 0.0, np.nan)
+        before, after = before + mask, after + mask
+    keep = ~np.isnan(before).all(axis=0) & ~np.isnan(after).all(axis=0)
+    return _Pair(before[:, keep], after[:, keep], seeds, is_by_seed)
 
 
-def _paired_row(
-    first: Sequence[EvalResult], second: Sequence[EvalResult], level: str, kind: str
-) -> PairedRow:
-    pair = _pair(first, second, level, kind)
+def _paired_row(pair: _Pair, level: str, kind: str) -> PairedRow:
     if pair.before.shape[1] == 0:
-        nothing = paired_difference(pair.before, pair.after)
-        return PairedRow(level, kind, math.nan, math.nan, nothing, None)
-    is_single = len(first) == 1 and pair.num_seeds == 1
+        return PairedRow(level, kind, math.nan, math.nan, NOTHING, None)
+    if pair.is_by_seed:
+        difference = paired_difference(pair.before, pair.after)
+    else:
+        difference = unpaired_difference([pair.before], [pair.after])
+    is_single = len(pair.before) == len(pair.after) == 1 and pair.num_seeds == 1
     return PairedRow(
         level=level,
         kind=kind,
         before=float(np.nanmean(pair.before)),
         after=float(np.nanmean(pair.after)),
-        difference=paired_difference(pair.before, pair.after),
+        difference=difference,
         test=mcnemar(pair.before[0] > 0, pair.after[0] > 0) if is_single else None,
     )
 
 
-def _paired_mean_row(
-    first: Sequence[EvalResult], second: Sequence[EvalResult], rows: Sequence[PairedRow]
-) -> PairedRow:
+def _paired_mean_row(pairs: Sequence[_Pair], rows: Sequence[PairedRow]) -> PairedRow:
     parts = [row for row in rows if row.level in MAIN_LEVELS and not row.kind]
-    if len(first) == 1:
+    if not pairs[0].is_by_seed:
+        sides = [pair.before for pair in pairs], [pair.after for pair in pairs]
+        difference = unpaired_difference(*sides)
+    elif len(pairs[0].before) == 1:
         difference = mean_of_independent([row.difference for row in parts])
     else:
-        pairs = [_pair(first, second, row.level, "") for row in parts]
-        difference = bootstrap_mean_of_strata([pair.after - pair.before for pair in pairs])
+        difference = difference_over_runs([pair.after - pair.before for pair in pairs])
     return PairedRow(
         level=MEAN_LEVEL,
         kind="",

@@ -36,6 +36,7 @@ def estimate_cell(estimate: Estimate, tone: Tone = "") -> Cell:
         detail=format_interval(estimate),
         interval=(100 * estimate.low, 100 * estimate.high),
         tone=tone,
+        hint=f"95% interval over {estimate.over}",
     )
 
 
@@ -46,7 +47,7 @@ def difference_cell(estimate: Estimate, test: McNemar | None = None) -> Cell:
     """
     if estimate.n == 0:
         return Cell(DASH, math.nan)
-    hint = f"{estimate.n} games played by both"
+    hint = f"95% interval over {estimate.over}; {estimate.n} games played by both"
     if test is not None:
         hint += (
             f"; exact McNemar p = {test.p_value:.2g}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from declutch.evaluation.exam_results import JudgeResult, JudgeRow, summarise_judgments
+from declutch.evaluation.intervals import OVER_GAMES
 from declutch.evaluation.results import EvalResult
 from declutch.report.cells import count_cell, estimate_cell, percent_cell
 from declutch.report.drawers.html import draw_html
@@ -28,8 +29,8 @@ def judging_section(data: RunData) -> str:
     return (
         '<h3>Can it judge?</h3><p class="caption">Verdicts on steps played in the evaluation, '
         "half of them good: an unreadable verdict is wrong, a constant one right on half. "
-        "Intervals are 95%, by game. On the right is what the accuracy on good and on bad steps "
-        f"comes to on all labelled steps.</p>{draw_html(judging_sheet(data))}"
+        f"Intervals are 95% ones over {OVER_GAMES}. On the right is what the accuracy on good and "
+        f"on bad steps comes to on all labelled steps.</p>{draw_html(judging_sheet(data))}"
     )
 
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 
-from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.intervals import OVER_GAMES, Estimate
 from declutch.report.cells import count_cell, estimate_cell
 from declutch.report.drawers.terminal import draw_compact
 from declutch.report.progress import (
@@ -91,7 +91,8 @@ class TrainWatcher(DrawnInPlace):
                 f"{level} {100 * mean:.1f}% [{100 * low:.1f}, {100 * high:.1f}] n={n}"
                 for level, (mean, low, high, n) in scores.items()
             ]
-            print_plain(self._console, f"evaluation at iteration {iteration}: {' · '.join(parts)}")
+            found = f"evaluation at iteration {iteration}: {' · '.join(parts)}"
+            print_plain(self._console, f"{found} (95% intervals over {OVER_GAMES})")
 
     def note(self, text: str) -> None:
         """Say something that the numbers do not."""
@@ -176,5 +177,6 @@ def evaluation_sheet(scores: Mapping[str, Sequence[tuple[int, Score]]]) -> Sheet
         line = sparkline([each[0] for _, each in history])
         cells = (estimate_cell(Estimate(*score)), count_cell(score[3]), Cell(line, tone="accent"))
         rows.append(SheetRow((Cell(f"{level} at {iteration}"), *cells)))
-    columns = (words("evaluation"), Column("success", "%"), Column("n"), words("so far"))
+    success = Column("success [95%, over games]", "%")
+    columns = (words("evaluation"), success, Column("n"), words("so far"))
     return Sheet("", columns, tuple(rows))

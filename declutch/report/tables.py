@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from declutch.evaluation.behaviour import Shares
 from declutch.evaluation.exam_results import JudgeResult, JudgeRow, summarise_judgments
-from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.intervals import OVER_GAMES, OVER_RUNS, Estimate
 from declutch.evaluation.label_sources import LabelReport, SourceReport
 from declutch.evaluation.results import EvalResult, has_partial_scores
 from declutch.evaluation.summary import MEAN_LEVEL, PairedRow, Row, paired, summarise
@@ -49,7 +49,7 @@ def result_sheet(*runs: EvalResult) -> Sheet:
             cells.append(Cell(str(row.num_env_errors or ""), row.num_env_errors, tone="down"))
         lines.append(SheetRow(tuple(cells), _role(row.kind)))
     return Sheet(
-        title="success by level and task type [95% interval]",
+        title=f"success by level and task type [95% interval over {_over(runs)}]",
         header=describe_header(runs),
         columns=(words("level and task type"), *columns),
         rows=tuple(lines),
@@ -114,7 +114,10 @@ def paired_sheet(
         for row in paired(first, second)
     ]
     return Sheet(
-        title=f"{first[0].policy} → {second[0].policy} on the same games [95% interval]",
+        title=(
+            f"{first[0].policy} → {second[0].policy} on the same games "
+            f"[95% interval over {_over(first)}]"
+        ),
         header=describe_header(second),
         columns=(
             words("level and task type"),
@@ -138,7 +141,7 @@ def judge_sheet(result: EvalResult, judge: JudgeResult) -> Sheet:
             lines.append(SheetRow((Cell(name), *values), role, is_apart=number == 0))
     return Sheet(
         title=describe_judging(result, judge),
-        header=f"{describe_setting([result])} · 95% intervals, by game",
+        header=f"{describe_setting([result])} · 95% intervals over {OVER_GAMES}",
         columns=(words("judged"), *(Column(row.level) for row in levels)),
         rows=tuple(lines),
     )
@@ -222,7 +225,15 @@ def gain_sheet(before: EvalResult, after: EvalResult, control: EvalResult, title
         lines.append(SheetRow(tuple(cells)))
     names = (before.policy, after.policy, "difference", control.policy, "difference")
     columns = [Column(name, "points" if name == "difference" else "%") for name in names]
-    return Sheet(title, (words("level"), Column("n"), *columns), tuple(lines))
+    notes = (
+        f"95% intervals are over {OVER_GAMES}: they say what these three models do on other games "
+        "of the kind, and not how another run, or the method, would come out.",
+    )
+    return Sheet(title, (words("level"), Column("n"), *columns), tuple(lines), notes=notes)
+
+
+def _over(runs: Sequence[EvalResult]) -> str:
+    return OVER_GAMES if len(runs) == 1 else OVER_RUNS
 
 
 def _dim_difference(estimate: Estimate) -> Cell:

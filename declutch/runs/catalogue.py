@@ -32,7 +32,14 @@ SUCCESS, BEHAVIOUR, JUDGE, UPDATE = "Success", "Behaviour in training", "Judge",
 CRITIC, TIME, OTHER = "Critic", "Time", "Other"
 
 CHARTS = (
-    Chart("Evaluation by level", SUCCESS, "fixed games, 95% band", 0, 1, kind="levels"),
+    Chart(
+        "Evaluation by level",
+        SUCCESS,
+        "fixed games, 95% band over games of this run",
+        0,
+        1,
+        kind="levels",
+    ),
     Chart("Training success", SUCCESS, "games drawn for training", 0, 1),
     Chart("Training success by task type", SUCCESS, "", 0, 1),
     Chart("Repeated and looped actions", BEHAVIOUR),

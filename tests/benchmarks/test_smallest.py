@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TESTED = {
     "alfworld_engine",
+    "coverage",
     "credit",
     "rollout",
     "scienceworld_env",
@@ -66,6 +67,15 @@ def test_credit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     for name in ("grpo", "rloo", "gigpo", "rlvmr", "ppo", "nthr, one group"):
         assert name in text
+
+
+def test_coverage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"NUM_RESAMPLES": 20, "GAMES_PER_LEVEL": 5}
+    run_benchmark(monkeypatch, load("coverage"), "--evaluations", "20", **sizes)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 4 * 3 + 4
+    assert lines[2].startswith("| 0.0 | 2 | ")
+    assert lines[-1].startswith("| 0.8 | 1 | –")
 
 
 def test_train_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,11 +31,14 @@ from declutch.compare.sheets import (
 )
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result, save_result
-from declutch.evaluation.summary import summarise
+from declutch.evaluation.summary import paired, summarise
 from declutch.report.drawers.csv import draw_csv
 from declutch.report.drawers.markdown import draw_markdown
 from declutch.report.drawers.terminal import draw_terminal
 from declutch.report.sheet import Sheet
+
+LEVELS = ("L0", "L1", "L2", "mean")
+GAMES = "games of this run"
 
 
 def read(folder: Path, **chosen) -> Comparison:
@@ -57,12 +60,17 @@ def test_success_at_the_last_common_iteration(grid_folder: Path) -> None:
     comparison = read(grid_folder)
     sheet = success_sheet(comparison, at_iteration(comparison))
     assert "at iteration 2" in sheet.title
-    expected = ("L0", "L1", "L2", "mean", "games × seeds", "it.")
+    expected = ("L0", "L1", "L2", "mean", "games × seeds", "it.", "interval over")
     assert headings(sheet) == ("policy", *expected)
-    assert means(sheet, "cold start") == ["50.0", "25.0", "25.0", "33.3", "12 × 1", "0"]
-    assert means(sheet, "a") == ["87.5", "50.0", "12.5", "50.0", "12 × 2", "2"]
-    assert means(sheet, "a+gcd") == ["100.0", "50.0", "50.0", "66.7", "12 × 1", "2"]
-    assert means(sheet, "b") == ["50.0", "50.0", "50.0", "50.0", "12 × 1", "2"]
+    one, several = GAMES, "runs and games"
+    assert means(sheet, "cold start") == ["50.0", "25.0", "25.0", "33.3", "12 × 1", "0", one]
+    assert means(sheet, "a") == ["87.5", "50.0", "12.5", "50.0", "12 × 2", "2", several]
+    assert means(sheet, "a+gcd") == ["100.0", "50.0", "50.0", "66.7", "12 × 1", "2", one]
+    assert means(sheet, "b") == ["50.0", "50.0", "50.0", "50.0", "12 × 1", "2", one]
+    assert sheet.notes == (
+        "One run alone: a+gcd, b. Its interval is over games, and does not say how another run of "
+        "the same method would have come out.",
+    )
     for part in ("strict", "temperature 0.4", "at most 30 steps", "L0 4, L1 4, L2 4"):
         assert part in sheet.header
 
@@ -80,28 +88,78 @@ def test_intervals_are_those_of_the_pooled_seeds(grid_folder: Path) -> None:
     assert row[1].interval == (100 * success.low, 100 * success.high)
 
 
-def test_differences_are_paired_over_common_seeds(grid_folder: Path) -> None:
+def test_one_run_of_a_method_is_compared_with_its_start_and_with_no_method(
+    grid_folder: Path,
+) -> None:
     comparison = read(grid_folder)
     sheet = difference_sheet(comparison, at_iteration(comparison))
+    assert headings(sheet) == ("difference", *LEVELS, "games × seeds", "interval over")
     assert [row.cells[0].text for row in sheet.rows] == [
         *("a − cold start", "a+gcd − cold start", "b − cold start"),
         *("a+gcd − a", "b − a"),
     ]
-    assert means(sheet, "a − cold start") == ["+37.5", "+25.0", "-12.5", "+16.7", "12 × 2"]
-    assert means(sheet, "a+gcd − a") == ["+25.0", "+0.0", "+25.0", "+16.7", "12 × 1"]
-    assert means(sheet, "b − a") == ["-50.0", "+0.0", "+50.0", "+0.0", "12 × 1"]
+    runs, games = "runs and games", GAMES
+    assert means(sheet, "a − cold start") == ["+37.5", "+25.0", "-12.5", "+16.7", "12 × 2", runs]
+    assert means(sheet, "b − cold start")[-2:] == ["12 × 1", games]
+    assert means(sheet, "a+gcd − a") == ["–"] * 6
+    assert means(sheet, "b − a") == ["–"] * 6
+    reason = "and two of each are the fewest: the runs of one method differ, too."
     assert sheet.notes == (
-        "a+gcd − a: over the common seeds 0.",
-        "b − a: over the common seeds 1.",
+        f"a+gcd − a: not compared. There are 2 runs of a and 1 run of a+gcd, {reason}",
+        f"b − a: not compared. There are 2 runs of a and 1 run of b, {reason}",
     )
+
+
+def test_a_grid_of_one_seed_compares_no_methods(grid_folder: Path) -> None:
+    comparison = read(grid_folder, methods=["a"], seeds=[0])
+    for selection in (at_iteration(comparison), at_equal_time(comparison)):
+        sheet = difference_sheet(comparison, selection)
+        assert means(sheet, "a+gcd − a") == ["–"] * 6
+        assert "not compared. There is 1 run of a and 1 run of a+gcd" in sheet.notes[0]
+    sheets = all_sheets(comparison)
+    page = render_comparison("grid", comparison, sheets)
+    assert page.count("a+gcd − a: not compared.") == 2
+    assert "no method is compared by it" in page
+
+
+def test_differences_are_paired_over_common_seeds(
+    tmp_path: Path, run_writer: Callable[..., Path], evaluation: Callable[..., EvalResult]
+) -> None:
+    """a s0, s1, s2 win 2, 3, 4 of 8 games; b s1, s2 win one more than a does."""
+    start = evaluation({"L0": "1" + "0" * 7})
+    for name, num_won in (("a_s0", 2), ("a_s1", 3), ("a_s2", 4), ("b_s1", 4), ("b_s2", 5)):
+        end = evaluation({"L0": "1" * num_won + "0" * (8 - num_won)})
+        run_writer(tmp_path / name, {0: start, 2: end}, (1.0, 1.0))
+    comparison = read(tmp_path)
+    sheet = difference_sheet(comparison, at_iteration(comparison))
+    assert means(sheet, "b − a") == ["+12.5", "8 × 2", "runs and games"]
+    assert sheet.notes == ("b − a: over the common seeds 1, 2.",)
+    results = [
+        [load_result(tmp_path / f"{m}_s{s}" / "evals" / "iteration_0002.json") for s in (1, 2)]
+        for m in "ab"
+    ]
+    expected = paired(*results)[0].difference
+    (row,) = [row.cells for row in sheet.rows if row.cells[0].text == "b − a"]
+    assert row[1].interval == (100 * expected.low, 100 * expected.high)
+
+
+def test_methods_of_other_seeds_are_paired_by_game(
+    tmp_path: Path, run_writer: Callable[..., Path], evaluation: Callable[..., EvalResult]
+) -> None:
+    runs = (("a_s0", 2), ("a_s1", 3), ("b_s1", 4), ("b_s2", 5), ("b_s3", 6))
+    for name, num_won in runs:
+        end = evaluation({"L0": "1" * num_won + "0" * (8 - num_won)})
+        run_writer(tmp_path / name, {2: end}, (1.0, 1.0))
+    comparison = read(tmp_path)
+    sheet = difference_sheet(comparison, at_iteration(comparison))
+    assert means(sheet, "b − a") == ["+31.2", "8 × 2 and 3", "runs and games"]
+    assert sheet.notes == ("b − a: the seeds differ, so that only the games are paired.",)
 
 
 def test_the_first_method_is_what_others_are_compared_with(grid_folder: Path) -> None:
     comparison = read(grid_folder, methods=["b", "a"], seeds=[1])
     sheet = difference_sheet(comparison, at_iteration(comparison))
     assert [row.cells[0].text for row in sheet.rows][-1] == "a − b"
-    assert means(sheet, "a − b") == ["+50.0", "+0.0", "-50.0", "+0.0", "12 × 1"]
-    assert sheet.notes == ()
 
 
 def test_equal_time_is_that_of_the_shortest_run(grid_folder: Path) -> None:
@@ -113,8 +171,8 @@ def test_equal_time_is_that_of_the_shortest_run(grid_folder: Path) -> None:
     assert chosen == {"a_s0": 1, "a_s1": 1, "a+gcd_s0": 1, "b_s1": 2}
     assert selection.notes == ("The shortest is b_s1.",)
     sheet = success_sheet(comparison, selection)
-    assert means(sheet, "a") == ["100.0", "100.0", "100.0", "100.0", "12 × 2", "1"]
-    assert means(sheet, "b")[-1] == "2"
+    assert means(sheet, "a") == [*["100.0"] * 4, "12 × 2", "1", "runs and games"]
+    assert means(sheet, "b")[-2] == "2"
 
 
 def test_an_incomplete_grid_is_a_partial_table(
@@ -128,12 +186,13 @@ def test_an_incomplete_grid_is_a_partial_table(
     assert at_iteration(comparison).name == "at iteration 1"
     selection = at_iteration(comparison, 2)
     sheet = success_sheet(comparison, selection)
-    assert means(sheet, "a") == ["75.0", "50.0", "25.0", "50.0", "12 × 1", "2"]
-    assert means(sheet, "c") == ["–"] * 6
+    assert means(sheet, "a") == ["75.0", "50.0", "25.0", "50.0", "12 × 1", "2", GAMES]
+    assert means(sheet, "c") == ["–"] * 7
     assert selection.notes == ("Not evaluated at iteration 2: a_s1.",)
     differences = difference_sheet(comparison, selection)
-    assert means(differences, "b − a") == ["–"] * 5
-    assert "b − a: no common seed." in differences.notes
+    assert means(differences, "b − a") == ["–"] * 6
+    assert any("b − a: not compared. There is 1 run of a" in note for note in differences.notes)
+    assert any("no run of c" in note for note in differences.notes)
     with pytest.raises(UserError, match="iteration 7; there are 0, 1, 2"):
         at_iteration(comparison, 7)
 
@@ -214,6 +273,7 @@ def test_the_csv_has_every_evaluation(grid_folder: Path) -> None:
     assert (float(single["mean"]), float(single["low"])) == (0, 0)
     assert found["a", "on", "0", "L1", "heat", "0"]["mean"] == "0.5"
     assert float(pooled["low"]) <= 0.875 <= float(pooled["high"])
+    assert (pooled["runs"], single["runs"]) == ("2", "1")
 
 
 def test_everything_is_written_and_shown(grid_folder: Path) -> None:
@@ -248,7 +308,7 @@ def test_only_cold_starts(grid_folder: Path) -> None:
     comparison = read(grid_folder)
     sheets = all_sheets(comparison)
     assert means(sheets[0], "cold start")[0] == "50.0"
-    assert means(sheets[0], "a") == ["–"] * 6
+    assert means(sheets[0], "a") == ["–"] * 7
     assert "cold start" in draw_markdown(sheets[0])
 
 
@@ -260,8 +320,8 @@ def test_what_moved_beyond_chance_is_coloured(
     run_writer(tmp_path / "a_s0", {0: before, 1: after}, (1.0,))
     comparison = read(tmp_path)
     sheet = difference_sheet(comparison, at_iteration(comparison))
-    assert [cell.tone for cell in sheet.rows[0].cells] == ["", "up", "", ""]
-    assert headings(sheet) == ("difference", "L0", "L1", "games × seeds")
+    assert [cell.tone for cell in sheet.rows[0].cells] == ["", "up", "", "", ""]
+    assert headings(sheet) == ("difference", "L0", "L1", "games × seeds", "interval over")
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
     console.print(draw_terminal(sheet))
     assert "\x1b[32m+100.0" in console.file.getvalue()

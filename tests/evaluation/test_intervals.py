@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declutch.evaluation.intervals import (
+    NOTHING,
+    OVER_GAMES,
+    OVER_RUNS,
     Estimate,
     bootstrap_mean,
-    bootstrap_mean_of_strata,
+    difference_over_runs,
     mcnemar,
     mean_of_independent,
     paired_difference,
     share_by_cluster,
+    success_over_runs,
     success_rate,
+    unpaired_difference,
     wilson,
 )
+from declutch.evaluation.variance import half_width, half_width_unpaired
 
 Z = 1.959963984540054
 
@@ -113,40 +120,72 @@ def test_bootstrap_is_deterministic_and_its_seed_matters():
 
 
 def test_bootstrap_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch):
-    values = np.random.default_rng(0).random((2, 50))
+    values = np.random.default_rng(0).random(50)
     whole = bootstrap_mean(values, num_resamples=500)
     monkeypatch.setattr("declutch.evaluation.intervals.CELLS_PER_CHUNK", 1000)
     assert bootstrap_mean(values, num_resamples=500) == whole
 
 
-def test_games_are_the_clusters_of_runs():
-    """Runs that agree game by game are one sample of games, however many they are."""
-    games = np.random.default_rng(2).integers(0, 2, size=100).astype(float)
-    one, four = bootstrap_mean(games), bootstrap_mean(np.tile(games, (4, 1)))
-    assert four.n == one.n == 100
-    assert four.high - four.low == pytest.approx(one.high - one.low, rel=0.05)
+def test_bootstrap_is_over_the_games_of_one_run():
+    nan = np.nan
+    assert bootstrap_mean([[1.0, 0.0, nan]]) == bootstrap_mean([1.0, 0.0])
+    assert bootstrap_mean([1.0, 0.0]).over == OVER_GAMES == "games of this run"
+    with pytest.raises(ValueError, match="one run"):
+        bootstrap_mean([[1.0, 0.0], [1.0, 1.0]])
 
 
-def test_runs_are_the_outer_level():
-    """Runs that differ from each other widen the interval, though every game agrees within one."""
-    values = np.repeat([[0.2], [0.4], [0.6], [0.8]], 200, axis=1)
-    estimate = bootstrap_mean(values)
-    half = Z * np.std([0.2, 0.4, 0.6, 0.8]) / 2
-    assert estimate.mean == pytest.approx(0.5)
-    assert estimate.high - estimate.mean == pytest.approx(half, rel=0.1)
+def test_success_over_runs_by_hand():
+    """Run means .25 and .75: Student's t with 1 degree of freedom is 12.706 at 97.5%."""
+    values = np.array([[1.0, 0, 0, 0], [1, 1, 1, 0]])
+    estimate = success_rate(values)
+    half = float(half_width([values]))
+    assert half >= 12.706 * 0.25
+    worth = 0.25 / half**2
+    reach = math.sqrt(worth / 4 + 0.25) / (worth + 1)
+    assert estimate.mean == 0.5
+    assert (estimate.low, estimate.high) == pytest.approx((0.5 - reach, 0.5 + reach))
+    assert (estimate.n, estimate.num_runs, estimate.over) == (4, 2, OVER_RUNS)
+
+
+def test_runs_that_differ_widen_the_interval_and_more_runs_narrow_it():
+    rng = np.random.default_rng(2)
+    apart = np.clip(rng.random((3, 200)) + np.array([[-0.3], [0.0], [0.3]]), 0, 1)
+    alike = np.clip(rng.random((3, 200)), 0, 1)
+    widths = [e.high - e.low for e in map(success_rate, (apart, alike, np.tile(apart, (4, 1))))]
+    assert widths[0] > 3 * widths[1]
+    assert widths[2] < widths[0] / 2
+
+
+def test_runs_that_agree_game_by_game_are_one_sample_of_games():
+    games = np.random.default_rng(2).integers(0, 2, size=400).astype(float)
+    one, four = wilson(round(games.sum()), 400), success_rate(np.tile(games, (4, 1)))
+    assert four.n == 400
+    assert (four.low, four.high) == pytest.approx((one.low, one.high), abs=0.001)
 
 
 def test_missing_plays_weigh_nothing():
     nan = np.nan
-    estimate = bootstrap_mean([[1.0, 0.0, nan, nan], [1.0, nan, 0.0, nan]])
+    estimate = success_rate([[1.0, 0.0, nan, nan, 1.0], [1.0, nan, 0.0, nan, 0.0]])
     assert estimate.mean == 0.5
-    assert estimate.n == 3
-    assert bootstrap_mean([[1.0, 0.0, nan]]) == bootstrap_mean([1.0, 0.0])
+    assert estimate.n == 4
+    # A run without any play is none.
+    values = np.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    padded = np.vstack([values, [nan] * 3])
+    assert success_rate(padded) == success_rate(values)
+    assert success_rate(padded[1:]) == wilson(1, 3)
+    assert paired_difference(padded, padded[[1, 0, 2]]).num_runs == 2
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, (0, 20)), (1.0, (20, 20))])
 def test_success_rate_of_equal_games_is_not_certain(share: float, expected: tuple[int, int]):
-    assert success_rate(np.full((3, 20), share), num_seeds=2) == wilson(*expected)
+    assert success_rate(np.full(20, share), num_seeds=2) == wilson(*expected)
+    over_runs = success_rate(np.full((3, 20), share), num_seeds=2)
+    assert over_runs == replace(wilson(*expected), num_runs=3)
+
+
+def test_success_of_equal_halves_is_not_certain():
+    over_runs = success_rate(np.full((3, 20), 0.5), num_seeds=2)
+    assert over_runs == replace(wilson(10, 20), num_runs=3)
 
 
 def test_success_rate_chooses_by_what_was_averaged():
@@ -177,16 +216,31 @@ def test_mean_of_independent_adds_in_squares():
 
 
 def test_strata_weigh_the_same():
-    estimate = bootstrap_mean_of_strata([np.ones(300), np.zeros(10)])
-    assert (estimate.mean, estimate.low, estimate.high, estimate.n) == (0.5, 0.5, 0.5, 310)
+    strata = [np.ones((2, 300)), np.zeros((2, 10))]
+    strata[0][0, 0] = 0
+    estimate = success_over_runs(strata)
+    assert estimate.mean == pytest.approx((599 / 600) / 2)
+    assert (estimate.n, estimate.num_runs) == (310, 2)
+    difference = difference_over_runs(strata)
+    assert difference.mean == pytest.approx(estimate.mean)
+    half = float(half_width(strata))
+    assert (difference.low, difference.high) == pytest.approx(
+        (difference.mean - half, difference.mean + half)
+    )
+    assert difference.num_runs == 2
 
 
-def test_strata_interval_agrees_with_the_closed_form():
-    rng = np.random.default_rng(8)
-    strata = [rng.normal(0, 1, 200), rng.normal(5, 2, 100), rng.normal(1, 3, 300)]
-    estimate = bootstrap_mean_of_strata(strata)
-    error = math.sqrt(sum(part.var() / len(part) for part in strata)) / 3
-    assert estimate.high - estimate.low == pytest.approx(2 * Z * error, rel=0.05)
+def test_a_run_counts_where_it_has_plays_on_every_level():
+    """Of three runs the last has no play on the second level, and the middle one none at all."""
+    nan = np.nan
+    one = np.array([[1.0, 0.0, 1.0, 1.0], [nan] * 4, [0.0] * 4])
+    two = np.array([[0.0, 0.0, 1.0], [nan] * 3, [nan] * 3])
+    alone = mean_of_independent([success_rate(each[0], num_seeds=2) for each in (one, two)])
+    assert success_over_runs([one, two]) == alone
+    assert difference_over_runs([one, two]).over == OVER_GAMES
+    nothing = np.full((3, 3), nan)
+    assert success_over_runs([one, nothing]) == NOTHING
+    assert difference_over_runs([one, nothing]) == NOTHING
 
 
 def test_pairing_removes_what_games_have_in_common():
@@ -217,10 +271,46 @@ def test_equal_differences_are_not_certain(before: int, after: int, low: int, hi
     """20 games, no exception seen: Wilson lets up to 16.1% of games be exceptions."""
     most = wilson(0, 20).high
     assert most == pytest.approx(0.161125, abs=1e-6)
-    difference = paired_difference(np.full((2, 20), before), np.full((2, 20), after))
-    assert difference.mean == after - before
-    assert difference.low == pytest.approx(max(low, after - before - most))
-    assert difference.high == pytest.approx(min(high, after - before + most))
+    for shape in (20, (2, 20)):
+        difference = paired_difference(np.full(shape, before), np.full(shape, after))
+        assert difference.mean == after - before
+        assert difference.low == pytest.approx(max(low, after - before - most))
+        assert difference.high == pytest.approx(min(high, after - before + most))
+        assert difference.num_runs == (1 if shape == 20 else 2)
+
+
+def test_differences_over_runs_stay_in_bounds():
+    difference = paired_difference([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]], np.ones((2, 3)))
+    assert (difference.low, difference.high) == (-1.0, 1.0)
+    assert not difference.excludes_zero
+
+
+def test_runs_that_win_elsewhere_are_not_certain():
+    """Either run wins one game more, each another one: the means agree, and prove nothing."""
+    after = np.zeros((2, 31))
+    after[0, 3] = after[1, 5] = 1
+    difference = paired_difference(np.zeros((2, 31)), after)
+    assert difference.mean == pytest.approx(1 / 31)
+    assert difference.low < 0 < difference.high
+
+
+def test_unpaired_difference_by_hand():
+    """Seeds that differ: Welch's half-width, over the games that both sides played."""
+    rng = np.random.default_rng(7)
+    before, after = rng.random((2, 30)), rng.random((4, 30)) / 2
+    after[:, 4] = np.nan
+    before[0, 6] = np.nan
+    difference = unpaired_difference([before], [after])
+    played = np.delete(np.arange(30), 4)
+    assert difference.mean == pytest.approx(after[:, played].mean() - np.nanmean(before[:, played]))
+    assert (difference.n, difference.num_runs) == (29, 2)
+    assert difference.low < difference.mean < difference.high
+    full = rng.random((2, 30)), rng.random((3, 30))
+    half = float(half_width_unpaired([full[0]], [full[1]]))
+    found = unpaired_difference([full[0]], [full[1]])
+    assert found.high - found.mean == pytest.approx(min(half, 1 - found.mean))
+    assert unpaired_difference([before[:1]], [after]) == NOTHING
+    assert unpaired_difference([np.full((2, 3), np.nan)], [np.ones((2, 3))]) == NOTHING
 
 
 def test_mcnemar_by_hand():

@@ -10,7 +10,13 @@ from evaluations import make_result, play, random_result, render, scored
 
 from declutch.errors import UserError
 from declutch.evaluation.behaviour import ActionCounts
-from declutch.evaluation.intervals import bootstrap_mean, mcnemar, mean_of_independent, wilson
+from declutch.evaluation.intervals import (
+    bootstrap_mean,
+    mcnemar,
+    mean_of_independent,
+    unpaired_difference,
+    wilson,
+)
 from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import paired, summarise
 from declutch.records import Outcome
@@ -85,7 +91,11 @@ def test_training_runs_widen_the_interval():
     alone, both = summarise(low)[0].success, summarise(low, high)[0].success
     assert both.mean == pytest.approx((low_mean(low) + low_mean(high)) / 2)
     assert both.high - both.low > 2 * (alone.high - alone.low)
-    assert summarise(low, high)[-1].level == "mean"
+    assert (alone.over, both.over) == ("games of this run", "runs and games")
+    mean = summarise(low, high)[-1]
+    assert (mean.level, mean.success.over) == ("mean", "runs and games")
+    assert mean.success.high - mean.success.low > 0.8
+    assert summarise(low)[-1].success.over == "games of this run"
 
 
 def low_mean(result: EvalResult) -> float:
@@ -120,6 +130,44 @@ def test_paired_mean_and_seeds():
     assert mean.difference.excludes_zero
     assert all(row.test is None for row in rows)
     assert paired([before, before], [after, after])[0].difference.n == 40
+
+
+def test_paired_runs_are_told_from_chance_by_runs() -> None:
+    """One pair of runs shows a difference over its games; two that disagree show none."""
+    low, high = random_result(0, 0.3, 100), random_result(1, 0.6, 100)
+    (alone, *_), (both, *_) = paired(low, high), paired([low, low], [high, low])
+    assert alone.difference.excludes_zero
+    assert alone.difference.over == "games of this run"
+    assert not both.difference.excludes_zero
+    assert both.difference.over == "runs and games"
+    assert [row.kind for row in paired(low, high, by_kind=False)] == [""] * 4
+
+
+def test_runs_of_other_seeds_are_paired_by_game_only() -> None:
+    before = [random_result(seed, 0.3, 60) for seed in (0, 1)]
+    after = [random_result(seed, 0.8, 60) for seed in (2, 3, 4)]
+    rows = paired(before, after, is_by_seed=False)
+    assert rows[-1].level == "mean"
+    for row in rows:
+        assert row.difference.mean == pytest.approx(row.after - row.before)
+        assert row.difference.over == "runs and games"
+        assert row.test is None
+    strata = [
+        [game_matrix(side, level) for level in ("L0", "L1", "L2")] for side in (before, after)
+    ]
+    assert rows[-1].difference == unpaired_difference(*strata)
+    assert rows[0].difference == unpaired_difference(strata[0][:1], strata[1][:1])
+    with pytest.raises(UserError, match="at least two of each"):
+        paired(before[:1], after, is_by_seed=False)
+    other = replace(after[-1], manifests={"L0": "bb22"})
+    with pytest.raises(UserError, match="different games"):
+        paired(before, [*after[:2], other], is_by_seed=False)
+
+
+def game_matrix(runs: list[EvalResult], level: str) -> list[list[float]]:
+    names = sorted({game.name for run in runs for game in run.games if game.level == level})
+    won = [{g.name: float(g.is_won) for g in run.games if g.level == level} for run in runs]
+    return [[games[name] for name in names] for games in won]
 
 
 def test_paired_refuses_other_games():

@@ -49,6 +49,7 @@ def test_plain_view_prints_one_line_per_event():
     for part in ("success 62.5%", "repeated 10.0%", "judge 70.0%", "cos -0.25", "4.2 s", "left"):
         assert part in lines[1]
     assert "L0 50.0% [40.0, 60.0] n=100" in lines[2]
+    assert lines[2].endswith("(95% intervals over games of this run)")
     assert "\x1b" not in output(console)
 
 

@@ -234,8 +234,9 @@ def test_numbers_are_rounded_to_read_and_whole_as_data() -> None:
     assert rows[1] == ["L0", "heat", "0", *[""] * 6]
     assert "| **L0** | 3 | 33.3 [10.0, 70.0] | +25.0 [+12.5, +50.0] |" in draw_markdown(SHEET)
     page = draw_html(SHEET)
-    assert '<td class="num">33.3 <small>[10.0, 70.0]</small></td>' in page
-    hint = "3 games played by both"
+    hint = "95% interval over games of this run"
+    assert f'<td class="num" title="{hint}">33.3 <small>[10.0, 70.0]</small></td>' in page
+    hint += "; 3 games played by both"
     assert f'<td class="num up" title="{hint}">+25.0 <small>[+12.5, +50.0]</small></td>' in page
     assert page.index("temperature 0.4") < page.index("<table>") < page.index("is missing")
 

@@ -59,6 +59,22 @@ def test_tables_name_protocol_temperature_and_n():
     assert "protocol strict" in text
 
 
+def test_tables_say_what_intervals_are_over() -> None:
+    one, two = random_result(0, 0.2), random_result(1, 0.9)
+    over_games, over_runs = (
+        "[95% interval over games of this run]",
+        "[95% interval over runs and games]",
+    )
+    assert over_games in result_sheet(one).title
+    assert over_runs in result_sheet(one, two).title
+    assert over_games in paired_sheet(one, two).title
+    assert over_runs in paired_sheet([one, one], [two, two]).title
+    (note,) = gain_sheet(one, two, one, "success").notes
+    assert "over games of this run" in note
+    assert "not how another run, or the method, would come out" in note
+    assert "95% intervals over games of this run" in judge_sheet(JUDGED, JUDGMENTS).header
+
+
 def test_behaviour_table_splits_by_outcome():
     counts = ActionCounts(steps=4, repeated=1, repeated_or_looped=1, invalid=2, response_tokens=20)
     games = [play("L0", "a", True, counts=counts), play("L0", "b", False)]

@@ -234,7 +234,7 @@ function comparisonChart(host, rows, colors) {
   const marks = { hollow: "○", diamond: "◇", full: "●" };
   for (const name of names) legend.append(html("span", { text: `${marks[shapes[name]]} ${name}` }));
   const plot = html("div", { class: "plot" });
-  host.append(html("figure", {}, html("figcaption", { text: "Success by level" }, html("small", { text: "points with 95% intervals" })), legend, plot));
+  host.append(html("figure", {}, html("figcaption", { text: "Success by level" }, html("small", { text: "points with 95% intervals over games of this run" })), legend, plot));
   onWidth(plot, (width) => {
     const lane = 15, rowHeight = names.length * lane + 16, left = 62, right = 52, top = 6, bottom = 24;
     const height = top + rows.length * rowHeight + bottom;
