@@ -20,7 +20,7 @@ META_TAGS: Final = ("planning", "explore", "reflection", "monitor")
 
 @dataclass(frozen=True)
 class TaskId:
-    """The record of one task (one game): equal ids start from the same state, byte for byte.
+    """The record that names one task (one game); equal ids start from the same state.
 
     Attributes:
         suite: name of the environment suite, e.g. "alfworld".
@@ -138,7 +138,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class StepTable:
-    """The record that credit assignment works on: an iteration's steps in columns of integer ids.
+    """A record that rooms hand on: an iteration's steps as a table with columns of integer ids.
 
     Its rows are sorted by (group, episode, position).
 
@@ -169,7 +169,7 @@ class StepTable:
 
 @dataclass(frozen=True)
 class Probes:
-    """The record of what a no-gradient pass tells a method of credit about K response tokens.
+    """A record that rooms hand on: what a no-gradient pass told of K response tokens.
 
     The tokens are in table order.
 
@@ -193,7 +193,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """The record of a micro-batch, B rows x L tokens, between packing, forward pass and loss.
+    """A record that rooms hand on: a micro-batch of B rows x L tokens.
 
     Row b predicts `input_ids[b, t]` from what precedes it.
     Every per-token field is aligned with `input_ids`: entry (b, t) belongs to the token at t, and
@@ -231,7 +231,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Completion:
-    """The record of one sampled response: tokens, log-probabilities, and what the mask allowed.
+    """A record that rooms hand on: one sampled response, tokens and log-probabilities.
 
     Attributes:
         token_ids: i64[T], stop token included.
@@ -269,7 +269,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ActionMask:
-    """The record of a sampling mask: after a trigger token comes one of a few token sequences.
+    """A record that rooms hand on: after which trigger token only some sequences may come.
 
     Before `trigger_id` is sampled every token is free; after it the response must be exactly one
     of `sequences`, each of which ends with a stop token. Inside a sequence only tokens that
@@ -286,7 +286,7 @@ class ActionMask:
 
 @dataclass(frozen=True)
 class Request:
-    """The record of one response for an engine to sample: prompt tokens and the action mask.
+    """A record that rooms hand on: one response that an engine shall sample.
 
     Attributes:
         prompt_ids: i64[P].
@@ -302,7 +302,7 @@ class Request:
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """The record of how any engine samples: temperature, length, and what ends a response.
+    """A record that rooms hand on: at which temperature and how long an engine samples.
 
     Attributes:
         temperature: > 0, or 0 for the most likely token. Log-probabilities are those of the

@@ -35,7 +35,7 @@ def reported(description: str) -> AbstractContextManager[Callable[[int, int], No
 
 
 def open_suite(settings: Config) -> Suite:
-    """Open a command's suite (env.suite), with a bar on the terminal while games are generated.
+    """Open the suite (env.suite) of a command, with a bar on its terminal while that takes long.
 
     Raises:
         UserError: no data where the settings say, no such environment, or a missing package.

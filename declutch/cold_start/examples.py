@@ -65,7 +65,7 @@ def encode_example(codec: Codec, prompt: str, response: str) -> Example:
 
 
 def render_view(view: View, style: PromptStyle) -> str:
-    """Render the prompt at a demonstration's step, for one of the cold start's `Example`s."""
+    """Render what several kinds of examples quote: the prompt at a demonstration's step."""
     codec = style.codec
     return render_agent(view, codec.form, style.history_length, codec.wording, codec.reasoning)
 
@@ -73,7 +73,7 @@ def render_view(view: View, style: PromptStyle) -> str:
 def render_played(
     demo: Demonstration, position: int, action: str, style: PromptStyle
 ) -> tuple[str, str]:
-    """Render the prompt and the response that plays `action`, for an `Example` of the examples."""
+    """Render what several kinds of examples quote: the prompt at a step and a response to it."""
     codec = style.codec
     view = build_views(demo, codec.form, codec.wording, codec.reasoning)[position]
     tag = tag_reasoning(demo.steps, codec.wording, codec.reasoning)[position]

@@ -42,7 +42,7 @@ class JudgeEnv:
 
 @dataclass(frozen=True)
 class Questionnaire:
-    """The source of the judging environments (`JudgeEnv`) that ask a judge its questions."""
+    """The source of environments in which a judge answers, a `JudgeEnv` for each question."""
 
     questions: Sequence[Question]
 

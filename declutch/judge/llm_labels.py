@@ -30,7 +30,7 @@ class EndpointFailedError(UserError):
 
 @dataclass(frozen=True)
 class AskSettings:
-    """The settings of the questions that an LLM's labels of steps come from.
+    """How LLM labels are got: times that each step is asked about, votes that must agree, limits.
 
     Attributes:
         gcd: which question, how often it is put, and how many equal verdicts make a label.

@@ -94,7 +94,7 @@ def play_judge(
 def choose_sources(
     gcd: GCDConfig, rule: Sequence[Labels], oracle: Sequence[Labels], llm: LLMLabels | None
 ) -> dict[str, Sequence[Labels]]:
-    """Choose for a round of judging which sources of labels count, by name.
+    """Decide in a round of judging whose labels count: rule's, oracle's, language model's.
 
     Args:
         llm: None where no language model was asked.

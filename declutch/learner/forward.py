@@ -55,7 +55,7 @@ def token_logprobs(
 
 
 def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
-    """Compute by a critic's forward pass what it expects before each response token, f32[N]."""
+    """Forward pass through a critic: the value before each of the response tokens, f32[N]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
     device = next(model.parameters()).device
     return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()

@@ -215,5 +215,5 @@ def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
 
 
 def print_plain(console: Console, line: str) -> None:
-    """Print a plain line instead of a bar where progress is reported without a terminal."""
+    """Report progress as a plain line, free of rich's markup and breaks, where no bar is drawn."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from declutch.envs.households.scene import (
     pick,
     pick_weighted,
 )
+from declutch.envs.households.wishes import Wish, pull_of
 
 # The share of games in which all wanted things may be behind closed doors, as they rarely are in
 # the official games.
@@ -31,18 +32,6 @@ _SHUT_AWAY: Final = {
 }
 _INNER_PERCENT: Final = 2
 _COLD_PERCENT: Final = 8
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a game in a generated household wants: the kind of task, the object, where it goes.
-
-    For LOOK, the goal is a lamp.
-    """
-
-    kind: str
-    object_kind: str
-    goal_kind: str
 
 
 @dataclass(frozen=True)
@@ -62,59 +51,6 @@ class Household:
     items: tuple[Item, ...]
     cold: frozenset[str]
     sentence: str
-
-
-def _goal_fits(scene: Scene, wish: Wish) -> bool:
-    if wish.kind == tasks.LOOK:
-        return any(item.kind == wish.goal_kind for item in scene.fixtures)
-    contents = tasks.can_contain().get(wish.goal_kind, frozenset())
-    return wish.goal_kind in scene.by_kind and wish.object_kind in contents
-
-
-def _can_use(scene: Scene, wish: Wish) -> bool:
-    """The scene has what the task is done with, and a place where the thing may be at first."""
-    if wish.kind in tasks.PROCESSES and tasks.PROCESSES[wish.kind][1] not in scene.by_kind:
-        return False
-    row = next(row for row in scene.object_rows if row.kind == wish.object_kind)
-    return bool(_pull(scene, row, wish))
-
-
-def _pull(scene: Scene, row: rooms.ObjectRow, wish: Wish) -> list[tuple[str, int]]:
-    """Receptacle types a thing may start in.
-
-    A wanted thing is neither where it is to end up already (where that alone would win) nor in
-    the very appliance it is to be taken to.
-    """
-    barred = ""
-    if row.kind == wish.object_kind:
-        if wish.kind in tasks.PROCESSES:
-            barred = tasks.PROCESSES[wish.kind][1]
-        elif wish.kind != tasks.LOOK:
-            barred = wish.goal_kind
-    return [(k, w) for k, w in row.pull if k in scene.by_kind and k != barred]
-
-
-def wishes(scene: Scene, kind: str) -> list[tuple[Wish, int]]:
-    """All wishes that a game in this generated household's scene may have, with their weights.
-
-    There may be none.
-    """
-    found: list[tuple[Wish, int]] = []
-    present = {row.kind for row in scene.object_rows}
-    for row in tasks.task_rows(kind):
-        if row.room != scene.room:
-            continue
-        for object_kind, weight in row.objects:
-            options = [Wish(kind, object_kind, goal) for goal, _ in row.goals]
-            weights = dict(row.goals)
-            fitting = [
-                (wish, weights[wish.goal_kind])
-                for wish in options
-                if object_kind in present and _goal_fits(scene, wish) and _can_use(scene, wish)
-            ]
-            total = sum(w for _, w in fitting)
-            found += [(wish, max(1, round(1000 * weight * w / total))) for wish, w in fitting]
-    return found
 
 
 def _how_many(rng: Random, shares: tuple[int, ...]) -> int:
@@ -145,7 +81,7 @@ def _place_targets(
     rng: Random, scene: Scene, row: rooms.ObjectRow, wish: Wish, load: dict[str, int]
 ) -> list[Receptacle]:
     """Places of the wanted things: mostly, as many as are needed can be seen without opening."""
-    pull = _pull(scene, row, wish)
+    pull = pull_of(scene, row, wish)
     num_needed = 2 if wish.kind == tasks.TWO else 1
     num_open = 0 if chance(rng, _SHUT_AWAY[wish.kind]) else num_needed
     places: list[Receptacle] = []
@@ -164,7 +100,7 @@ def _strew(
     items: list[Item] = []
     doubles = dict(scene.doubles)
     for _ in range(_how_many(rng, row.counts)):
-        place = _draw_place(rng, scene, list(_pull(scene, row, wish)), load, is_open=False)
+        place = _draw_place(rng, scene, list(pull_of(scene, row, wish)), load, is_open=False)
         if place is None:
             continue
         twin = doubles.get(place.id)
@@ -227,6 +163,3 @@ def make_household(scene: Scene, wish: Wish, rng: Random) -> Household:
         cold=_cold(rng, scene, items, wish),
         sentence=sentence,
     )
-
-
-__all__ = ["Household", "Wish", "make_household", "wishes"]

@@ -23,9 +23,10 @@ from declutch.envs.alfworld.game import compile_game
 from declutch.envs.households import rooms as rooms
 from declutch.envs.households import tasks as tasks
 from declutch.envs.households.domain import DOMAIN, grammar
-from declutch.envs.households.game import Household, make_household, wishes
+from declutch.envs.households.game import Household, make_household
 from declutch.envs.households.pddl import render_problem, walkthrough
 from declutch.envs.households.scene import Scene, build_scene, pick, pick_weighted
+from declutch.envs.households.wishes import wishes
 from declutch.errors import UserError
 
 # Raise it whenever the same seed would give other games.

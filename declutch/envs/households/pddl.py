@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from declutch.envs.households import tasks as tasks
-from declutch.envs.households.game import Household, Wish
+from declutch.envs.households.game import Household
 from declutch.envs.households.scene import Item, Receptacle
+from declutch.envs.households.wishes import Wish
 
 # Types the domain itself speaks of: a problem that lacks one could not be grounded.
 _NEEDED_OTYPES: Final = frozenset(("Sink", "Knife", "ButterKnife"))

@@ -25,7 +25,7 @@ from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.households import generate as households
 from declutch.envs.households import tasks as tasks
 from declutch.envs.households.domain import DOMAIN, grammar
-from declutch.envs.households.game import make_household, wishes
+from declutch.envs.households.game import make_household
 from declutch.envs.households.generate import (
     HouseholdCounts,
     ensure_households,
@@ -35,6 +35,7 @@ from declutch.envs.households.generate import (
 )
 from declutch.envs.households.pddl import display_names, render_problem, walkthrough
 from declutch.envs.households.scene import build_scene, pick_weighted
+from declutch.envs.households.wishes import wishes
 from declutch.errors import UserError
 
 SPLITS = ("train", "valid_seen", "valid_unseen")
