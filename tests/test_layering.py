@@ -12,7 +12,8 @@ ROOT = Path(declutch.__file__).parent
 
 ORDER = (
     ("records", "errors", "streams"),
-    ("files", "config"),
+    ("files", "contents", "children"),
+    ("config",),
     ("envs", "models", "credit"),
     ("agent", "learner"),
     ("rollout",),

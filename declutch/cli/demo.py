@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.rule import Rule
 
+from declutch.children import end_with_parent
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import show
@@ -112,6 +113,7 @@ def _more_sft(config: Config, demonstrations: Path, out: Path) -> Iterator[None]
 
 
 def _run_control(config: Config, demonstrations: Path, out: Path, stop: Event) -> None:
+    end_with_parent()
     from declutch.cold_start.pipeline import run_sft
 
     run_sft(config, demonstrations, out, should_stop=stop.is_set)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from declutch.contents import parse_json, parse_record
 from declutch.errors import UserError
 from declutch.files import write_atomically
 from declutch.records import TaskId
@@ -140,17 +141,14 @@ def read_demonstrations(path: Path) -> tuple[DemonstrationsHeader, list[Demonstr
         UserError: no such file, a damaged one, or one that breaks its own protocol.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            first = file.readline()
-            header = _parse_header(first, path)
-            episodes = [_parse_episode(line, path, number + 2) for number, line in enumerate(file)]
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise UserError(
             f"cannot read the demonstrations {path}: {error.strerror}; write them with "
             "'declutch demonstrations' or correct the path"
         ) from error
-    except UnicodeDecodeError as error:
-        raise _damaged(path, 1, "it is not UTF-8 text") from error
+    header = _parse_header(lines[0] if lines else b"", path)
+    episodes = [_parse_episode(line, path, number) for number, line in enumerate(lines[1:], 2)]
     try:
         check_protocol(header, episodes)
     except UserError as error:
@@ -209,40 +207,39 @@ def _check_totals(header: DemonstrationsHeader, episodes: Sequence[Demonstration
         )
 
 
-def _parse_header(line: str, path: Path) -> DemonstrationsHeader:
-    record = _load(line, path, 1)
-    if record.get("format") != FORMAT:
-        raise _damaged(path, 1, f"its format is {record.get('format')!r}, not {FORMAT!r}")
+def _parse_header(line: bytes, path: Path) -> DemonstrationsHeader:
     try:
-        header = DemonstrationsHeader(**record)
-        return DemonstrationsHeader(
-            **{**header.__dict__, "held_out_kinds": tuple(header.held_out_kinds)},
-        )
-    except TypeError as error:
-        raise _damaged(path, 1, str(error)) from error
+        found = parse_json(line)
+        if not isinstance(found, dict):
+            raise ValueError("it is not a JSON object")
+        if found.get("format") != FORMAT:
+            raise ValueError(f"its format is {found.get('format')!r}, not {FORMAT!r}")
+        return parse_record(DemonstrationsHeader, line)
+    except ValueError as error:
+        raise _damaged(path, 1, str(error)) from None
 
 
-def _parse_episode(line: str, path: Path, number: int) -> Demonstration:
-    record = _load(line, path, number)
+@dataclass(frozen=True)
+class _Line:
+    """A line after the header: the task's fields, and how it went."""
+
+    suite: str
+    split: str
+    index: int
+    name: str
+    kind: str
+    won: bool
+    final_observation: str
+    steps: tuple[DemonstrationStep, ...]
+
+
+def _parse_episode(content: bytes, path: Path, number: int) -> Demonstration:
     try:
-        steps = tuple(
-            DemonstrationStep(**{**step, "admissible": tuple(step["admissible"])})
-            for step in record["steps"]
-        )
-        task = TaskId(**{each.name: record[each.name] for each in fields(TaskId)})
-        return Demonstration(task, record["won"], steps, record["final_observation"])
-    except (TypeError, KeyError) as error:
-        raise _damaged(path, number, f"field {error}") from error
-
-
-def _load(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise _damaged(path, number, str(error)) from error
-    if not isinstance(record, dict):
-        raise _damaged(path, number, "it is not a JSON object")
-    return record
+        line = parse_record(_Line, content)
+    except ValueError as error:
+        raise _damaged(path, number, str(error)) from None
+    task = TaskId(line.suite, line.split, line.index, line.name, line.kind)
+    return Demonstration(task, line.won, line.steps, line.final_observation)
 
 
 def _damaged(path: Path, number: int, reason: str) -> UserError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from declutch.cold_start.demonstrations import TEMPLATE
+from declutch.contents import parse_json, parse_record, read_text
 from declutch.errors import UserError
 
 COLD_START_FILE = "cold_start.json"
@@ -64,9 +65,12 @@ def read_cold_start(model_path: str | Path) -> ColdStart:
         file = folder / COLD_START_FILE
         if file.is_file():
             try:
-                facts = json.loads(file.read_text(encoding="utf-8"))
-                return ColdStart(**{FORMER_KEYS.get(key, key): facts[key] for key in facts})
-            except (OSError, ValueError, TypeError) as error:
+                facts = parse_json(read_text(file))
+                if not isinstance(facts, dict):
+                    raise ValueError("it is no JSON object")
+                named = {FORMER_KEYS.get(key, key): facts[key] for key in facts}
+                return parse_record(ColdStart, json.dumps(named))
+            except ValueError as error:
                 raise UserError(
                     f"{file} does not say what the model's cold start was ({error}); delete it to "
                     "go on with a model of unknown origin"

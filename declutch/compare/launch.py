@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from declutch.children import followed_command
 from declutch.compare.grid import PlannedRun
 from declutch.config.run import Config
 from declutch.errors import UserError
@@ -89,6 +89,7 @@ def train_runs(
                     watcher.update(str(child.run.id), read_metrics(child.folder, []))
                 for child in ended:
                     children.remove(child)
+                    _close_pipe(child.process)
                     name, problem = str(child.run.id), _problem(child)
                     watcher.finish(name, problem)
                     failures += [Failure(name, problem)] if problem else []
@@ -106,7 +107,8 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
     with log.open("ab") as file:
         process = subprocess.Popen(
             training_command(run.config, folder.path),
-            stdin=subprocess.DEVNULL,
+            # The child ends when this end of the pipe closes, which it does however we end.
+            stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
             # The terminal's Ctrl-C is for the parent, which ends its children itself.
@@ -120,11 +122,12 @@ def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
 def training_command(config: Config, folder: Path) -> list[str]:
     """The command line that launches the training of a comparison's run in its folder."""
     keep = config.train.keep_checkpoints
-    return [
-        *(sys.executable, "-m", "declutch.cli.main", "train", str(folder), "--resume"),
+    arguments = [
+        *("train", str(folder), "--resume"),
         f"threads={config.threads}",
         f"train.keep_checkpoints={'null' if keep is None else keep}",
     ]
+    return followed_command("declutch.cli.main", arguments)
 
 
 def _wait_a_little(process: subprocess.Popen[bytes]) -> None:
@@ -143,6 +146,12 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _close_pipe(process)
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _problem(child: _Child) -> str:

@@ -18,6 +18,7 @@ from declutch.config.algorithm import fields_of_method
 from declutch.config.explain import explain
 from declutch.config.renamed import refuse_renamed, translate_renamed
 from declutch.config.run import Config
+from declutch.contents import parse_yaml, read_text
 from declutch.errors import UserError
 
 
@@ -121,11 +122,9 @@ def dump_config(config: Config) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings as plain data; it has to hold a mapping."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        data = parse_yaml(read_text(path, f"the configuration {path}"))
+    except ValueError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -154,8 +153,8 @@ def _parse_override(data: Mapping[str, Any], item: str) -> dict[str, Any]:
     if not separator or not key:
         raise UserError(f"override {item!r} is not of the form section.key=value")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        parsed = parse_yaml(value)
+    except ValueError:
         raise UserError(f"override {item!r}: {value!r} is not a valid YAML value") from None
     # YAML 1.1 reads 1e-4 as a string; a number is what the user means.
     if isinstance(parsed, str):

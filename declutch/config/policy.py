@@ -40,6 +40,9 @@ class ModelConfig(Section):
     one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the model's weights and of its arithmetic."""
+    check_files: bool = True
+    """Whether the files of a model folder that this project wrote are compared with the sizes and
+    SHA-256 in its manifest.json before they are loaded. A folder from elsewhere has no manifest."""
 
 
 class RolloutConfig(Section):

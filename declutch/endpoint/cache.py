@@ -12,6 +12,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from declutch.contents import parse_json
 from declutch.endpoint.chat import ChatRequest
 from declutch.files import write_atomically
 
@@ -49,7 +50,7 @@ class ReplyCache:
         if self._folder is None:
             return None
         try:
-            data = json.loads(self._path(self._folder, key).read_text(encoding="utf-8"))
+            data = parse_json(self._path(self._folder, key).read_bytes())
         except (OSError, ValueError):
             return None
         text = data.get("text") if isinstance(data, dict) else None

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from declutch.contents import parse_json, parse_record, read_text
 from declutch.errors import UserError
 from declutch.evaluation.behaviour import ActionCounts, count_actions
 from declutch.evaluation.exam_results import JudgeResult, judge_data, read_judge_data
@@ -143,12 +144,7 @@ def load_result(path: Path) -> EvalResult:
     Raises:
         UserError: unreadable, truncated or not an evaluation.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the evaluation {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not an evaluation: not UTF-8 text") from None
+    text = read_text(path, f"the evaluation {path}")
     try:
         return from_json(text)
     except ValueError as error:
@@ -185,25 +181,19 @@ def from_json(text: str) -> EvalResult:
     Raises:
         ValueError: not JSON, or not an evaluation; the message says what is wrong.
     """
-    data = json.loads(text)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    data = parse_json(text, is_lenient=True)
+    if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise ValueError(f"it does not say format {FORMAT!r}")
     try:
-        games = tuple(_game(dict(zip(data["columns"], row, strict=True))) for row in data["games"])
-        temperature = data["temperature"]
-        return EvalResult(
-            policy=str(data["policy"]),
-            temperature=math.nan if temperature is None else float(temperature),
-            protocol=str(data["protocol"]),
-            manifests=dict(data["manifests"]),
-            games=games,
-            suite=str(data["suite"]),
-            max_steps=data["max_steps"],
-            seconds=data["seconds"],
-            judge=read_judge_data(data["judge"]) if "judge" in data else None,
-        )
+        columns = data.pop("columns")
+        data["games"] = [_game(dict(zip(columns, row, strict=True))) for row in data["games"]]
+        if data["temperature"] is None:
+            data["temperature"] = math.nan
+        if "judge" in data:
+            data["judge"] = asdict(read_judge_data(data["judge"]))
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a field is missing or has the wrong type: {error}") from None
+    return parse_record(EvalResult, json.dumps(data))
 
 
 def _columns() -> list[str]:
@@ -211,15 +201,7 @@ def _columns() -> list[str]:
     return own + [entry.name for entry in fields(ActionCounts)]
 
 
-def _game(play: Mapping[str, Any]) -> GameResult:
-    return GameResult(
-        level=str(play["level"]),
-        name=str(play["name"]),
-        kind=str(play["kind"]),
-        seed=int(play["seed"]),
-        outcome=Outcome(play["outcome"]),
-        score=float(play["score"]),
-        counts=ActionCounts(
-            **{entry.name: int(play[entry.name]) for entry in fields(ActionCounts)}
-        ),
-    )
+def _game(play: dict[str, Any]) -> dict[str, Any]:
+    """A row's columns as the fields of a `GameResult`, those of its counts apart."""
+    counts = {entry.name: play.pop(entry.name) for entry in fields(ActionCounts)}
+    return {**play, "counts": counts}

@@ -10,7 +10,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor
 
 from declutch.errors import UserError, error_reason
+from declutch.learner.restore import restore_optimizer
+from declutch.models.manifest import check_further_file
 from declutch.models.save import save_model
 
 TRAINER_FILE = "trainer.pt"
@@ -58,11 +59,13 @@ class Checkpoint:
         Raises:
             UserError: the checkpoint was written with another optimizer.
         """
+        restore_optimizer(optimizer, self.optimizer, str(self.path))
         try:
-            optimizer.load_state_dict(self.optimizer)
-        except ValueError as error:
-            raise UserError(f"{self.path} does not fit the model: {error}") from None
-        torch.set_rng_state(self.torch_rng)
+            torch.set_rng_state(self.torch_rng)
+        except (TypeError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path} holds no state of PyTorch's random generator: {error_reason(error)}"
+            ) from None
 
 
 def save_checkpoint(
@@ -85,9 +88,9 @@ def save_checkpoint(
     Raises:
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    return save_model(
-        directory, model, tokenizer, {TRAINER_FILE: _serialise(optimizer, iteration, parts)}
-    )
+    payload = _describe(optimizer, iteration, parts)
+    files = {TRAINER_FILE: _serialise(payload)}
+    return save_model(directory, model, tokenizer, files, _shapes(payload))
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
@@ -99,6 +102,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     path = directory / TRAINER_FILE
     if not is_checkpoint(directory):
         raise UserError(f"{directory} is not a checkpoint: it has no {TRAINER_FILE}")
+    manifest = check_further_file(directory, TRAINER_FILE)
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
         if payload["format"] != FORMAT:
@@ -109,17 +113,36 @@ def load_checkpoint(directory: Path) -> Checkpoint:
                 f"{path} holds states of the random streams {sorted(payload['generators'])}, which "
                 "this version does not use: resume with the version that wrote it"
             )
-        return Checkpoint(
-            path=directory,
-            iteration=int(payload["state"]["iteration"]),
-            optimizer=payload["optimizer"],
-            parts=payload.get("parts", {}),
-            torch_rng=payload["torch_rng"],
-        )
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        if manifest is not None and _shapes(payload) != dict(manifest.shapes):
+            raise ValueError("its tensors have other shapes than its manifest says")
+        return _read_payload(directory, payload)
+    except UserError:
+        raise
+    # Whatever a damaged file makes of itself: the unpickler and its pieces raise many types.
+    except Exception as error:
         raise UserError(
             f"cannot read {path}: {error_reason(error)}; resume from an earlier checkpoint"
         ) from error
+
+
+def _read_payload(directory: Path, payload: Any) -> Checkpoint:
+    """The state as it was saved; what has another type raises."""
+    iteration, parts = payload["state"]["iteration"], payload.get("parts", {})
+    if type(iteration) is not int or iteration < 0:
+        raise ValueError(f"its iteration is {iteration!r}")
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+        raise ValueError("what is trained beside the model has no names")
+    if not isinstance(payload["optimizer"], dict):
+        raise ValueError("it holds no optimizer")
+    if not isinstance(payload["torch_rng"], Tensor):
+        raise ValueError("it holds no state of the random generator")
+    return Checkpoint(
+        path=directory,
+        iteration=iteration,
+        optimizer=payload["optimizer"],
+        parts=parts,
+        torch_rng=payload["torch_rng"],
+    )
 
 
 def is_checkpoint(directory: Path) -> bool:
@@ -127,18 +150,32 @@ def is_checkpoint(directory: Path) -> bool:
     return (directory / TRAINER_FILE).is_file()
 
 
-def _serialise(
+def _describe(
     optimizer: torch.optim.Optimizer,
     iteration: int,
     parts: Mapping[str, Mapping[str, Any]],
-) -> bytes:
-    buffer = io.BytesIO()
-    payload = {
+) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "state": {"iteration": iteration},
         "optimizer": optimizer.state_dict(),
         "torch_rng": torch.get_rng_state(),
         "parts": {name: dict(part) for name, part in parts.items()},
     }
+
+
+def _serialise(payload: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
     torch.save(payload, buffer)
     return buffer.getvalue()
+
+
+def _shapes(value: Any, name: str = "") -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in nested mappings, by the keys that lead to it."""
+    if isinstance(value, Tensor):
+        return {name: tuple(value.shape)}
+    found: dict[str, tuple[int, ...]] = {}
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            found |= _shapes(inner, f"{name}.{key}" if name else str(key))
+    return found

@@ -17,6 +17,7 @@ from declutch.learner.forward import response_values, sharing_break_even, vocabu
 from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.pack import pack
+from declutch.learner.restore import restore_module, restore_optimizer
 from declutch.learner.samples import Sample, build_samples
 from declutch.learner.update import Randomness, plan_steps
 from declutch.records import Role, Step, TokenBatch
@@ -57,8 +58,9 @@ class Critic:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        what = "the checkpoint's critic"
+        restore_module(self.model, state.get("model"), what)
+        restore_optimizer(self.optimizer, state.get("optimizer"), what)
 
 
 def make_critic(model: Any, opt: OptimizerConfig, lr: float) -> Critic:

@@ -13,7 +13,6 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -25,7 +24,9 @@ from declutch.config.algorithm import OptimizerConfig
 from declutch.errors import UserError
 from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
+from declutch.learner.restore import restore_module, restore_optimizer
 from declutch.learner.update_stats import PartSums
+from declutch.models.manifest import check_further_file
 
 HEAD_FILE = "value_head.pt"
 
@@ -62,8 +63,9 @@ class ValueHead:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put layer and optimizer back where they were."""
-        self.layer.load_state_dict(state["layer"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        what = "the checkpoint's value head"
+        restore_module(self.layer, state.get("layer"), what)
+        restore_optimizer(self.optimizer, state.get("optimizer"), what)
 
 
 @dataclass(frozen=True)
@@ -188,11 +190,14 @@ def load_layer(layer: nn.Linear, folder: Path) -> bool:
     path = folder / HEAD_FILE
     if not path.is_file():
         return False
+    check_further_file(folder, HEAD_FILE)
     try:
-        layer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # Whatever a damaged file makes of itself: the unpickler and its pieces raise many types.
+    except Exception as error:
         reason = str(error).splitlines()[-1].strip() if str(error) else "it ends too early"
         raise UserError(f"{path} does not fit the model: {reason}; repeat the cold start") from None
+    restore_module(layer, state, str(path))
     return True
 
 

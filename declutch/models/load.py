@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from declutch.config.policy import ModelConfig
-from declutch.errors import UserError
+from declutch.contents import parse_json, read_text
+from declutch.errors import UserError, error_reason
+from declutch.models.manifest import check_model_files
 
 
 def set_threads(threads: int | None) -> None:
@@ -40,8 +41,11 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
             "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
             "model with `declutch init-tiny`"
         )
+    if config.check_files:
+        check_model_files(Path(path))
     tokenizer = load_tokenizer(path)
-    return load_network(path, getattr(torch, config.dtype), config.device), tokenizer
+    dtype = getattr(torch, config.dtype)
+    return load_network(path, dtype, config.device, check_files=False), tokenizer
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -54,17 +58,26 @@ def load_tokenizer(path: str | Path) -> Any:
         return _load_tokenizer(str(path))
 
 
-def load_network(path: str | Path, dtype: torch.dtype | None, device: str) -> PreTrainedModel:
+def load_network(
+    path: str | Path, dtype: torch.dtype | None, device: str, check_files: bool = True
+) -> PreTrainedModel:
     """Load a causal language model without its tokenizer, to evaluate it.
 
     Args:
         dtype: None takes the type that the weights are stored in.
+        check_files: compare the files with the folder's manifest, where there is one, first.
     Raises:
         UserError: nothing that can be loaded is there, or the device does not exist.
     """
     transformers_logging.disable_progress_bar()
+    if check_files:
+        check_model_files(Path(path))
     with _explained(path):
-        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype or "auto")
+        # Pickles can run code when they are loaded, safetensors cannot.
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            str(path), dtype=dtype or "auto", use_safetensors=True, output_loading_info=True
+        )
+    _check_weights(str(path), loading["missing_keys"])
     return model.to(pick_device(device)).eval()
 
 
@@ -74,17 +87,25 @@ def _explained(path: str | Path) -> Iterator[None]:
         yield
     # transformers raises many types for a path that holds no model; all mean the same to a user.
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise UserError(
-            f"no model can be loaded from {str(path)!r} ({reason}); give a folder with "
-            "config.json, model.safetensors and tokenizer files, or a hub name"
+            f"no model can be loaded from {str(path)!r} ({error_reason(error)}); give a folder "
+            "with config.json, model.safetensors and tokenizer files, or a hub name"
         ) from None
+
+
+def _check_weights(path: str, missing: Collection[str]) -> None:
+    """transformers fills weights that a folder lacks at random, without an error."""
+    if missing:
+        raise UserError(
+            f"{path!r} lacks {len(missing)} of the model's weights, the first of them "
+            f"{min(missing)}: take a whole copy of the model"
+        )
 
 
 def _load_tokenizer(path: str) -> Any:
     config = Path(path) / "tokenizer_config.json"
     if config.is_file():
-        name = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class")
+        name = parse_json(read_text(config)).get("tokenizer_class")
         # AutoTokenizer takes the model type's own class instead, which puts its own splitting in
         # the place of the one stored: a word-level tokenizer beside a Qwen2 would be mangled.
         if name in ("TokenizersBackend", "PreTrainedTokenizerFast"):

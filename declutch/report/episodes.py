@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from declutch.contents import parse_json
 from declutch.evaluation.behaviour import mark_looped, mark_repeated
 
 BUDGET_CHARACTERS = 2_000_000
@@ -114,12 +115,16 @@ def encode(data: object) -> str:
 
 def _read_lines(file: Path, notes: list[str]) -> list[Row]:
     episodes = []
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = file.read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        notes.append(f"episodes/{file.name} could not be read: {error.strerror}.")
+        return []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            episodes.append(_prepare(json.loads(line, parse_constant=lambda _: None)))
+            episodes.append(_prepare(parse_json(line, is_lenient=True)))
         except (ValueError, KeyError, TypeError, AttributeError):
             notes.append(f"Line {number} of episodes/{file.name} could not be read.")
     return episodes

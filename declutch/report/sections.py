@@ -76,7 +76,7 @@ def pick(data: Mapping[str, Any], path: str) -> Any:
     node: Any = data
     for part in path.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
-    return node
+    return None if isinstance(node, Mapping | list) else node
 
 
 def phases_section(data: RunData) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from declutch.config.files import read_dumped
+from declutch.contents import parse_json, read_text
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result
 from declutch.runs.catalogue import current_key
@@ -116,7 +116,11 @@ def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
     if not path.exists():
         notes.append(f"{path.name} is missing, so there are no learning curves.")
         return ()
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
+    except OSError as error:
+        notes.append(f"{path.name} could not be read: {error.strerror}.")
+        return ()
     rows: dict[int, Metrics] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -160,7 +164,7 @@ def _read_config(run: RunFolder, notes: list[str]) -> tuple[dict[str, Any], str]
         notes.append(f"{file.name} is missing, so the settings of the run are not known.")
         return {}, ""
     try:
-        return read_dumped(file), file.read_text(encoding="utf-8")
+        return read_dumped(file), read_text(file)
     except UserError as error:
         notes.append(f"{file.name} could not be read: {error}.")
         return {}, ""
@@ -168,10 +172,10 @@ def _read_config(run: RunFolder, notes: list[str]) -> tuple[dict[str, Any], str]
 
 def _parse_metrics(line: str) -> Metrics | None:
     try:
-        data = json.loads(line)
+        data = parse_json(line)
     except ValueError:
         return None
-    if not isinstance(data, dict) or not isinstance(data.get("iteration"), int):
+    if not isinstance(data, dict) or type(data.get("iteration")) is not int:
         return None
     return {
         current_key(key): value if math.isfinite(value) else None
@@ -197,10 +201,11 @@ def _read_facts(run: RunFolder, notes: list[str]) -> dict[str, Mapping[str, Any]
     facts: dict[str, Mapping[str, Any]] = {}
     for file in run.fact_paths():
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            notes.append(f"{file.name} could not be read.")
-            continue
+            content = parse_json(read_text(file), is_lenient=True)
+        except (UserError, ValueError):
+            content = None
         if isinstance(content, dict):
             facts[file.name] = content
+        else:
+            notes.append(f"{file.name} could not be read.")
     return facts

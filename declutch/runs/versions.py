@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field
 
-from declutch.errors import UserError
+from declutch.contents import parse_record
+from declutch.errors import UserError, error_reason
 from declutch.runs.folder import RunFolder
 
 
@@ -68,9 +69,6 @@ class Version:
     themes: tuple[Theme, ...]
 
 
-_VERSION = TypeAdapter(Version)
-
-
 def read_version(file: Path) -> Version:
     """Read one of the versions of the suggestions that a run has recorded.
 
@@ -78,10 +76,11 @@ def read_version(file: Path) -> Version:
         UserError: the file is damaged or cannot be read.
     """
     try:
-        return _VERSION.validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+        return parse_record(Version, file.read_bytes())
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"{file} could not be read; delete it to go on with the version before it"
+            f"{file} could not be read ({error_reason(error)}); delete it to go on with the "
+            "version before it"
         ) from None
 
 

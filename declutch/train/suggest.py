@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from declutch.agent.codec import Codec
 from declutch.config.judge import SuggestionsConfig
+from declutch.contents import parse_record, read_text
 from declutch.endpoint.chat import Chat
 from declutch.errors import UserError
 from declutch.files import write_atomically
@@ -123,9 +125,21 @@ def read_advice(run: RunFolder, first: int, last: int) -> list[Advice]:
     for iteration in range(first, last + 1):
         file = run.advice_path(iteration)
         if file.exists():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            found += [Advice(**json.loads(line)) for line in lines]
+            found += _read_pieces(file)
     return found
+
+
+def _read_pieces(file: Path) -> list[Advice]:
+    pieces = []
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        try:
+            pieces.append(parse_record(Advice, line))
+        except ValueError as error:
+            raise UserError(
+                f"{file}, line {number} is no advice ({error}); delete the line or the file to go "
+                "on without it"
+            ) from None
+    return pieces
 
 
 def describe_version(made: SuggestionsVersion, first: int) -> dict[str, Any]:

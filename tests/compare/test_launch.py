@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dying import kill_and_wait, parent_of, wait_for
 from rich.console import Console
 
 from declutch.cli.compare import show_failures, show_plan, train_grid
@@ -132,6 +133,50 @@ def test_a_signal_ends_all_children(tmp_path: Path, instead: Callable[[str], Non
         train_runs(plan("grpo", seeds=range(3)), tmp_path, 2, Watcher(act), lock)
     assert children() == []
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from declutch.children import followed_command
+from declutch.compare import launch
+from declutch.compare.grid import plan_grid
+class Silent:
+    def start(self, name, iterations): ...
+    def update(self, name, rows): ...
+    def finish(self, name, problem): ...
+folder = Path(sys.argv[1])
+launch.training_command = lambda config, run: followed_command("sleeper", [str(folder)])
+runs = plan_grid({}, ["grpo"], [False], [0, 1], [], "model")
+with launch.hold_folder(folder) as lock:
+    launch.train_runs(runs, folder, 2, Silent(), lock)
+"""
+
+SLEEPER = """
+import os, sys, time
+from pathlib import Path
+(Path(sys.argv[1]) / f"{os.getpid()}.pid").touch()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_the_runs_end_when_the_comparison_is_killed(tmp_path: Path, signum: int) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    parent = parent_of(KILLED, tmp_path)
+    try:
+        wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+        kill_and_wait(parent, signum, [int(path.stem) for path in tmp_path.glob("*.pid")])
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def test_a_run_is_trained_by_a_command_that_follows_its_parent(tmp_path: Path) -> None:
+    (run,) = plan("grpo")
+    command = launch.training_command(run.config, tmp_path / "grpo_s0")
+    assert command[:5] == [sys.executable, "-m", "declutch.children", "declutch.cli.main", "train"]
+    assert command[5:7] == [str(tmp_path / "grpo_s0"), "--resume"]
 
 
 def test_a_child_left_behind_still_holds_the_folder(tmp_path: Path) -> None:

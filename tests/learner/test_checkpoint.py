@@ -13,11 +13,13 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from declutch import files
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
+from declutch.config.policy import ModelConfig
 from declutch.errors import UserError
 from declutch.learner import checkpoint
 from declutch.learner.checkpoint import is_checkpoint, load_checkpoint, save_checkpoint
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.update import Randomness
+from declutch.models.load import load_model
 
 V = 24
 OPT = OptimizerConfig(lr=1e-2, mini_batch=None, num_mini_batches=2)
@@ -180,6 +182,7 @@ def test_everything_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
 def test_checkpoints_of_the_version_before_are_read(tmp_path):
     run = Run()
     path = run.save(tmp_path / "one", iteration=3)
+    (path / "manifest.json").unlink()
     payload = torch.load(path / "trainer.pt", weights_only=True)
     torch.save({**payload, "generators": {}}, path / "trainer.pt")
     loaded = load_checkpoint(path)
@@ -196,10 +199,13 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
         load_checkpoint(tmp_path)
     path = Run().save(tmp_path / "one")
     whole = (path / "trainer.pt").read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
-        (path / "trainer.pt").write_bytes(damaged)
-        with pytest.raises(UserError, match=r"cannot read .*trainer\.pt"):
-            load_checkpoint(path)
+    for reason in (r"trainer\.pt is damaged", r"cannot read .*trainer\.pt"):
+        for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+            (path / "trainer.pt").write_bytes(damaged)
+            with pytest.raises(UserError, match=reason):
+                load_checkpoint(path)
+        # The version before wrote no manifest.
+        (path / "manifest.json").unlink(missing_ok=True)
     torch.save({"format": 99}, path / "trainer.pt")
     with pytest.raises(UserError, match="format 99"):
         load_checkpoint(path)
@@ -211,3 +217,68 @@ def test_a_checkpoint_of_another_kind_of_run_is_refused(tmp_path):
     other = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     with pytest.raises(UserError, match="does not fit the model"):
         loaded.restore(other)
+
+
+def test_a_flipped_bit_in_weights_or_state_is_noticed(tmp_path):
+    run = Run()
+    run.iterate(0)
+    path = run.save(tmp_path / "one", iteration=1)
+    for name, load in (
+        ("trainer.pt", load_checkpoint),
+        ("model.safetensors", lambda path: load_model(path, ModelConfig(device="cpu"))),
+        ("tokenizer.json", lambda path: load_model(path, ModelConfig(device="cpu"))),
+    ):
+        whole = (path / name).read_bytes()
+        load(path)
+        for place in (len(whole) // 3, len(whole) // 2, len(whole) - 3):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1
+            (path / name).write_bytes(flipped)
+            with pytest.raises(UserError, match=f"{name} is damaged: its SHA-256"):
+                load(path)
+        (path / name).write_bytes(whole)
+
+
+def test_the_manifest_states_the_shapes_of_the_state(tmp_path):
+    run = Run()
+    run.iterate(0)
+    path = run.save(tmp_path / "one", iteration=1)
+    shapes = json.loads((path / "manifest.json").read_text())["shapes"]
+    first = next(iter(run.model.parameters()))
+    assert shapes["optimizer.state.0.exp_avg"] == list(first.shape)
+    assert shapes["optimizer.state.0.step"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda p: {**p, "state": {}}, "iteration"),
+        (lambda p: {**p, "state": {"iteration": "seven"}}, "iteration is 'seven'"),
+        (lambda p: {**p, "state": {"iteration": -1}}, "iteration is -1"),
+        (lambda p: {**p, "optimizer": 3}, "holds no optimizer"),
+        (lambda p: {**p, "parts": [1]}, "has no names"),
+        (lambda p: {**p, "torch_rng": None}, "random generator"),
+        (lambda p: 5, "cannot read"),
+    ],
+)
+def test_a_state_of_other_types_is_one_message(tmp_path, change, reason):
+    path = Run().save(tmp_path / "one", iteration=3)
+    (path / "manifest.json").unlink()
+    payload = torch.load(path / "trainer.pt", weights_only=True)
+    torch.save(change(payload), path / "trainer.pt")
+    with pytest.raises(UserError, match=reason) as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_is_never_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    path = Run().save(tmp_path / "one")
+    (path / "manifest.json").unlink()
+    torch.save(Bomb(), path / "trainer.pt")
+    with pytest.raises(UserError, match="cannot read"):
+        load_checkpoint(path)
+    assert not (tmp_path / "ran").exists()

@@ -41,8 +41,8 @@ def make_evaluation(progress: float, name: str, seed: int = 0) -> EvalResult:
                 repeated=0 if won else 6,
                 looped=0 if won else 11,
                 repeated_or_looped=0 if won else 14,
-                invalid=index % 3 == 0,
-                inadmissible=index % 4 == 0,
+                invalid=int(index % 3 == 0),
+                inadmissible=int(index % 4 == 0),
                 response_tokens=9 * steps,
             )
             outcome = Outcome.WON if won else Outcome.TIMED_OUT

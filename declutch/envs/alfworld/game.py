@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from declutch.contents import parse_json
 from declutch.envs.alfworld.compile import build_world
 from declutch.envs.alfworld.domain import OFFICIAL_DOMAIN, fingerprint_domain
 from declutch.envs.alfworld.game_cache import entry_path, read_entry, write_entry
 from declutch.envs.alfworld.grammar import OFFICIAL_GRAMMAR, fingerprint_grammar, split_task
-from declutch.envs.alfworld.pddl import GameFileError
+from declutch.envs.alfworld.pddl import MALFORMED, GameFileError
 from declutch.envs.alfworld.problem import parse_problem
 from declutch.envs.alfworld.world import World
 from declutch.errors import UserError
@@ -45,12 +45,14 @@ def load_world(path: Path, cache_dir: Path | None = None) -> World:
 
 def _compile(content: bytes, path: Path) -> World:
     try:
-        return compile_game(json.loads(content))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = parse_json(content)
+    except ValueError as error:
         raise UserError(
             f"the game file {path} is truncated or no JSON ({error}); download or generate it anew"
         ) from error
-    except GameFileError as error:
+    try:
+        return compile_game(data)
+    except (GameFileError, *MALFORMED) as error:
         raise UserError(
             f"the game file {path} cannot be played by this engine: {error}; "
             "the reference engine (extra 'textworld') may be able to"

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from declutch.children import end_with_parent
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.match import Job, Match, VerifyReport
@@ -92,7 +93,9 @@ def _play_all(jobs: Sequence[Job], workers: int) -> Iterator[VerifyReport]:
 
 def _play_in_pool(jobs: Sequence[Job], workers: int) -> Iterator[VerifyReport]:
     # Spawned, not forked: the planner's library and torch's threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+    )
     try:
         for future in as_completed([pool.submit(_verify_game, job) for job in jobs]):
             yield future.result()

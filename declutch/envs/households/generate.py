@@ -204,7 +204,7 @@ def _is_complete(out_dir: Path, stamp: str, counts: HouseholdCounts) -> bool:
         path = out_dir / STAMP_FILE
         if not path.exists() and not any(out_dir.iterdir()):
             return False
-        is_same = path.exists() and path.read_text(encoding="utf-8") == stamp
+        is_same = path.exists() and path.read_bytes() == stamp.encode()
         found = sum(1 for _ in (out_dir / RELEASE).glob(f"*/*/*/{GAME_FILE}"))
     except OSError as error:
         raise UserError(f"cannot read the folder of households {out_dir}: {error}") from error

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from declutch.contents import parse_record
 from declutch.envs.scienceworld.simulator import SIMPLIFICATION, Reply, Simulator
 from declutch.envs.scienceworld.spelling import spell_action
 from declutch.envs.scienceworld.tasks import variation_of
@@ -108,9 +109,8 @@ class GoldCache:
         if self._folder is None:
             return None
         try:
-            data = json.loads(_file(self._folder, task).read_text(encoding="utf-8"))
-            return GoldPath(**{**data, "actions": tuple(data["actions"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            return parse_record(GoldPath, _file(self._folder, task).read_bytes())
+        except (OSError, ValueError):
             return None
 
     def write(self, task: TaskId, gold: GoldPath) -> None:

@@ -1,0 +1,54 @@
+"""Parents that are killed for real, and whether what they started is gone."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+import declutch
+
+END_SECONDS = 30.0
+T = TypeVar("T")
+
+
+def parent_of(code: str, folder: Path) -> subprocess.Popen:
+    """A process that runs `code` with the folder as its argument; modules there can be imported."""
+    script = folder / "parent.py"
+    script.write_text(code)
+    paths = [str(Path(declutch.__file__).parents[1]), str(folder)]
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
+def wait_for(found: Callable[[], T], seconds: float = 60.0) -> T:
+    """What a function finds, once it finds anything."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it never came")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def kill_and_wait(parent: subprocess.Popen, signum: int, pids: list[int]) -> None:
+    """Kill a parent, and wait until the processes it started are gone, too."""
+    assert not any(map(is_gone, pids))
+    parent.send_signal(signum)
+    parent.wait(END_SECONDS)
+    wait_for(lambda: all(map(is_gone, pids)), END_SECONDS)
