@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError
+from transformers import PreTrainedTokenizerFast
 
 from declutch.errors import UserError, error_reason
 from declutch.files import write_folder
@@ -37,6 +39,8 @@ def save_model(
         with write_folder(directory) as folder:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
+            if type(tokenizer) is PreTrainedTokenizerFast:
+                _keep_own_splitting(folder)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
             write_manifest(folder, files, shapes)
@@ -46,3 +50,29 @@ def save_model(
             "choose another folder, then go on from the last checkpoint"
         ) from error
     return directory
+
+
+OWN_TOKENIZER = "tokenization_as_stored"
+"""Module in a model folder for those who let transformers run a folder's code."""
+
+
+def _keep_own_splitting(folder: Path) -> None:
+    """Have transformers' AutoTokenizer load a tokenizer of no model's own class as it is stored.
+
+    For some types of models, Qwen2 among them, it takes the type's own class whatever the folder
+    names, and so puts that class's way of splitting in the place of the stored one: words become
+    other tokens, without a warning. It leaves a tokenizer alone that declares a class of its own,
+    which here is the plain one under another name.
+    """
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # The name that versions 4 and 5 of transformers both know.
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config["auto_map"] = {"AutoTokenizer": [None, f"{OWN_TOKENIZER}.TokenizerAsStored"]}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / f"{OWN_TOKENIZER}.py").write_text(
+        "from transformers import PreTrainedTokenizerFast\n\n\n"
+        "class TokenizerAsStored(PreTrainedTokenizerFast):\n"
+        '    """The tokenizer of tokenizer.json, split as it is stored there."""\n',
+        encoding="utf-8",
+    )
