@@ -1,0 +1,192 @@
+"""What a claim of the papers is and what checking it finds: verdict, numbers, counterexample.
+
+A claim is stated once for each way in which it can be read. Its check computes the claim on a grid
+of cases and at one worked example, whose parameters are the check's own keyword arguments, so that
+anybody can move the example elsewhere. The verdict comes from the grid, never from a name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from declutch.coupling.theory.advantage import Floats, is_valid_risk
+from declutch.errors import UserError
+
+Verdict = Literal["holds", "fails", "holds only if"]
+Numbers = Mapping[str, float | int | None]
+TOLERANCE = 1e-12
+"""Differences of float64 results that count as none."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the check of a claim found.
+
+    Attributes:
+        verdict: of the claim in this reading.
+        numbers: named quantities of the worked example and of the grid.
+        counterexample: named numbers of one case in which the claim is wrong, None where there is
+            none on the grid.
+        condition: what a verdict "holds only if" asks for, "" otherwise.
+    """
+
+    verdict: Verdict
+    numbers: Numbers
+    counterexample: Numbers | None = None
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that a paper prints, in one reading, with the check that makes its finding.
+
+    Attributes:
+        id: unique; what stands before the last dot names the claim, what follows it the reading.
+        paper: "GC" or "RM".
+        place: where it stands, such as "Lemma 3.1".
+        claim: what is claimed, in words of our own with the paper's formulas.
+        reading: how it is read here.
+        check: computes the finding; its keyword arguments are the worked example's parameters.
+    """
+
+    id: str
+    paper: str
+    place: str
+    claim: str
+    reading: str
+    check: Callable[..., Finding]
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The worked example's parameters that the claim's check takes, with their defaults."""
+        signature = inspect.signature(self.check)
+        return {name: each.default for name, each in signature.parameters.items()}
+
+    def find(self, given: Mapping[str, float] | None = None) -> Finding:
+        """Check the claim; `given` parameters of its example replace the defaults it knows."""
+        known = self.parameters
+        chosen = {name: value for name, value in (given or {}).items() if name in known}
+        for name, value in chosen.items():
+            if isinstance(known[name], int):
+                if value != int(value):
+                    raise UserError(f"{name}={value:g} of {self.id} has to be a whole number")
+                chosen[name] = int(value)
+        return self.check(**chosen)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a paper prints a claim: the stem of the claim's id, and the words for the place."""
+
+    stem: str
+    text: str
+
+    @property
+    def paper(self) -> str:
+        return self.stem.partition("-")[0]
+
+
+@dataclass
+class ClaimList:
+    """Claims of one subject; a check is put on the list by the decorator that `add` makes."""
+
+    claims: list[Claim] = field(default_factory=list)
+
+    def add(
+        self, places: Place | tuple[Place, ...], claim: str, reading: str, name: str
+    ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
+        """Make a decorator that lists a check as a claim of each place, under a reading's name."""
+        found = places if isinstance(places, tuple) else (places,)
+
+        def register(check: Callable[..., Finding]) -> Callable[..., Finding]:
+            self.claims += [
+                Claim(f"{place.stem}.{name}", place.paper, place.text, claim, reading, check)
+                for place in found
+            ]
+            return check
+
+        return register
+
+
+def decide(is_true: ArrayLike, meets: ArrayLike | None = None) -> Verdict:
+    """The verdict on a claim that is right in some cases of a grid.
+
+    Args:
+        is_true: bool, whether the claim is right in each case.
+        meets: bool, of the same shape, whether each case meets a condition.
+    Returns:
+        "holds" where it is right in all; "holds only if" where it is right in all cases that meet
+        the condition and in some of these, and wrong in some that do not; else "fails".
+    """
+    right = np.asarray(is_true, bool)
+    if right.all():
+        return "holds"
+    if meets is None:
+        return "fails"
+    condition = np.asarray(meets, bool)
+    return "holds only if" if condition.any() and right[condition].all() else "fails"
+
+
+def counted(is_true: ArrayLike, meets: ArrayLike | None = None) -> dict[str, float]:
+    """Numbers of a claim's grid: its cases, those it is wrong in, and those under a condition."""
+    right = np.asarray(is_true, bool)
+    found: dict[str, float] = {"grid_cases": int(right.size), "grid_wrong": int((~right).sum())}
+    if meets is not None:
+        condition = np.asarray(meets, bool)
+        found |= {
+            "grid_meeting_condition": int(condition.sum()),
+            "grid_wrong_meeting_condition": int((~right & condition).sum()),
+            "grid_right_without_condition": int((right & ~condition).sum()),
+        }
+    return found
+
+
+def first_wrong(is_true: ArrayLike, columns: Mapping[str, ArrayLike]) -> dict[str, float] | None:
+    """The first case of a claim's grid in which it is wrong, by column; None if it is nowhere."""
+    wrong = np.flatnonzero(~np.asarray(is_true, bool).ravel())
+    return pick_case(int(wrong[0]), columns) if len(wrong) else None
+
+
+def worst(badness: ArrayLike, columns: Mapping[str, ArrayLike]) -> dict[str, float]:
+    """The case of a claim's grid with the largest badness (NaN counts as none), by column."""
+    size = np.nan_to_num(np.asarray(badness, float).ravel(), nan=-np.inf)
+    return pick_case(int(size.argmax()), columns)
+
+
+def pick_case(index: int, columns: Mapping[str, ArrayLike]) -> dict[str, float]:
+    """One case of a claim's grid: the entry at a flat index of each named column."""
+    return {name: float(np.asarray(column).ravel()[index]) for name, column in columns.items()}
+
+
+@dataclass(frozen=True)
+class RiskGrid:
+    """A claim's grid of risky actions: f64[N] each of probability q, failure rate p and risk r."""
+
+    q: Floats
+    p: Floats
+    r: Floats
+
+    @property
+    def columns(self) -> dict[str, Floats]:
+        return {"q": self.q, "p": self.p, "r": self.r}
+
+
+PROBABILITIES: NDArray[np.float64] = np.concatenate(
+    [[0.001, 0.01, 0.02], np.linspace(0.05, 0.95, 19), [0.98, 0.99, 0.999]]
+)
+"""Probabilities of an action on grids."""
+
+
+def risk_grid(*, is_harmful: bool = True) -> RiskGrid:
+    """Every risky action of a claim's grid: 0 < q < 1 and valid p and p + r; r < 0 if it helps."""
+    rates = np.linspace(0, 1, 21)
+    risks = np.array([0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0])
+    q, p, r = np.meshgrid(PROBABILITIES, rates, risks if is_harmful else -risks, indexing="ij")
+    valid = is_valid_risk(p, r)
+    return RiskGrid(q[valid], p[valid], r[valid])
