@@ -29,6 +29,7 @@ from declutch.cli.serve import serve_command
 from declutch.cli.settings import settings_command
 from declutch.cli.sft import sft_command
 from declutch.cli.terminal import console
+from declutch.cli.theory import theory_command
 from declutch.cli.train import train_command
 from declutch.errors import UserError
 
@@ -58,6 +59,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare_command,
         "labels": labels_command,
     },
+    "Coupling": {"theory": theory_command},
     "Models": {"serve": serve_command, "convert-gguf": convert_gguf_command},
     "Environments": {"play": play_command},
 }

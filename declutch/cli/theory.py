@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +57,9 @@ def theory_command(job: TheoryJob) -> None:
     """
     given = split_numbers_at(job.at or [])
 
+    from declutch.coupling.output import write_json, write_tables
     from declutch.coupling.theory.registry import check_claims, select_claims, theory_data
     from declutch.coupling.theory.table import claims_sheets, numbers_sheet
-    from declutch.files import write_atomically
 
     claims = select_claims(job.claim or [])
     with reported("checking claims") as report:
@@ -70,9 +69,12 @@ def theory_command(job: TheoryJob) -> None:
     else:
         show(claims_sheets(checked))
     if job.json is not None:
-        text = json.dumps(theory_data(checked), indent=1, allow_nan=False)
-        write_atomically(job.json, text + "\n", f"the claims {job.json}")
-        console.print(f"written to {job.json}", soft_wrap=True)
+        write_json(job.json, theory_data(checked))
+        console.print(f"numbers: {job.json}", soft_wrap=True)
+    if job.out is not None:
+        write_json(job.out / "theory.json", theory_data(checked))
+        write_tables(job.out, "theory", claims_sheets(checked))
+        console.print(f"tables: {job.out / 'theory.md'}", soft_wrap=True)
 
 
 def split_numbers_at(values: Sequence[str]) -> dict[str, float]:

@@ -153,6 +153,16 @@ def peak(p: float, r: float, estimator: Estimator = POPULATION, num_points: int 
     return float(grid[np.abs(risky_action(grid, p, r, estimator)).argmax()])
 
 
+def require_risk(p: float, r: float) -> None:
+    """Refuse a risky action without failure rates: expected advantages need p and p + r in [0, 1].
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not is_valid_risk(p, r).all():
+        raise ValueError(f"p = {p:g} and p + r = {p + r:g} have to be failure rates in [0, 1]")
+
+
 def is_valid_risk(p: ArrayLike, r: ArrayLike) -> NDArray[np.bool_]:
     """Whether p and p + r are failure rates at all, for the expected advantage of risky actions."""
     base, raised = np.asarray(p), np.asarray(p) + np.asarray(r)

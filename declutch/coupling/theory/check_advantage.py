@@ -12,6 +12,7 @@ from declutch.coupling.theory.advantage import (
     Floats,
     enumerate_groups,
     gain,
+    require_risk,
     risky_action,
 )
 from declutch.coupling.theory.findings import (
@@ -59,6 +60,7 @@ def simulated(
     q: float, p: float, r: float, estimator: Estimator, groups: int, seed: int
 ) -> tuple[Estimate, Estimate]:
     """Check by simulation: joint and conditional advantage of a risky action in real groups."""
+    require_risk(p, r)
     draw = np.random.default_rng(seed)
     size = estimator.group_size or LARGE_GROUP
     drawn = draw_groups([q, 1 - q], [p + r, p], size, groups * 8 // size, draw)

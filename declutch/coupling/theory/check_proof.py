@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from declutch.coupling.theory.advantage import Estimator, group_advantages, risky_action
+from declutch.coupling.theory.advantage import (
+    Estimator,
+    group_advantages,
+    require_risk,
+    risky_action,
+)
 from declutch.coupling.theory.findings import (
     TOLERANCE,
     ClaimList,
@@ -62,6 +67,7 @@ def check_table(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
 def check_rates(
     q: float = 0.3, p: float = 0.2, r: float = 0.4, groups: int = NUM_GROUPS, seed: int = 2
 ) -> Finding:
+    require_risk(p, r)
     grid = risk_grid()
     success = (1 - grid.q) * (1 - grid.p) + grid.q * (1 - grid.p - grid.r)
     is_true = np.abs(success - (1 - grid.p - grid.q * grid.r)) < TOLERANCE
@@ -86,6 +92,7 @@ def check_rates(
     "population",
 )
 def check_centred(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
+    require_risk(p, r)
     grid = risk_grid()
     fail = grid.p + grid.q * grid.r
     mean, spread = 1 - fail, np.sqrt(fail * (1 - fail))
@@ -121,6 +128,7 @@ def check_centred_groups(
 ) -> Finding:
     from scipy.stats import binom
 
+    require_risk(p, r)
     estimator = Estimator(group_size, std_norm=True)
     success, lost = group_advantages(estimator)
 

@@ -438,8 +438,8 @@ def check_feedback(push: float = 0.05, risk: float = 0.4) -> Finding:
     for strength, size in rows:
         lower = (constant_roots(strength, size) or (0.0, 0.0))[0]
         starts = np.clip([lower * 0.8, lower * 1.1], 1e-6, 0.49)
-        ends = follow_action(Drift(strength, size), starts, 2000, max_move=0.005)[-1]
-        is_true.append(bool((np.abs(ends - lower) < 2e-3).all()))
+        ends = follow_action(Drift(strength, size), starts, 500, max_move=0.01)[-1]
+        is_true.append(bool((np.abs(ends - lower) < 3e-3).all()))
         points.append(lower)
     numbers = _zone_numbers(Drift(push, risk)) | {"push_over_risk": push / risk}
     columns = {

@@ -68,8 +68,15 @@ class Pair:
 
 
 def make_pair(q1: ArrayLike, q2: ArrayLike, r2: ArrayLike, xi: ArrayLike, delta: ArrayLike) -> Pair:
-    """Coupled pairs of one good sample each, from numbers or arrays that broadcast together."""
+    """Coupled pairs of one good sample each, from numbers or arrays that broadcast together.
+
+    Raises:
+        ValueError: a probability of 0 or 1.
+    """
     columns = np.broadcast_arrays(*(np.asarray(e, float) for e in (q1, q2, r2, xi, delta)))
+    for name, column in zip(("q1", "q2"), columns[:2], strict=True):
+        if not ((column > 0) & (column < 1)).all():
+            raise ValueError(f"{name} has to be between 0 and 1, both excluded")
     q1_, q2_, r2_, xi_, delta_ = (np.array(column) for column in columns)
     return Pair(q1_, q2_, r2_, xi_, delta_, num_good=np.ones(q1_.shape))
 

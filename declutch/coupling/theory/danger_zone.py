@@ -19,6 +19,7 @@ from declutch.coupling.theory.advantage import (
     POPULATION,
     Estimator,
     Floats,
+    is_valid_risk,
     risky_action,
 )
 
@@ -48,6 +49,10 @@ class Drift:
     kind: PushKind = "constant"
     estimator: Estimator = POPULATION
     is_conditional: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_valid_risk(self.base, self.risk).all() or np.any(np.asarray(self.risk) <= 0):
+            raise ValueError("the risk has to be positive, and base + risk at most 1")
 
     def pushed(self, q: ArrayLike) -> Floats:
         """The push at probability q, that coupling adds in the safe regime and the danger zone."""
@@ -85,6 +90,8 @@ def fixed_points(drift: Drift, num_points: int = 4001) -> list[FixedPoint]:
     """
     grid = expit(np.linspace(-14, 14, num_points))
     value = drift(grid)
+    # A root that lies on the grid is bracketed by its neighbours.
+    grid, value = grid[value != 0], value[value != 0]
     found = []
     for index in np.flatnonzero(np.sign(value[:-1]) * np.sign(value[1:]) < 0):
         root = brentq(lambda q: float(drift(q)), grid[index], grid[index + 1], xtol=1e-15)

@@ -8,6 +8,7 @@ anybody can move the example elsewhere. The verdict comes from the grid, never f
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +23,22 @@ Verdict = Literal["holds", "fails", "holds only if"]
 Numbers = Mapping[str, float | int | None]
 TOLERANCE = 1e-12
 """Differences of float64 results that count as none."""
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("q", "p", "q_hat", "q1", "q2", "base", "start", "cold", "warm"), (0, 1)),
+    **dict.fromkeys(("common", "failure_1", "failure_2", "failure_common"), (0, 1)),
+    **dict.fromkeys(("failure", "failure_good"), (0, 1)),
+    **dict.fromkeys(("r", "r_hat"), (-1, 1)),
+    **dict.fromkeys(("risk", "r2"), (0, 1)),
+    **dict.fromkeys(("push", "xi", "delta"), (0, 1000)),
+    **dict.fromkeys(("groups", "group_size"), (2, 10_000_000)),
+    **dict.fromkeys(("steps", "num_steps", "runs", "needed", "limit"), (1, 1_000_000)),
+    **dict.fromkeys(("width", "vocabulary", "actions"), (2, 1000)),
+    **dict.fromkeys(("step_size", "small_step_size", "move"), (1e-9, 1000)),
+    "seed": (0, 2**32),
+}
+"""Least and largest values of the worked examples' parameters."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +90,18 @@ class Claim:
         known = self.parameters
         chosen = {name: value for name, value in (given or {}).items() if name in known}
         for name, value in chosen.items():
+            low, high = RANGES.get(name, (-math.inf, math.inf))
+            if not low <= value <= high:
+                raise UserError(f"{name}={value:g} of {self.id} is not within [{low:g}, {high:g}]")
             if isinstance(known[name], int):
                 if value != int(value):
                     raise UserError(f"{name}={value:g} of {self.id} has to be a whole number")
                 chosen[name] = int(value)
-        return self.check(**chosen)
+        try:
+            return self.check(**chosen)
+        except ValueError as error:
+            text = ", ".join(f"{name}={value:g}" for name, value in (known | chosen).items())
+            raise UserError(f"{self.id} cannot be computed at {text}: {error}") from None
 
 
 @dataclass(frozen=True)

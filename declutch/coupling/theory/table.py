@@ -46,7 +46,8 @@ def _paper_sheet(paper: str, checked: Sequence[Checked]) -> Sheet:
         )
     columns = (words("claim and reading"), words("verdict"), words("condition or counterexample"))
     counts = ", ".join(
-        f"{sum(each.finding.verdict == verdict for each in checked)} {verdict}" for verdict in _TONES
+        f"{sum(each.finding.verdict == verdict for each in checked)} {verdict}"
+        for verdict in _TONES
     )
     claims = len({stem_of(each.claim.id) for each in checked})
     note = f"{claims} claims in {len(checked)} readings: {counts}."
@@ -76,7 +77,7 @@ def numbers_sheet(checked: Checked) -> Sheet:
         rows.append(SheetRow((Cell("counterexample"),), role="heading"))
         rows += [_number_row(name, value) for name, value in finding.counterexample.items()]
     columns = (words("number"), Column("value"), words("meaning"))
-    verdict = finding.verdict
+    verdict: str = finding.verdict
     if finding.verdict == "holds only if":
         verdict += f" {finding.condition}"
     return Sheet(

@@ -67,8 +67,18 @@ class Scene:
 
 
 def make_scene(q: float, r: float, q_hat: float, r_hat: float, p: float) -> Scene:
-    """One scene of three actions from plain numbers."""
-    return Scene(*(np.asarray(each, dtype=np.float64) for each in (q, r, q_hat, r_hat, p)))
+    """One scene of three actions from plain numbers.
+
+    Raises:
+        ValueError: not three positive probabilities and three failure rates in [0, 1].
+    """
+    if not (q > 0 and q_hat > 0 and q + q_hat < 1):
+        raise ValueError(f"q = {q:g}, q_hat = {q_hat:g} and 1 - q - q_hat have to be positive")
+    scene = Scene(*(np.asarray(each, dtype=np.float64) for each in (q, r, q_hat, r_hat, p)))
+    if not scene.is_valid:
+        rates = ", ".join(f"{rate:g}" for rate in scene.failure)
+        raise ValueError(f"failure rates {rates} have to be in [0, 1]")
+    return scene
 
 
 def scene_of(policy: ArrayLike, failure: ArrayLike) -> Scene:
