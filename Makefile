@@ -10,7 +10,7 @@ INSTALL := install --quiet --disable-pip-version-check --no-compile
 PIP := $(BIN)/pip $(INSTALL) --constraint constraints.txt
 
 # What `make demo` runs; ScienceWorld's simulator, and the Java for it, are a package each.
-CONFIG ?= configs/demo.yaml
+CONFIG ?= demo
 NAME := $(basename $(notdir $(CONFIG)))
 EXTRA := $(if $(findstring scienceworld,$(NAME)),-scienceworld)
 

@@ -38,13 +38,23 @@ if TYPE_CHECKING:
 @grouped
 def demo_command(
     out: Annotated[
-        Path, typer.Argument(help="The folder of the demo's models, demonstrations and run.")
-    ] = Path("runs/demo"),
+        Path | None,
+        typer.Argument(
+            help="The folder of the demo's models, demonstrations and run; runs/NAME for the "
+            "settings NAME if it is left out.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     given: GivenSettings,
 ) -> None:
-    """Go the demo's whole path on the suite: cold start, GRPO + GCD, evaluation, report."""
-    run_demo(given.load(), out, terminal)
+    """Go the demo's whole path on the suite: cold start, GRPO + GCD, evaluation, report.
+
+    Without --config it takes the preset `demo`.
+    """
+    files = given.config or [Path("demo")]
+    settings = replace(given, config=files).load()
+    run_demo(settings, out or Path("runs") / files[-1].stem, terminal)
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:

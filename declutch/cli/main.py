@@ -24,6 +24,7 @@ from declutch.cli.eval import eval_command
 from declutch.cli.init_tiny import init_tiny_command
 from declutch.cli.labels import labels_command
 from declutch.cli.play import play_command
+from declutch.cli.presets import presets_command
 from declutch.cli.report import report_command
 from declutch.cli.serve import serve_command
 from declutch.cli.settings import settings_command
@@ -46,7 +47,12 @@ RENAMED_COMMANDS = {"demos": "demonstrations"}
 """Former names of commands, and those of today."""
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Begin": {"doctor": doctor_command, "demo": demo_command, "settings": settings_command},
+    "Begin": {
+        "doctor": doctor_command,
+        "demo": demo_command,
+        "presets": presets_command,
+        "settings": settings_command,
+    },
     "Cold start": {
         "init-tiny": init_tiny_command,
         "demonstrations": demonstrations_command,

@@ -9,6 +9,7 @@ write now.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -43,8 +44,9 @@ class GivenSettings:
         typer.Option(
             "--config",
             "-c",
-            help="A YAML file of settings. What it leaves out keeps its default. Where the option "
-            "is repeated, each file is laid over those before it.",
+            help="A YAML file of settings, or the name of a preset (see `declutch presets`). What "
+            "it leaves out keeps its default. Where the option is repeated, each file is laid over "
+            "those before it.",
         ),
     ] = None
 
@@ -110,10 +112,17 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(_option(name, parameter.default, kind))
 
     gone = [_removed_option(option, instead) for option, instead in removed.items()]
+    positionals = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.name != "overrides"
+        and any(isinstance(info, ArgumentInfo) for info in get_args(parameter.annotation)[1:])
+    }
 
     def run(**values: Any) -> None:
         for parameter in gone:
             del values[parameter.name]
+        _take_settings_out(values, positionals)
         _refuse_stray_words(values)
         for name, kind in groups.items():
             values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
@@ -146,6 +155,35 @@ def _removed_option(name: str, instead: str) -> inspect.Parameter:
     option = typer.Option(name, hidden=True, is_eager=True, callback=refuse)
     parameter = f"removed_{name.strip('-').replace('-', '_')}"
     return _option(parameter, False, Annotated[bool, option])
+
+
+def _take_settings_out(values: dict[str, Any], positionals: Mapping[str, Any]) -> None:
+    """Count a setting that stands where an argument may be left out among the settings.
+
+    Args:
+        values: of the command's parameters; changed in place.
+        positionals: the arguments that come before the settings, and their defaults.
+    Raises:
+        UserError: a setting stands where an argument is needed.
+    """
+    if "overrides" not in values:
+        return
+    settings = []
+    for name, default in positionals.items():
+        value = values[name]
+        text = "" if value is None else str(value)
+        if not _SETTING.match(text) or Path(text).exists():
+            continue
+        if default is inspect.Parameter.empty:
+            raise UserError(
+                f"{name.upper()} is missing: it comes before settings such as {text!r}; see --help"
+            )
+        settings.append(text)
+        values[name] = default
+    values["overrides"] = [*settings, *(values["overrides"] or ())]
+
+
+_SETTING = re.compile(r"[a-z]\w*(\.\w+)*=")
 
 
 def _refuse_stray_words(values: Mapping[str, Any]) -> None:

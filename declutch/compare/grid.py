@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from declutch.config.files import apply_overrides, change_config, lay_over, parse_config, read_yaml
+from declutch.config.preset import find_settings_file
 from declutch.config.run import Config
 from declutch.errors import UserError
 from declutch.runs.folder import RunFolder, check_claim, iteration_name
@@ -104,11 +105,12 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
     """Read a method of a comparison's grid, an algorithm type or a YAML file: name and settings.
 
     Args:
-        text: an algorithm type, or a YAML file (its stem is the name) laid over `base`.
+        text: an algorithm type; or a YAML file or a preset such as "methods/ppo", laid over
+            `base`, whose last part is the name.
     """
     path = Path(text)
-    is_file = path.suffix in (".yaml", ".yml")
-    above = read_yaml(path) if is_file else {"algorithm": {"type": text}}
+    is_file = path.suffix in (".yaml", ".yml") or "/" in text
+    above = read_yaml(find_settings_file(path)) if is_file else {"algorithm": {"type": text}}
     return path.stem if is_file else text, lay_over(base, above)
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from declutch.config.algorithm import fields_of_method
 from declutch.config.explain import explain
+from declutch.config.preset import find_settings_file
 from declutch.config.renamed import refuse_renamed, translate_renamed
 from declutch.config.run import Config
 from declutch.contents import parse_yaml, read_text
@@ -26,21 +27,24 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = 
     """Load the settings of a run from YAML files and "section.key=value" items.
 
     Args:
-        paths: YAML files, each laid over those before it; none for the defaults.
+        paths: YAML files or names of presets, each laid over those before it; none for the
+            defaults.
         overrides: "section.key=value" items, laid over the files; values are YAML.
     Raises:
         UserError: unreadable file, unknown key, wrong type, impossible combination.
     """
     files = [paths] if isinstance(paths, Path) else list(paths or ())
-    source = ", ".join(map(str, files)) or "the command line"
+    source = ", ".join(
+        [*map(str, files), *(["the command line"] if overrides or not files else [])]
+    )
     return parse_config(apply_overrides(read_layers(files), overrides), source)
 
 
 def read_layers(paths: Sequence[Path]) -> dict[str, Any]:
-    """Read YAML files of settings as plain data, each laid over those before it."""
+    """Read YAML files or presets of settings as plain data, each laid over those before it."""
     data: dict[str, Any] = {}
     for path in paths:
-        data = lay_over(data, read_yaml(path))
+        data = lay_over(data, read_yaml(find_settings_file(path)))
     return data
 
 

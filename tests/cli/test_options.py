@@ -125,3 +125,42 @@ def test_fields_of_a_dataclass_are_options_and_come_back_as_one() -> None:
     assert guest == "Ada"
     assert given == GivenSettings(["a=1"], [Path("x.yaml")])
     assert plate == Plate(4, ["red", "blue"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("", ("runs/x", [])),
+        ("seed=1", ("runs/x", ["seed=1"])),
+        ("seed=1 train.iterations=2", ("runs/x", ["seed=1", "train.iterations=2"])),
+        ("out seed=1", ("out", ["seed=1"])),
+    ],
+)
+def test_a_setting_is_never_taken_for_an_argument_that_may_be_left_out(
+    words: str, expected: tuple[str, list[str]]
+) -> None:
+    """`declutch demo seed=1` made a folder of that name."""
+    found = []
+
+    @grouped
+    def command(
+        out: Annotated[Path, typer.Argument()] = Path("runs/x"), *, given: GivenSettings
+    ) -> None:
+        found.append((str(out), given.items))
+
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, words.split(), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert found == [expected]
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("train seed=1", "RUN_DIR"), ("sft seed=1 runs/cold", "MODEL"), ("eval seed=1", "")],
+)
+def test_a_setting_in_the_place_of_a_needed_argument_is_an_error(
+    command: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = error_of(monkeypatch, capsys, command)
+    assert f"{name} is missing: it comes before settings such as 'seed=1'" in message

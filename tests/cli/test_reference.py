@@ -20,8 +20,8 @@ def test_every_command_has_its_table() -> None:
     text = PAGES["cli.md"]()
     assert "| --port PORT | The port to listen at; 0 takes a free one. (default 8000) |" in text
     assert (
-        "| OUT | The folder of the demo's models, demonstrations and run. (default runs/demo) |"
-        in text
+        "| OUT | The folder of the demo's models, demonstrations and run; runs/NAME for the "
+        "settings NAME if it is left out. |" in text
     )
     for name in (name for panel in COMMANDS.values() for name in panel):
         assert f"### declutch {name}" in text

@@ -24,6 +24,7 @@ from pages import (
 from declutch.cli.main import app
 from declutch.config import algorithm
 from declutch.config.files import load_config, parse_config
+from declutch.config.preset import list_presets
 from declutch.config.run import Config
 from declutch.config.section import Section
 from declutch.runs.catalogue import SECTIONS, find
@@ -140,11 +141,12 @@ def check_settings(context: Any, line: str) -> None:
     stray = [item for item in overrides if "=" not in item]
     assert not stray, f"{line}: {stray[0]}; several values are written with commas"
     # Pages also name files of the reader's own.
-    files = [path for path in context.params.get("config") or () if path.exists()]
+    presets = {preset.name for preset in list_presets()}
+    files = [path for path in context.params.get("config") or () if path.as_posix() in presets]
     for path in context.params.get("config") or ():
-        assert path.exists() or len(path.parts) == 1, f"{line}: there is no {path}"
+        assert path in files or path.suffix == ".yaml", f"{line}: there is no preset {path}"
     for path in ",".join(context.params.get("methods") or ()).split(","):
-        assert not path.startswith("configs/") or Path(path).exists(), f"{line}: no {path}"
+        assert "/" not in path or path in presets, f"{line}: there is no preset {path}"
     load_config(files, overrides)
 
 
