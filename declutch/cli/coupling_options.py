@@ -81,6 +81,7 @@ class ResultOptions:
         warnings: Sequence[str],
     ) -> None:
         """Print a diagnostic's tables and warnings, and write its results. Raises UserError."""
+        from declutch.coupling.figures import write_figures
         from declutch.coupling.output import write_json, write_tables
 
         show([sheet for sheet in sheets if not sheet.is_detail])
@@ -93,6 +94,9 @@ class ResultOptions:
             write_json(self.out / f"{stem}.json", data)
             write_tables(self.out, stem, sheets)
             console.print(f"tables: {self.out / f'{stem}.md'}", soft_wrap=True)
+            if figures:
+                write_figures(self.out / "figures", figures)
+                console.print(f"figures: {self.out / 'figures'}", soft_wrap=True)
 
 
 def warn(warnings: Sequence[str]) -> None:
