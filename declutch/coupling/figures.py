@@ -32,7 +32,7 @@ WIDTH = 5.5
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's colours, which people tell apart who do not see all colours."""
 DASHES = ("-", (0, (6, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)))
-_RC = {
+_RC: Any = {
     "font.size": 8,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -91,7 +91,8 @@ def draw_figure(data: FigureData) -> Figure:
     with rc_context(_RC):
         figure = Figure(figsize=(WIDTH, height + below), layout="constrained")
         share = below / (height + below)
-        figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+        engine: Any = figure.get_layout_engine()
+        engine.set(rect=(0, share, 1, 1 - share))
         axes = figure.subplots()
         axes.set_title(_wrap(data.title, 80), loc="left", fontweight="bold")
         _DRAW[data.kind](axes, data)
@@ -272,11 +273,10 @@ def _whiskers(series: Series) -> list[Any] | None:
 
 def _draw_heatmap(axes: Axes, data: FigureData) -> None:
     values = np.asarray(data.values, float)
+    colors: dict[str, Any] = {"cmap": "cividis"}
     if data.is_diverging:
         limit = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
         colors = {"cmap": "RdBu_r", "vmin": -(limit or 1.0), "vmax": limit or 1.0}
-    else:
-        colors = {"cmap": "cividis"}
     image = axes.imshow(values, aspect="auto", interpolation="nearest", **colors)
     axes.set_xlabel(data.x_label)
     axes.set_ylabel(data.y_label)
