@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from declutch.cli.coupling_gradients import gradients_command
+from declutch.cli.help import HelpApp
 
-app = typer.Typer(
-    no_args_is_help=True, help="Measure how learning from one sample moves the others."
-)
+app = HelpApp(help="Measure how learning from one sample moves the others.")
 
 app.command("gradients")(gradients_command)

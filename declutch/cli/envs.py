@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from declutch.cli.help import HelpApp
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import open_suite, show
 from declutch.errors import has_problem
 
-app = typer.Typer(no_args_is_help=True, help="Try out environments, above all your own.")
+app = HelpApp(help="Try out environments, above all your own.")
 
 
 @app.command("check")

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from declutch.cli.gold import games_gold_command
+from declutch.cli.help import HelpApp
 from declutch.cli.options import GivenSettings, grouped, split_words
 from declutch.cli.terminal import console, open_suite, reported, show
 from declutch.cli.verify import games_verify_command
 from declutch.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, help="Look at, generate and verify games.")
+app = HelpApp(help="Look at, generate and verify games.")
 
 
 @app.command("list")

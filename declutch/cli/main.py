@@ -21,6 +21,7 @@ from declutch.cli.demo import demo_command
 from declutch.cli.demonstrations import demonstrations_command
 from declutch.cli.doctor import doctor_command
 from declutch.cli.eval import eval_command
+from declutch.cli.help import HelpApp
 from declutch.cli.init_tiny import init_tiny_command
 from declutch.cli.labels import labels_command
 from declutch.cli.play import play_command
@@ -34,13 +35,7 @@ from declutch.cli.theory import theory_command
 from declutch.cli.train import train_command
 from declutch.errors import UserError
 
-app = typer.Typer(
-    name="declutch",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+app = HelpApp(name="declutch")
 errors = Console(stderr=True)
 
 RENAMED_COMMANDS = {"demos": "demonstrations"}

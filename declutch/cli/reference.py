@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from declutch.cli.help import meaning_of, name_of
 from declutch.cli.main import app
 from declutch.cli.options import GivenSettings
 from declutch.cli.settings import settings_page, unescape_code
@@ -58,13 +59,13 @@ def command_sheet(name: str, command: Any) -> Sheet:
     """Make the table of one command's arguments and options for its reference page."""
     shown = [param for param in command.params if not getattr(param, "hidden", False)]
     listed = [param for param in shown if param.name not in GIVEN]
-    arguments = [_name(param) for param in shown if param.param_type_name == "argument"]
+    arguments = [name_of(param) for param in shown if param.param_type_name == "argument"]
     return Sheet(
         title=" ".join([name, *arguments]),
         header=" ".join(command.help.split()),
         columns=(words("argument or option"), words("meaning")),
         rows=tuple(
-            SheetRow((Cell(_name(param)), _meaning(param)))
+            SheetRow((Cell(name_of(param)), _meaning(param)))
             for kind in ("argument", "option")
             for param in listed
             if param.param_type_name == kind
@@ -85,17 +86,9 @@ def _commands(group: Any, prefix: str, panel: str = "") -> Iterator[tuple[str, A
             yield f"{prefix} {name}", command
 
 
-def _name(param: Any) -> str:
-    """How an argument or option is written."""
-    value = str(param.metavar or param.name.upper())
-    if param.param_type_name == "argument":
-        return value
-    return param.opts[0] if param.is_flag else f"{param.opts[0]} {value}"
-
-
 def _meaning(param: Any) -> Cell:
-    has_default = param.default not in (None, "") and param.default is not False
-    return Cell(param.help, detail=f"(default {param.default})" if has_default else "")
+    text, default = meaning_of(param)
+    return Cell(text, detail=default)
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
