@@ -39,6 +39,7 @@ SEES_ALL_SETTINGS = (
     "runs.folder",
     "train",
     "compare",
+    "coupling.over_training",
     "cli",
 )
 """Rooms and modules that may take the whole `Config`; every other takes its own section."""

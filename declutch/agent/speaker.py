@@ -74,17 +74,20 @@ class Agent:
 
     def request(self, view: View) -> Request:
         """Make the request for a view, masked to the admissible commands where that is asked."""
-        prompt_ids = self.codec.encode_prompt(self.render(view))
+        return Request(self.codec.encode_prompt(self.render(view)), self.mask(view.admissible))
+
+    def mask(self, admissible: tuple[str, ...]) -> ActionMask | None:
+        """Make the mask of admissible commands for the agent's action; None where it is free."""
         if not self.config.constrain_actions:
-            return Request(prompt_ids)
-        if not view.admissible:
+            return None
+        if not admissible:
             raise UserError(
                 "agent.constrain_actions=true masks the action to the admissible commands, but the "
                 "environment lists none: its answers are free; set agent.constrain_actions=false"
             )
         close = self._tags["</action>"]
-        sequences = tuple((*self.codec.encode_line(a), close) for a in view.admissible)
-        return Request(prompt_ids, ActionMask(self._tags["<action>"], sequences))
+        sequences = tuple((*self.codec.encode_line(a), close) for a in admissible)
+        return ActionMask(self._tags["<action>"], sequences)
 
     def sampling(self, temperature: float) -> SamplingParams:
         """Say how the agent's responses are sampled; a masked one cannot miss the format."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from declutch.cli.coupling_options import ResultOptions, SampleOptions
+from declutch.cli.coupling_options import ResultOptions, SampleOptions, command_line
 from declutch.cli.options import grouped
 from declutch.cli.terminal import reported
 
@@ -45,7 +43,7 @@ class GradientOptions:
         str,
         typer.Option(
             help="exact keeps whole gradients, in several passes where memory is short; sketch "
-            "keeps random sums of them; auto takes exact where one pass suffices."
+            "keeps random sums of them; auto takes exact where up to 4 passes suffice."
         ),
     ] = "auto"
     sketch_width: Annotated[
@@ -55,6 +53,13 @@ class GradientOptions:
     seed: Annotated[
         int, typer.Option(help="The seed of permutations, splits, resamplings and sketches.")
     ] = 0
+    every_checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--every-checkpoint",
+            help="Of a run folder without --samples: every checkpoint instead of the last.",
+        ),
+    ] = False
     gram: Annotated[
         bool,
         typer.Option("--gram", help="Write the inner products of all pairs to the JSON, too."),
@@ -91,7 +96,11 @@ def gradients_command(
     options: GradientOptions,
     results: ResultOptions,
 ) -> None:
-    """Compare mean gradients of good and bad samples, in domain and out of it, by cosines."""
+    """Compare mean gradients of good and bad samples, in domain and out of it, by cosines.
+
+    Without --samples, MODEL is a run folder: its policy plays for samples as the settings under
+    coupling say, and what is found goes to the folder, for its report.
+    """
     from declutch.coupling.gradients import (
         gradient_data,
         gradient_figures,
@@ -100,6 +109,11 @@ def gradients_command(
     )
 
     settings = options.settings()
+    if given.samples is None:
+        from declutch.cli.coupling_run import measure_run
+
+        measure_run(model, settings, options.every_checkpoint, results)
+        return
     measured, samples, warnings = given.load(model)
     with reported("gradients") as report:
         result = measure_gradients(measured, samples, settings, report)
@@ -111,8 +125,3 @@ def gradients_command(
         gradient_figures(result, command_line()),
         warnings,
     )
-
-
-def command_line() -> str:
-    """The `declutch coupling` command that is running, as captions of its figures give it."""
-    return shlex.join(["declutch", *sys.argv[1:]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from declutch.errors import UserError
 if TYPE_CHECKING:
     from declutch.coupling.figure_data import FigureData
     from declutch.coupling.measured import MeasuredModel
-    from declutch.coupling.samples import LabelledSample
+    from declutch.coupling.samples import LabelledSample, SampleFile
     from declutch.report.sheet import Sheet
 
 
@@ -52,13 +54,25 @@ class SampleOptions:
         """Load the model, the samples that fit it, and warnings about them. Raises UserError."""
         from declutch.coupling.measured import load_measured
 
-        if self.samples is None:
-            raise UserError("give the samples: --samples FILE.jsonl")
-        if not self.samples.exists():
-            raise UserError(f"there is no file {self.samples}; --samples takes a JSONL file")
+        self.check()
         measured = load_measured(model, self.dtype, self.device, self.end_token)
-        found = measured.read_samples(self.samples)
+        found = self.read(measured)
         return measured, found.samples, list(found.warnings)
+
+    def check(self) -> Path:
+        """The file of samples, which is there. Raises UserError."""
+        if self.samples is None:
+            raise UserError(
+                "give the samples: --samples FILE.jsonl; `declutch coupling samples` has a model "
+                "play for them"
+            )
+        if not self.samples.is_file():
+            raise UserError(f"there is no file {self.samples}; give samples as JSONL")
+        return self.samples
+
+    def read(self, measured: MeasuredModel) -> SampleFile:
+        """Read the samples that fit a model that is there already. Raises UserError."""
+        return measured.read_samples(self.check())
 
 
 @dataclass(frozen=True)
@@ -106,3 +120,8 @@ def warn(warnings: Sequence[str]) -> None:
     terminal = Console(stderr=True)
     for warning in warnings:
         terminal.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
+
+
+def command_line() -> str:
+    """The `declutch coupling` command that is running, as captions of its figures give it."""
+    return shlex.join(["declutch", *sys.argv[1:]])

@@ -94,13 +94,14 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
 
 
 def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:
+    from declutch.coupling.over_training import CouplingDiagnosis
     from declutch.report.live import TrainWatcher
     from declutch.train.loop import train
 
     run.write_config(config)
     console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
     with TrainWatcher(config.train.iterations, "demo", console=console) as watcher:
-        train(config, run, suite, watcher)
+        train(config, run, suite, watcher, CouplingDiagnosis(config, run, suite, watcher.note))
 
 
 @contextmanager

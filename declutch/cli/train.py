@@ -27,6 +27,7 @@ def train_command(
     """Train an agent in RUN_DIR by algorithm.type, with a judge's gradient if gcd.enabled=true."""
     new = None if resume else given.load()
 
+    from declutch.coupling.over_training import CouplingDiagnosis
     from declutch.credit.registry import find_method
     from declutch.report.live import TrainWatcher
     from declutch.runs.folder import RunFolder
@@ -42,7 +43,8 @@ def train_command(
         title += f" + {settings.gcd.traits.label}{suggests}"
     with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
         try:
-            last = train(settings, run, suite, watcher)
+            diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
+            last = train(settings, run, suite, watcher, diagnosis)
         except UserError:
             run.withdraw_start()
             raise

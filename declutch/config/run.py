@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from declutch.config.algorithm import AlgorithmConfig, GRPOConfig, LossConfig, OptimizerConfig
+from declutch.config.coupling import CouplingConfig
 from declutch.config.env import EnvConfig
 from declutch.config.judge import EndpointConfig, GCDConfig
 from declutch.config.policy import AgentConfig, ModelConfig, RolloutConfig, SFTConfig, TinyConfig
@@ -103,6 +104,7 @@ class Config(Section):
     endpoint: EndpointConfig = EndpointConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+    coupling: CouplingConfig = CouplingConfig()
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Config:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     "np": ("in_neg", "out_pos"),
     "nn": ("in_neg", "out_neg"),
 }
+Number = TypeVar("Number", float, Tensor)
 Reduce = Literal["tokens", "samples", "unit"]
 """What a population's gradient is the mean of: its tokens, its samples' means, or these at unit
 norm."""
@@ -117,7 +118,7 @@ class _Chance:
     draws: int
 
     def stream(self, use: str) -> torch.Generator:
-        return stream(self.seed, f"coupling/{use}")
+        return stream(self.seed, f"coupling-{use}")
 
 
 def choose_populations(samples: Sequence[LabelledSample], seed: int = 0) -> Populations:
@@ -156,7 +157,7 @@ def choose_populations(samples: Sequence[LabelledSample], seed: int = 0) -> Popu
             f"{left_out} samples of the larger populations are not used, drawn at random: all four "
             f"have to have the same n, here {n}"
         )
-    draw = stream(seed, "coupling/populations")
+    draw = stream(seed, "coupling-populations")
     indices = {}
     for name, chosen in found.items():
         order = torch.randperm(len(chosen), generator=draw)[:n].sort().values
@@ -230,7 +231,7 @@ def measure_cosines(
     )
 
 
-def contrast(cosine: Mapping[str, Tensor]) -> Tensor:
+def contrast(cosine: Mapping[str, Number]) -> Number:
     """How much more alike mean gradients of one class are than of two: a contrast of cosines."""
     return (cosine["pp"] + cosine["nn"] - cosine["pn"] - cosine["np"]) / 2
 
@@ -306,8 +307,7 @@ def _null(
         weights[f"{domain}_neg"][:, own] = 1 - shuffled
     drawn = {pair: _cosine(gram, weights[a], weights[b]) for pair, (a, b) in PAIRS.items()}
     found = {pair: _range(drawn[pair], value) for pair, value in cosine.items()}
-    observed = contrast({pair: torch.tensor(value) for pair, value in cosine.items()})
-    found["contrast"] = _range(contrast(drawn), float(observed), is_two_sided=False)
+    found["contrast"] = _range(contrast(drawn), contrast(cosine), is_two_sided=False)
     return found
 
 

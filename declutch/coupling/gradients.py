@@ -20,6 +20,7 @@ from declutch.coupling.cosines import (
     Populations,
     Reduce,
     choose_populations,
+    contrast,
     measure_cosines,
     weigh,
 )
@@ -225,7 +226,7 @@ def _pair_sheet(result: GradientResult) -> Sheet:
     notes = (
         "The first letter is the class of the in-domain samples, the second that of the "
         "out-of-domain ones.",
-        f"Half of pp + nn - pn - np is {_contrast(chosen):.4f}; shuffled labels give "
+        f"Half of pp + nn - pn - np is {contrast(chosen.cosine):.4f}; shuffled labels give "
         f"[{against.low:.4f}, {against.high:.4f}], one-sided p = {against.p_value:.3f}.",
         *chosen.flags,
     )
@@ -244,11 +245,6 @@ def _pair_sheet(result: GradientResult) -> Sheet:
         header=describe_choices(result),
         notes=notes,
     )
-
-
-def _contrast(cosines: Cosines) -> float:
-    c = cosines.cosine
-    return (c["pp"] + c["nn"] - c["pn"] - c["np"]) / 2
 
 
 def _scope_sheet(result: GradientResult) -> Sheet:

@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from declutch.coupling.measured import MeasuredModel, Micro, micro_batches
+from declutch.coupling.measured import MeasuredModel, Micro, length_order, micro_batches
 from declutch.coupling.per_sample import (
     EMBEDDINGS,
     Visit,
     can_tell_apart,
     parameter_groups,
     plain_gradients,
+    trained_parameters,
     visit_gradients,
 )
 from declutch.coupling.samples import LabelledSample
@@ -30,7 +32,9 @@ from declutch.errors import UserError
 
 PART_BYTES = 2**29
 """Bytes of one parameter's gradients of a micro-batch, at most, unless one sample's are more."""
-MAX_PASSES = 1
+BLOCK_ROWS = 64
+"""Inner products are computed for so many samples at a time."""
+MAX_PASSES = 4
 """With more passes than this, inner products are those of sketches unless asked otherwise."""
 
 Report = Callable[[int, int], None]
@@ -43,7 +47,7 @@ class GramSettings:
 
     Attributes:
         temperature: the logits are divided by it.
-        method: "exact", "sketch", or "auto": exact where one pass suffices.
+        method: "exact", "sketch", or "auto": exact where a few passes suffice.
         memory: bytes that gradients may take.
         width: d, the numbers that a group of parameters is sketched to.
         seed: of the sketch.
@@ -132,7 +136,7 @@ def gradient_products(
     """
     settings = settings or GramSettings()
     network = model.network
-    sizes = {name: each.numel() for name, each in network.named_parameters()}
+    sizes = {name: each.numel() for name, each in trained_parameters(network).items()}
     bytes_each = network.dtype.itemsize
     plan = _plan(network, len(samples), settings.memory, bytes_each)
     is_exact = settings.method == "exact" or (settings.method == "auto" and len(plan) <= MAX_PASSES)
@@ -143,7 +147,7 @@ def gradient_products(
     if is_exact:
         found: dict[str, Tensor] = {}
         for number, parts in enumerate(plan):
-            keeper = _Keeper(network, len(samples), parts)
+            keeper = _Keeper(network, samples, parts)
             run.through(keeper.visit, number, len(plan))
             keeper.add_to(found, groups)
         return Gram(found, "exact", 0, len(plan), is_apart)
@@ -194,7 +198,7 @@ def _plan(network: Any, num_samples: int, memory: int, bytes_each: int) -> list[
     """The parts of the parameters whose gradients fit into memory together, pass by pass."""
     passes: list[list[_Part]] = [[]]
     room = memory
-    for name, parameter in network.named_parameters():
+    for name, parameter in trained_parameters(network).items():
         cost = num_samples * bytes_each * max(1, parameter[0].numel())
         start = 0
         while start < len(parameter):
@@ -211,29 +215,59 @@ def _plan(network: Any, num_samples: int, memory: int, bytes_each: int) -> list[
 
 
 class _Keeper:
-    """Keeps the gradients of some parts of the parameters in full."""
+    """Keeps the gradients of some parts of the parameters in full, samples in `length_order`."""
 
-    def __init__(self, network: Any, num_samples: int, parts: Sequence[_Part]) -> None:
+    def __init__(self, network: Any, samples: Sequence[LabelledSample], parts: list[_Part]) -> None:
+        self.order = torch.tensor(length_order(samples))
+        self.place = self.order.argsort()
         self.parts: dict[str, list[_Part]] = {}
         self.kept: dict[_Part, Tensor] = {}
-        named = dict(network.named_parameters())
+        self.written: set[tuple[_Part, int]] = set()
+        named = trained_parameters(network)
         for part in parts:
             self.parts.setdefault(part.name, []).append(part)
             parameter = named[part.name]
             size = (part.stop - part.start) * parameter[0].numel()
-            self.kept[part] = torch.zeros(
-                num_samples, size, dtype=parameter.dtype, device=parameter.device
-            )
+            self.kept[part] = _zeros(parameter, len(samples), size)
 
     def visit(self, name: str, rows: Tensor, gradient: Tensor) -> None:
+        # The rows of a micro-batch follow each other in the order that they are kept in.
+        first = int(self.place[rows[0]])
         for part in self.parts.get(name, ()):
-            self.kept[part][rows] += gradient[:, part.start : part.stop].flatten(1)
+            target = self.kept[part][first : first + len(rows)]
+            found = gradient[:, part.start : part.stop].flatten(1)
+            if (part, first) in self.written:
+                target.add_(found)
+            else:
+                target.copy_(found)
+                self.written.add((part, first))
 
     def add_to(self, found: dict[str, Tensor], groups: Mapping[str, str]) -> None:
         for part, kept in self.kept.items():
             group = groups[part.name]
-            product = kept @ kept.T
+            product = _products(kept)[self.place][:, self.place]
             found[group] = found[group] + product if group in found else product
+
+
+def _zeros(like: Tensor, rows: int, columns: int) -> Tensor:
+    """Zeros of a parameter's type; on a CPU their memory is not touched before it is written."""
+    if like.device.type == "cpu" and like.dtype in (torch.float32, torch.float64):
+        kind = np.float32 if like.dtype == torch.float32 else np.float64
+        return torch.from_numpy(np.zeros((rows, columns), dtype=kind))
+    return torch.zeros(rows, columns, dtype=like.dtype, device=like.device)
+
+
+def _products(vectors: Tensor) -> Tensor:
+    """Inner products [n, n] of rows; those below the diagonal are not computed a second time."""
+    n = len(vectors)
+    out = vectors.new_empty(n, n)
+    for start in range(0, n, BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        torch.mm(
+            vectors[: start + BLOCK_ROWS], vectors[block].T, out=out[: start + BLOCK_ROWS, block]
+        )
+        out[block, :start] = out[:start, block].T
+    return out
 
 
 @dataclass
@@ -255,7 +289,7 @@ class _Sketcher:
 
     def __post_init__(self) -> None:
         width = self.settings.width
-        for name, parameter in self.network.named_parameters():
+        for name, parameter in trained_parameters(self.network).items():
             digest = hashlib.sha256(f"{self.settings.seed}/sketch/{name}".encode()).digest()
             draw = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
             size = parameter.numel()

@@ -160,11 +160,16 @@ class Micro:
     is_token: Tensor
 
 
+def length_order(samples: Sequence[LabelledSample]) -> list[int]:
+    """The order in which samples whose coupling is measured are computed: long ones first."""
+    return sorted(range(len(samples)), key=lambda index: -samples[index].num_tokens)
+
+
 def micro_batches(
     samples: Sequence[LabelledSample], device: torch.device, max_rows: int = 64
 ) -> Iterator[Micro]:
-    """Cut the samples whose coupling is measured into micro-batches of similar lengths."""
-    order = sorted(range(len(samples)), key=lambda index: -samples[index].num_tokens)
+    """Cut the samples whose coupling is measured into micro-batches, in `length_order`."""
+    order = length_order(samples)
     start = 0
     while start < len(order):
         width = samples[order[start]].num_tokens

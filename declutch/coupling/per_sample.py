@@ -37,6 +37,11 @@ class _MixedSamplesError(Exception):
     """A module whose samples cannot be told apart."""
 
 
+def trained_parameters(network: Any) -> dict[str, nn.Parameter]:
+    """The parameters whose per-sample gradients are taken, by name: all that train, each once."""
+    return {name: each for name, each in network.named_parameters() if each.requires_grad}
+
+
 def parameter_groups(network: Any) -> dict[str, str]:
     """The group of each of a model's parameters for per-sample gradients, by its name.
 
@@ -46,7 +51,7 @@ def parameter_groups(network: Any) -> dict[str, str]:
     head = network.get_output_embeddings()
     ids = {id(each) for module in (*tables, head) for each in module.parameters()}
     groups = {}
-    for name, parameter in network.named_parameters():
+    for name, parameter in trained_parameters(network).items():
         layer = _LAYER.search(name)
         if id(parameter) in ids:
             groups[name] = EMBEDDINGS
@@ -59,7 +64,7 @@ def can_tell_apart(network: Any, samples: Sequence[LabelledSample], temperature:
     """Whether one backward pass gives a model's per-sample gradients, tried on two samples."""
     tried = sorted(samples, key=lambda sample: sample.num_tokens)[:2]
     (micro,) = micro_batches(tried, next(network.parameters()).device)
-    sums = {name: torch.zeros_like(each) for name, each in network.named_parameters()}
+    sums = {name: torch.zeros_like(each) for name, each in trained_parameters(network).items()}
 
     def add(name: str, rows: Tensor, part: Tensor) -> None:
         sums[name] += part.sum(0)
@@ -77,7 +82,7 @@ def can_tell_apart(network: Any, samples: Sequence[LabelledSample], temperature:
 
 def plain_gradients(network: Any, micro: Micro, temperature: float) -> dict[str, Tensor]:
     """The sum over a micro-batch of its per-sample gradients, by one plain backward pass."""
-    named = dict(network.named_parameters())
+    named = trained_parameters(network)
     with torch.enable_grad():
         total = response_logprobs(network, micro, temperature).sum()
         found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
@@ -106,24 +111,27 @@ class _Tape:
 
     def __init__(self, network: Any, micro: Micro, visit: Visit) -> None:
         self.network, self.micro, self.visit = network, micro, visit
-        self.names = {id(parameter): name for name, parameter in network.named_parameters()}
+        self.trained = trained_parameters(network)
+        self.names = {id(parameter): name for name, parameter in self.trained.items()}
         self.is_inside = False
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         handles = []
-        trained = [each for each in self.network.parameters() if each.requires_grad]
         for module in self.network.modules():
-            if any(True for _ in module.parameters(recurse=False)):
+            # The embeddings are watched in any case: the backward pass ends at what they give.
+            is_embedding = isinstance(module, nn.Embedding)
+            own = module.parameters(recurse=False)
+            if is_embedding or any(id(parameter) in self.names for parameter in own):
                 handles.append(module.register_forward_hook(self._forward, with_kwargs=True))
-        for parameter in trained:
+        for parameter in self.trained.values():
             parameter.requires_grad_(False)
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
-            for parameter in trained:
+            for parameter in self.trained.values():
                 parameter.requires_grad_(True)
 
     def _forward(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
@@ -151,14 +159,20 @@ class _Tape:
     def _parts(
         self, module: nn.Module, given: Tensor, gradient: Tensor
     ) -> Iterator[tuple[str, Tensor]]:
-        own = {key: self.names[id(each)] for key, each in module.named_parameters(recurse=False)}
+        own = {
+            key: self.names[id(each)]
+            for key, each in module.named_parameters(recurse=False)
+            if id(each) in self.names
+        }
         if type(module) is nn.Linear:
             flat = gradient.flatten(1, -2), given.flatten(1, -2)
-            yield own["weight"], torch.bmm(flat[0].transpose(1, 2), flat[1])
+            if "weight" in own:
+                yield own["weight"], torch.bmm(flat[0].transpose(1, 2), flat[1])
             if "bias" in own:
                 yield own["bias"], flat[0].sum(1)
         elif type(module) is nn.Embedding:
-            yield own["weight"], _embedding_part(module, given, gradient)
+            if own:
+                yield own["weight"], _embedding_part(module, given, gradient)
         else:
             yield from self._general_parts(module, own, given, gradient)
 
@@ -166,7 +180,9 @@ class _Tape:
         self, module: nn.Module, own: dict[str, str], given: Tensor, gradient: Tensor
     ) -> Iterator[tuple[str, Tensor]]:
         """Of any other module, such as a norm: its own vector-Jacobian product of each sample."""
-        values = {key: each.detach() for key, each in module.named_parameters(recurse=False)}
+        values = {
+            key: each.detach() for key, each in module.named_parameters(recurse=False) if key in own
+        }
 
         def of_one(one: Tensor, of_out: Tensor) -> Any:
             def forward(parameters: dict[str, Tensor]) -> Tensor:

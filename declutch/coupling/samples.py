@@ -8,7 +8,6 @@ diagnostic needs, is said with the number of the line; a line that cannot be rea
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from declutch.contents import parse_json, read_text
 from declutch.errors import UserError
 
 MAX_LISTED = 5
@@ -99,12 +99,7 @@ def read_samples(path: Path, vocabulary: Vocabulary) -> SampleFile:
     Raises:
         UserError: no file, or lines that cannot be read: the message has their numbers.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the samples {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"the samples {path} are not UTF-8 text") from None
+    text = read_text(path, f"the samples {path}")
     reader = _Reader(vocabulary)
     found: list[LabelledSample] = []
     bad: list[tuple[int, str]] = []
@@ -153,7 +148,7 @@ class _Reader:
 
     def read(self, number: int, line: str) -> LabelledSample:
         try:
-            data = json.loads(line)
+            data = parse_json(line)
         except ValueError as error:
             raise _BadLineError(f"not JSON ({error})") from None
         if not isinstance(data, dict):

@@ -9,6 +9,7 @@ from typing import Any
 
 from declutch.errors import UserError
 from declutch.files import write_atomically
+from declutch.report.coupling import coupling_section
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
 from declutch.report.judging import judging_section
@@ -29,6 +30,7 @@ LINKS = {
     "behaviour": "Behaviour",
     "labels": "Labels",
     "suggestions": "Suggestions",
+    "coupling": "Coupling",
     "time": "Time",
     "episodes": "Episodes",
     "settings": "Settings",
@@ -67,6 +69,7 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         behaviour=behaviour_section(comparison),
         labels=labels_section(data),
         suggestions=suggestions_section(data.suggestions),
+        coupling=coupling_section(data.coupling),
         phases=phases_section(data),
         episode_count=escape(_episode_count(episodes)),
         config=config_section(data),

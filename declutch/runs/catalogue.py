@@ -24,6 +24,7 @@ SECTIONS = {
     "critic": "How the critic of a method that has one was updated.",
     "endpoint": "What was asked of a language model at an endpoint.",
     "eval": "The evaluation after the iteration, where there was one.",
+    "coupling": "How far gradients of good and bad steps are coupled, where it was measured.",
     "time": "Where the time went.",
 }
 """What the metrics of each section are about, in the order in which sections are shown."""
@@ -56,6 +57,7 @@ CHARTS = (
     Chart("Precision of the rule against the oracle", JUDGE, "", 0, 1),
     Chart("Gradient norm", UPDATE, "logarithmic", is_log=True),
     Chart("Cosine of agent and judge gradients", UPDATE),
+    Chart("Gradient cosines of good and bad steps", UPDATE, "in domain, then out of it"),
     Chart("KL to the cold-start model", UPDATE, "nats per token", 0),
     Chart("Entropy", UPDATE, "nats per token"),
     Chart("Clipped tokens", UPDATE),
@@ -499,6 +501,19 @@ METRICS = (
         *("eval/{level}/finished_positive", "finished positive by level", "%"),
         "Share of a level's games that ended in time with a score above 0.",
     ),
+    Metric(
+        *("coupling/cosine/{pair}", "gradient cosine by pair of classes", ""),
+        "Cosine between mean gradients of in-domain and out-of-domain steps; p is good, n is bad.",
+        chart="Gradient cosines of good and bad steps",
+    ),
+    Metric(
+        *("coupling/contrast", "gradient cosine within less across classes", ""),
+        "Half of pp + nn - pn - np of the gradient cosines.",
+    ),
+    Metric(
+        *("coupling/split_half", "reliability of mean gradients", ""),
+        "The lowest split-half reliability behind the gradient cosines; below 0.5 they are noise.",
+    ),
     # Where the time went: first the phases of an iteration, in their order.
     Metric(
         *("time/play", "play", "s", "Playing the tasks that were drawn."),
@@ -528,6 +543,17 @@ METRICS = (
         *("time/eval", "evaluate", "s", "Evaluating the policy."),
         chart="Seconds per iteration",
         color="c7",
+        is_live=True,
+    ),
+    Metric(
+        *(
+            "time/coupling",
+            "coupling",
+            "s",
+            "Measuring gradient cosines, where coupling.every asks.",
+        ),
+        chart="Seconds per iteration",
+        color="c2",
         is_live=True,
     ),
     Metric(

@@ -7,6 +7,7 @@
     episodes/iteration_0010.jsonl    some episodes of an iteration in full
     advice/iteration_0010.jsonl      what the judgments of an iteration advised
     suggestions/iteration_0010.json  what was made of the advice so far
+    coupling/iteration_0010.json     the gradient cosines of the policy of an iteration
     checkpoints/iteration-00010/     what training continues from
     report.html                      the page of `declutch report`
 
@@ -39,7 +40,13 @@ FACT_FILES = ("demonstrations.json", "cold_start.json")
 
 _ITERATION = re.compile(r"iteration_(\d+)")
 _CHECKPOINT = re.compile(r"iteration-(\d+)")
-_NUMBERED = ("evals/*.json", "episodes/*.jsonl", "advice/*.jsonl", "suggestions/*.json")
+_NUMBERED = (
+    "evals/*.json",
+    "episodes/*.jsonl",
+    "advice/*.jsonl",
+    "suggestions/*.json",
+    "coupling/*.json*",
+)
 
 
 def iteration_name(iteration: int) -> str:
@@ -99,6 +106,10 @@ class RunFolder:
         """Where the version of the suggestions lies that was made after an iteration."""
         return self.path / "suggestions" / f"{iteration_name(iteration)}.json"
 
+    def coupling_path(self, iteration: int) -> Path:
+        """Where the gradient cosines lie that were measured after an iteration."""
+        return self.path / "coupling" / f"{iteration_name(iteration)}.json"
+
     def checkpoint_path(self, iteration: int) -> Path:
         """Where the checkpoint of a run after so many iterations lies."""
         return self.path / "checkpoints" / f"iteration-{iteration:05d}"
@@ -118,6 +129,10 @@ class RunFolder:
     def suggestion_paths(self) -> tuple[tuple[int, Path], ...]:
         """The versions of the suggestions with their iterations, in order."""
         return self._numbered("suggestions/*.json")
+
+    def coupling_paths(self) -> tuple[tuple[int, Path], ...]:
+        """The files of measured gradient cosines with their iterations, in order."""
+        return self._numbered("coupling/*.json")
 
     def relative(self, path: Path) -> str:
         """A path inside of the run folder as messages say it, e.g. "evals/control.json"."""

@@ -13,6 +13,7 @@ from declutch.contents import parse_json, read_text
 from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result
 from declutch.runs.catalogue import current_key
+from declutch.runs.coupling import CouplingRecord, read_coupling
 from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of
 from declutch.runs.versions import Version, read_versions
 
@@ -41,6 +42,7 @@ class RunData:
         others: further evaluations by name.
         facts: what files say of the cold start, by file name.
         suggestions: the versions of the suggestions in training prompts, in order.
+        coupling: gradient cosines by iteration, in order, as they were measured.
         episode_files: (iteration, file), in order.
         notes: what is missing or damaged, one sentence each.
     """
@@ -54,6 +56,7 @@ class RunData:
     others: Mapping[str, EvalResult]
     facts: Mapping[str, Mapping[str, Any]]
     suggestions: tuple[Version, ...]
+    coupling: tuple[CouplingRecord, ...]
     episode_files: tuple[tuple[int, Path], ...]
     notes: tuple[str, ...]
 
@@ -104,6 +107,7 @@ def read_run(run: RunFolder) -> RunData:
         },
         facts=_read_facts(run, notes),
         suggestions=read_versions(run, notes),
+        coupling=read_coupling(run, notes),
         episode_files=episode_files,
         notes=(),
     )

@@ -9,10 +9,16 @@ from declutch.envs.protocol import Suite
 from declutch.rollout.groups import play_groups
 from declutch.runs.folder import RunFolder
 from declutch.train.metrics import IterationResult, iteration_metrics
-from declutch.train.session import Session, Watcher
+from declutch.train.session import Diagnosis, Session, Watcher
 
 
-def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Path:
+def train(
+    config: Config,
+    run: RunFolder,
+    suite: Suite,
+    watcher: Watcher,
+    diagnosis: Diagnosis | None = None,
+) -> Path:
     """The training loop: train from `config.model.path`, or from the run's last checkpoint if any.
 
     Every random draw is a function of (seed, use, iteration), so that a resumed run continues as
@@ -21,6 +27,7 @@ def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Pat
     Args:
         run: where everything is written; its metrics end where its last checkpoint does.
         watcher: is told of phases, metrics and evaluations.
+        diagnosis: measures the policy at some iterations, which changes nothing of the training.
     Returns:
         The last checkpoint.
     Raises:
@@ -28,8 +35,10 @@ def train(config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Pat
             can give, an endpoint that is away under gcd.on_endpoint_failure=stop.
     """
     session = Session.start(config, run, suite, watcher)
+    session.diagnosis = diagnosis
     if session.iteration == 0:
         session.evaluate()
+        session.diagnose()
     while not session.is_last:
         run_iteration(session)
     return session.checkpoint
@@ -63,6 +72,7 @@ def run_iteration(session: Session) -> None:
         session.write_episodes(played, credited, judged)
     if session.is_evaluation_due:
         metrics |= session.evaluate()
+    metrics |= session.diagnose()
     if session.is_save_due:
         session.save()
 

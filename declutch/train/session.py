@@ -24,6 +24,7 @@ from declutch.judge.round import JudgeRound, play_judge
 from declutch.learner.checkpoint import load_checkpoint
 from declutch.records import Episode, Outcome
 from declutch.rollout.groups import Played
+from declutch.rollout.policy import Policy
 from declutch.runs.episodes import PlayedIteration
 from declutch.runs.folder import RunFolder, iteration_name
 from declutch.train.learn import Credited, Learned, Learner
@@ -45,6 +46,16 @@ class Watcher(Protocol):
 
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
         """An evaluation is done; these are its levels."""
+
+
+class Diagnosis(Protocol):
+    """What measures the policy of a training session at some iterations, and changes nothing."""
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether the policy is to be measured after so many iterations."""
+
+    def measure(self, iteration: int, policy: Policy) -> dict[str, float]:
+        """Measure the policy, and keep what was found; metrics of the iteration."""
 
 
 @dataclass
@@ -88,6 +99,7 @@ class Session:
         chat: the endpoint for labels and suggestions; None where neither asks one.
         labeler: asks it for labels; None where `gcd.labels` does not.
         counted: the endpoint's account as of the last metrics.
+        diagnosis: measures the policy at some iterations; None where nothing is asked for.
     """
 
     config: Config
@@ -102,6 +114,7 @@ class Session:
     labeler: Labeler | None
     clock: Clock
     counted: Usage = field(default_factory=Usage)
+    diagnosis: Diagnosis | None = None
 
     @classmethod
     def start(cls, config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Session:
@@ -234,6 +247,13 @@ class Session:
         self.run.write_evaluation(name, result)
         self.watcher.evaluation(self.iteration, eval_scores(result))
         return eval_metrics(result)
+
+    def diagnose(self) -> dict[str, float]:
+        """Have the policy measured as it is, where that is due; metrics."""
+        if self.diagnosis is None or not self.diagnosis.is_due(self.iteration):
+            return {}
+        with self.clock.phase("coupling"):
+            return self.diagnosis.measure(self.iteration, self.learner.policy)
 
     def save(self) -> None:
         """Write a checkpoint, and delete those that are more than are to be kept."""

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TESTED = {
     "alfworld_engine",
+    "coupling",
     "coverage",
     "credit",
     "rollout",
@@ -76,6 +77,18 @@ def test_coverage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     assert len(lines) == 2 + 4 * 3 + 4
     assert lines[2].startswith("| 0.0 | 2 | ")
     assert lines[-1].startswith("| 0.8 | 1 | –")
+
+
+def test_coupling(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_benchmark(monkeypatch, load("coupling"), "--samples", "6")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("6 samples of 53 + 9 tokens")
+    assert [line.split("  ")[0] for line in lines[2:6]] == [
+        "C1 all pairs (exact)",
+        "C1 against means alone",
+        "C4 gap",
+        "C4 all pairs",
+    ]
 
 
 def test_train_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

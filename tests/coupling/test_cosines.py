@@ -110,7 +110,7 @@ def test_halves_are_of_episodes_so_that_an_episode_does_not_vouch_for_itself() -
     alone = measure_cosines(vectors @ vectors.T, choose_populations(four_populations(20)))
     assert alone.split_half["in_pos"] > 0.8
     low, high = found.interval["pp"]
-    assert high - low > 2 * (alone.interval["pp"][1] - alone.interval["pp"][0])
+    assert high - low > 1.4 * (alone.interval["pp"][1] - alone.interval["pp"][0])
 
 
 def test_a_population_of_one_episode_has_no_reliability() -> None:

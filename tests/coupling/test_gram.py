@@ -133,3 +133,15 @@ def test_a_sketch_is_right_on_average_and_as_wrong_as_theory_says() -> None:
     theory = (1 - cosines(exact) ** 2) / width**0.5
     ratio = (errors.square().mean(0).sqrt() / theory)[upper]
     assert 0.75 < float(ratio.mean()) < 1.1
+
+
+def test_parameters_that_do_not_train_are_left_out() -> None:
+    model, samples = measured("llama"), make_samples()
+    whole = gradient_products(model, samples)
+    for name, each in model.network.named_parameters():
+        each.requires_grad_("layers.1" in name)
+    part = gradient_products(model, samples)
+    assert set(part.by_group) == {"layer.1"}
+    assert torch.allclose(part.scope("all"), whole.scope("layer.1"), rtol=1e-12)
+    flags = [each.requires_grad for name, each in model.network.named_parameters()]
+    assert sum(flags) == sum("layers.1" in name for name, _ in model.network.named_parameters())

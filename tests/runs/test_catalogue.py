@@ -86,7 +86,7 @@ def test_keys_of_versions_before_have_todays(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_phases_stand_in_their_order() -> None:
     names = [phase.name for phase in phases()]
-    assert names == ["play", "label", "judge", "update", "eval", "save"]
+    assert names == ["play", "label", "judge", "update", "eval", "coupling", "save"]
 
 
 def test_a_metric_from_outside_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from tiny_models import tiny_model
 VOCABULARY = 24
 
 
-def save_model(folder, name="qwen2", seed=0, **changes):
+def save_model(folder, name="qwen2", seed=0, vocab_size=VOCABULARY, **changes):
     """A tiny model as a folder without a tokenizer."""
-    tiny_model(name, VOCABULARY, seed, **changes).save_pretrained(folder)
+    tiny_model(name, vocab_size, seed, **changes).save_pretrained(folder)
     return folder
 
 
@@ -23,12 +23,13 @@ def make_rows(per_population=4, seed=0, steps_per_episode=2):
 
     def ids(low, high, tokens):
         size = int(torch.randint(low, high, (1,), generator=draw))
-        return torch.randint(0, tokens, (size,), generator=draw).tolist()
+        # Token 0 pads: autograd leaves its embedding alone, though a step may move it.
+        return torch.randint(1, tokens, (size,), generator=draw).tolist()
 
     return [
         {
             "prompt_ids": ids(2, 9, VOCABULARY),
-            "response_ids": ids(1, 6, 3),
+            "response_ids": ids(1, 6, 4),
             "label": label,
             "domain": domain,
             "episode": f"{domain}{label}{number // steps_per_episode}",

@@ -7,6 +7,7 @@ from pathlib import Path
 from declutch.cold_start.pipeline import make_cold_start
 from declutch.config.files import parse_config
 from declutch.config.run import Config
+from declutch.coupling.over_training import CouplingDiagnosis
 from declutch.envs.registry import make_suite
 from declutch.report.live import TrainWatcher
 from declutch.runs.catalogue import find
@@ -34,11 +35,13 @@ def cold_started(data: dict, folder: Path) -> dict:
 
 
 def run_training(config: Config, path: Path) -> Path:
-    """Train a whole run in `path`; its last checkpoint."""
+    """Train a whole run in `path`, as `declutch train` does; its last checkpoint."""
     run = RunFolder(path)
     run.write_config(config)
+    suite = make_suite(config.env)
     with TrainWatcher(config.train.iterations, "test") as view:
-        return train(config, run, make_suite(config.env), view)
+        diagnosis = CouplingDiagnosis(config, run, suite, view.note)
+        return train(config, run, suite, view, diagnosis)
 
 
 def metrics_without_times(path: Path) -> list[dict]:
