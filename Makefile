@@ -19,7 +19,7 @@ DEV_EXTRAS := dev,math,scienceworld,textworld,peers,serve,suggestions
 # functions and losses never import; see the extra `peers` in pyproject.toml.
 VERL := verl==0.9.1
 
-.PHONY: demo test test-extra test-lowest reference lint lock clean
+.PHONY: demo test test-extra test-lowest mutation reference lint lock clean
 
 demo: $(VENV)/.installed$(EXTRA) ## show what the project does: an agent learns household tasks, in minutes
 	$(BIN)/declutch demo runs/$(NAME) --config $(CONFIG)
@@ -32,6 +32,11 @@ test: $(VENV)/.installed-dev ## run the linters, the type checker and the whole 
 
 test-extra: $(VENV)/.installed-dev ## run the tests that build an environment of their own
 	$(BIN)/pytest -m extra tests/packaging
+
+# Small faults in the code, one at a time, against the tests of the module. Not part of the
+# continuous integration.
+mutation: $(VENV)/.installed-dev ## say how many small faults in what computes the tests notice
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run.py
 
 # The lower ends of the ranges in pyproject.toml, beside the PyTorch of this file. It is not part of
 # the continuous integration, because it installs everything a second time.

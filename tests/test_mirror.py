@@ -14,6 +14,7 @@ APART = {
     "docs": "what README and the pages in docs/ say",
     "golden": "texts that prompts have to equal",
     "journeys": "commands and runs that cross several rooms",
+    "mutation": "the script that tries small faults in the code, which tests have to notice",
     "oracles": "slow and obvious versions of what the package does fast",
     "packaging": "the files that make a distribution of the package",
     "peers": "comparisons with other projects' functions",

@@ -143,7 +143,7 @@ def bootstrap_mean(
     if played.shape[1] == 0:
         return NOTHING
     if len(played) > 1:
-        raise ValueError("a bootstrap over games is for one run; several have `mean_over_runs`")
+        raise ValueError("a bootstrap over games is for one run, not for several")
     means = _resampled_means(played[0], num_resamples, np.random.default_rng(seed))
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])

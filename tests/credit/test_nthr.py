@@ -89,6 +89,38 @@ def test_three_tokens_by_hand():
     assert found.tolist() == pytest.approx([2 / 3, -1 / 9, -1 / 3])
 
 
+def test_a_failed_token_with_a_positive_advantage_is_left_alone():
+    """Its episode failed with the larger return: what it scores spares it, and nothing shrinks."""
+    won = make_episode(0, [], Outcome.WON, [make_step(reward=0.0, observation="a", response=[0])])
+    lost = make_episode(
+        0, [], Outcome.FAILED, [make_step(reward=1.0, observation="a", response=[0])]
+    )
+    table, _ = build_table([won, lost])
+    probes = Probes(
+        token_ids=torch.tensor([0, 0]), hidden=torch.ones(2, 1) * 3, readout=torch.zeros(2, 1)
+    )
+    config = NTHRConfig(std_norm=False, beta=0.5)
+    assert nthr(table, probes, config).tolist() == [-0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden": None}, "needs the probes `hidden` and `readout`"),
+        ({"readout": None}, "needs the probes `hidden` and `readout`"),
+        ({"hidden": torch.ones(2, 1)}, "2 hidden states and 1 token ids for 1 response tokens"),
+        ({"token_ids": torch.zeros(3)}, "1 hidden states and 3 token ids for 1 response tokens"),
+    ],
+)
+def test_probes_that_do_not_fit_are_refused(changes, message):
+    table, _ = build_table([play(0, True, [("a", [0], False)])])
+    probes = Probes(token_ids=torch.tensor([0]), hidden=torch.ones(1, 1), readout=torch.zeros(2, 1))
+    with pytest.raises(ValueError, match=message):
+        nthr(table, replace(probes, **changes), NTHRConfig())
+    with pytest.raises(ValueError, match="needs the probes"):
+        nthr(table, None, NTHRConfig())
+
+
 def test_a_forced_token_has_score_zero():
     table, _ = build_table(
         [play(0, True, [("a", [3], False)]), play(0, False, [("a", [4], False)])]

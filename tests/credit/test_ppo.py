@@ -48,6 +48,16 @@ def test_by_hand():
     assert value_targets(table, probes, config).tolist() == [0.3125, 1.0]
 
 
+def test_whitening_by_hand():
+    # Two tokens of advantages 0.5 and 1: their mean is 0.75, their unbiased std the root of 1/8.
+    _, table, probes = tabulate([(0, [(1.0, [0.5]), (0.0, [0.0])])])
+    std = (1 / 8) ** 0.5
+    expected = [-0.25 / (std + 1e-6), 0.25 / (std + 1e-6)]
+    assert ppo(table, probes, PPOConfig(whiten=True)).tolist() == pytest.approx(expected)
+    _, table, probes = tabulate([(0, [(1.0, [0.5])])])
+    assert ppo(table, probes, PPOConfig(whiten=True)).tolist() == [0.0]
+
+
 def test_every_step_is_given_the_return_of_its_episode():
     _, table, probes = tabulate([(0, [(0.0, [0.25]), (1.0, [0.5, 0.0])]), (0, [(0.0, [0.25])])])
     found = ppo(table, probes, PPOConfig(whiten=False))

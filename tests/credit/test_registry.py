@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from builders import make_episode
-from toy_method import ToyConfig
+import torch
+from builders import make_action, make_episode, make_step
+from toy_method import NO_METHOD, ToyConfig, toy
+from toy_method import TOY as TOY_METHOD
 
 from declutch.config.algorithm import METHODS, method_config_class
 from declutch.config.files import dump_config, load_config, parse_config
-from declutch.credit.registry import agent_advantage, find_method
+from declutch.credit import registry
+from declutch.credit.registry import Method, agent_advantage, find_method
 from declutch.credit.table import build_table
 from declutch.errors import UserError
 from declutch.records import Outcome
@@ -65,3 +68,63 @@ def test_a_method_leaves_the_settings_of_the_former_one_behind(tmp_path) -> None
     (tmp_path / "a.yaml").write_text("algorithm: {type: gigpo, gamma: 0.5}\n")
     config = load_config(tmp_path / "a.yaml", [f"algorithm.type={TOY}"])
     assert config.algorithm == ToyConfig(type=TOY)
+
+
+def test_a_method_asks_for_nothing_unless_it_says_so() -> None:
+    method = Method("plain", ToyConfig, toy)
+    assert (method.probes, method.is_per_token, method.critic) == ((), False, None)
+    assert method.similarity(ToyConfig(type=TOY)) == 1.0
+
+
+def test_what_is_found_must_be_a_method() -> None:
+    assert find_method(TOY) is TOY_METHOD
+    with pytest.raises(ValueError, match=rf"NO_METHOD is no .*Method, but {NO_METHOD}"):
+        find_method("toy_method:NO_METHOD")
+
+
+@pytest.mark.parametrize("is_per_token", [False, True])
+def test_credit_of_tokens_with_the_penalty_of_bad_formats_by_hand(
+    is_per_token: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [
+        make_step(response=(4, 5)),
+        make_step(action=make_action(is_valid=False), response=(6, 7, 8)),
+    ]
+    table, _ = build_table([make_episode(0, [], Outcome.WON, steps)])
+    values = torch.arange(5.0) if is_per_token else torch.tensor([2.0, 3.0])
+    method = Method("fixed", ToyConfig, lambda *_: values, is_per_token=is_per_token)
+    monkeypatch.setattr(registry, "find_method", lambda name: method)
+    found = agent_advantage(table, None, ToyConfig(type=TOY), 0.5)
+    expected = [0.0, 1.0, 1.5, 2.5, 3.5] if is_per_token else [2.0, 2.0, 2.5, 2.5, 2.5]
+    assert found.tolist() == expected
+
+
+def test_what_the_shipped_methods_declare() -> None:
+    """Labels stand in titles; probes, tokens and critics decide what the learner computes."""
+    found = {name: find_method(name) for name in METHODS}
+    assert {name: method.label for name, method in found.items()} == {
+        "grpo": "GRPO",
+        "rloo": "RLOO",
+        "gigpo": "GiGPO",
+        "nthr": "NTHR",
+        "ppo": "PPO",
+        "rlvmr": "RLVMR",
+    }
+    assert {name: method.probes for name, method in found.items() if method.probes} == {
+        "nthr": ("hidden", "readout"),
+        "ppo": ("values",),
+    }
+    assert [name for name, method in found.items() if method.is_per_token] == ["nthr", "ppo"]
+    assert [name for name, method in found.items() if method.critic] == ["ppo"]
+    gigpo = method_config_class("gigpo")
+    assert found["gigpo"].similarity(gigpo(similarity=0.9)) == 0.9
+    assert found["grpo"].similarity(method_config_class("grpo")()) == 1.0
+
+
+def test_what_ppo_asks_of_its_critic() -> None:
+    critic, config = find_method("ppo").critic, method_config_class("ppo")
+    assert critic is not None
+    assert critic.learning_rate(config(), 2e-4) == pytest.approx(2e-3)
+    assert critic.learning_rate(config(critic_lr=5e-5), 2e-4) == 5e-5
+    assert critic.warmup(config(critic_warmup=7)) == 7
+    assert critic.value_clip(config(value_clip=0.3)) == 0.3

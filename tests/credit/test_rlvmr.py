@@ -217,3 +217,16 @@ def test_the_step_terms_of_a_tag_sum_to_zero_in_its_group(plan):
 def test_empty_table():
     table, _ = build_table([])
     assert rlvmr(table, None, RLVMRConfig()).shape == torch.Size([0])
+
+
+def test_what_is_new_does_not_depend_on_episodes_that_were_left_out():
+    # Four episodes, of which the middle two broke: three steps, and an episode of index 3. The
+    # first explores "a" and "b", the last "a", all for the first time in their episodes.
+    first = make(0, (False, 0.0, [done("explore", "a"), done("explore", "b")]))
+    broken = make_episode(0, [], Outcome.ENV_ERROR, steps=[make_step()])
+    last = make(0, (False, 0.0, [done("explore", "a")]))
+    table, _ = build_table([first, broken, broken, last])
+    assert table.episode.tolist() == [0, 0, 3]
+    assert meta_reward(table).tolist() == [1.0, 1.0, 1.0]
+    again = make(0, (False, 0.0, [done("explore", "a"), done("explore", "a")]))
+    assert meta_reward(build_table([again, broken, broken, last])[0]).tolist() == [1.0, 0.0, 1.0]

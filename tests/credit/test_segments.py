@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declutch.credit.segments import (
+    STD_EPSILON,
+    centre,
+    centre_by_id,
     discounted_return,
     find_segments,
     segment_mean,
@@ -61,3 +64,38 @@ def test_equal_values_have_exactly_their_mean_and_no_deviation(value, count):
 def test_scattered_ids_are_refused():
     with pytest.raises(ValueError, match="grouped"):
         find_segments(torch.tensor([1, 2, 1]))
+
+
+def test_a_weighted_mean_by_hand():
+    segments = find_segments(torch.tensor([0, 0, 0, 7]))
+    values, weight = torch.tensor([4.0, 1.0, 10.0, 5.0]), torch.tensor([1.0, 4.0, 3.0, 9.0])
+    found = segment_mean(values, segments, weight)
+    assert found.tolist() == pytest.approx([(4 + 4 + 30) / 8, 5.0])
+
+
+def test_centring_by_hand():
+    values = torch.tensor([1.0, 3.0, 9.0])
+    segments = find_segments(torch.tensor([0, 0, 2]))
+    assert centre(values, segments, divide_by_std=False).tolist() == [-1.0, 1.0, 0.0]
+    half = 1 / (math.sqrt(2) + 1e-6)
+    assert centre(values, segments, divide_by_std=True).tolist() == [-half, half, 0.0]
+    assert STD_EPSILON == 1e-6
+    # Where the spread is as small as that, it halves what is left.
+    tiny = torch.tensor([0.0, 2e-6], dtype=torch.float64)
+    spread = math.sqrt(2) * 1e-6
+    found = centre(tiny, find_segments(torch.tensor([1, 1])), divide_by_std=True)
+    assert found.tolist() == pytest.approx([-1e-6 / (spread + 1e-6), 1e-6 / (spread + 1e-6)])
+
+
+def test_centring_over_ids_in_any_order():
+    values, ids = torch.tensor([1.0, 9.0, 3.0, 5.0]), torch.tensor([2, 0, 2, 0])
+    assert centre_by_id(values, ids, divide_by_std=False).tolist() == [-1.0, 2.0, 1.0, -2.0]
+
+
+def test_no_entries_have_no_segments():
+    nothing = find_segments(torch.zeros(0, dtype=torch.int64))
+    assert len(nothing) == 0
+    assert discounted_return(torch.zeros(0), nothing, 0.5).tolist() == []
+    two = find_segments(torch.tensor([3, 3, 8]))
+    assert (len(two), two.start.tolist(), two.size.tolist()) == (2, [0, 2], [2, 1])
+    assert two.index.tolist() == [0, 0, 1]

@@ -4,7 +4,7 @@ from builders import make_action, make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.credit.table import build_table
+from declutch.credit.table import build_table, mean_over_tokens, spread_to_tokens, step_of_token
 from declutch.records import Outcome
 
 
@@ -117,3 +117,51 @@ def test_likeness_is_to_the_first_of_an_anchor_not_to_its_latest():
     steps = [make_step(observation=text) for text in ("abcdefghij", "abcdefghiX", "abcdefghYX")]
     table, _ = build_table([make_episode(0, [], steps=steps)], 0.85)
     assert table.anchor.tolist() == [0, 0, 1]
+
+
+def test_what_is_alike_to_a_follower_alone_begins_an_anchor_of_its_own_group_once():
+    # The third is unlike the first and founds an anchor; the fourth belongs to the third.
+    texts = ("abcdefghij", "abcdefghiX", "abcdefghYX", "abcdefgZYX")
+    table, _ = build_table(
+        [make_episode(0, [], steps=[make_step(observation=text) for text in texts])], 0.85
+    )
+    assert table.anchor.tolist() == [0, 0, 1, 1]
+
+
+def test_exactly_the_asked_likeness_is_enough():
+    # Every bound of the ratio of "a" and "abc" is 2 · 1 / (1 + 3).
+    steps = [make_step(observation=text) for text in ("a", "abc")]
+    episodes = [make_episode(0, [], steps=steps)]
+    assert build_table(episodes, 0.5)[0].anchor.tolist() == [0, 0]
+    assert build_table(episodes, 0.51)[0].anchor.tolist() == [0, 1]
+
+
+def test_letters_that_are_common_in_long_texts_count_for_their_likeness():
+    # difflib would leave them out as junk, and call two texts of equal letters unlike.
+    long = "ab" * 150
+    steps = [make_step(observation=text) for text in (long, long + "c")]
+    table, _ = build_table([make_episode(0, [], steps=steps)], 0.95)
+    assert table.anchor.tolist() == [0, 0]
+
+
+def test_each_bound_of_likeness_is_asked():
+    # Of equal length, of equal letters, and yet in another order: only the last bound tells.
+    for one, two in (("aaaa", "aaaaaaaaaaaa"), ("abcd", "efgh"), ("abcdefgh", "hgfedcba")):
+        steps = [make_step(observation=text) for text in (one, two)]
+        table, _ = build_table([make_episode(0, [], steps=steps)], 0.9)
+        assert table.anchor.tolist() == [0, 1]
+
+
+def test_steps_and_tokens_by_hand():
+    responses = ((4, 5), (), (6,), (7, 8, 9))
+    steps = [make_step(response=response) for response in responses]
+    table, _ = build_table([make_episode(0, [], steps=steps)])
+    assert step_of_token(table).tolist() == [0, 0, 2, 3, 3, 3]
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert spread_to_tokens(table, values).tolist() == [1, 1, 3, 4, 4, 4]
+    tokens = torch.tensor([1.0, 3.0, 5.0, 1.0, 2.0, 6.0])
+    mean = mean_over_tokens(table, tokens)
+    assert mean.tolist() == [2.0, 0.0, 5.0, 3.0]
+    assert mean.dtype == torch.float32
+    nothing, _ = build_table([])
+    assert mean_over_tokens(nothing, torch.zeros(0)).tolist() == []

@@ -134,3 +134,31 @@ def test_no_episodes_have_no_shares():
     assert shares.num_episodes == 0
     assert math.isnan(shares.repeated)
     assert math.isnan(shares.num_steps)
+
+
+def test_counts_start_at_nothing():
+    names = ("steps", "repeated", "looped", "repeated_or_looped", "invalid", "inadmissible")
+    assert ActionCounts() == ActionCounts(**dict.fromkeys(names, 0), response_tokens=0)
+
+
+def test_shares_by_hand():
+    counts = ActionCounts(
+        steps=8,
+        repeated=1,
+        looped=2,
+        repeated_or_looped=3,
+        invalid=4,
+        inadmissible=5,
+        response_tokens=24,
+    )
+    shares = shares_of([counts, ActionCounts(steps=2)])
+    assert (shares.num_episodes, shares.num_steps, shares.response_tokens) == (2, 5.0, 2.4)
+    found = (shares.repeated, shares.looped, shares.repeated_or_looped, shares.invalid)
+    assert found == (0.1, 0.2, 0.3, 0.4)
+    assert shares.inadmissible == 0.5
+
+
+def test_an_action_may_be_repeated_and_looped_or_either():
+    episode = make_episode([make_step(text) for text in ("a", "a", "b", "a", "a", "b", "b", "c")])
+    found = count_actions(episode)
+    assert (found.repeated, found.looped, found.repeated_or_looped) == (3, 6, 7)

@@ -321,3 +321,106 @@ def test_mcnemar_by_hand():
     assert (test.only_first, test.only_second) == (1, 7)
     assert test.p_value == pytest.approx(2 * 9 / 256)
     assert mcnemar([True, False], [True, False]).p_value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 0.5, False), (-0.5, 0.0, False), (0.1, 0.5, True), (-0.5, -0.1, True), (-1, 1, False)],
+)
+def test_an_interval_that_touches_zero_does_not_exclude_it(low, high, expected: bool):
+    assert Estimate(0.2, low, high, 9).excludes_zero is expected
+
+
+def test_an_estimate_is_of_one_run_unless_it_says_so():
+    assert Estimate(0.2, 0.1, 0.3, 9).over == "games of this run"
+    assert Estimate(0.2, 0.1, 0.3, 9, 2).over == "runs and games"
+    assert Estimate(0.2, 0.1, 0.3, 9, 5).over == "runs and games"
+    assert (NOTHING.n, NOTHING.num_runs) == (0, 1)
+    assert all(math.isnan(value) for value in (NOTHING.mean, NOTHING.low, NOTHING.high))
+
+
+def test_one_trial_and_one_cluster_by_hand():
+    one = wilson(1, 1)
+    assert (one.mean, one.high, one.n) == (1.0, pytest.approx(1.0), 1)
+    assert one.low == pytest.approx(1 / (1 + Z**2))
+    # A cluster alone says nothing of how clusters differ: it counts as one trial.
+    alone = share_by_cluster([3], [6])
+    half = Z / (1 + Z**2) * math.sqrt(0.25 + Z**2 / 4)
+    assert (alone.mean, alone.n) == (0.5, 6)
+    assert (alone.low, alone.high) == pytest.approx((0.5 - half, 0.5 + half))
+    two = share_by_cluster([1, 2], [2, 2])
+    worth = 0.75 * 0.25 / (2 / 1 * (2 * 0.25) / 16)
+    centre = (0.75 + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z / (1 + Z**2 / worth) * math.sqrt(0.1875 / worth + Z**2 / (4 * worth**2))
+    assert (two.low, two.high) == pytest.approx((centre - half, centre + half))
+
+
+def test_clusters_that_vary_less_than_chance_are_worth_no_more_than_their_trials():
+    estimate = share_by_cluster([2] * 10, [4] * 10)
+    assert (estimate.low, estimate.high) == pytest.approx(wilson_by_hand(20, 40))
+    nearly = share_by_cluster([2] * 9 + [3], [4] * 10)
+    assert (nearly.low, nearly.high) == pytest.approx(wilson_by_hand(21, 40))
+
+
+def test_bootstrap_by_its_own_draws():
+    """Ends are quantiles of means over games drawn with replacement by the seed's generator."""
+    values = np.random.default_rng(9).random(7)
+    games = np.random.default_rng(0).integers(0, 7, size=(10_000, 7))
+    low, high = np.quantile(values[games].mean(axis=1), [0.025, 0.975])
+    estimate = bootstrap_mean(values)
+    assert estimate.mean == pytest.approx(values.mean())
+    assert (estimate.low, estimate.high) == pytest.approx((low, high))
+    assert (estimate.n, estimate.num_runs) == (7, 1)
+    games = np.random.default_rng(4).integers(0, 7, size=(50, 7))
+    low, high = np.quantile(values[games].mean(axis=1), [0.1, 0.9])
+    other = bootstrap_mean(values, num_resamples=50, seed=4, confidence=0.8)
+    assert (other.low, other.high) == pytest.approx((low, high))
+    difference = paired_difference(np.zeros(7), values, num_resamples=50, seed=4, confidence=0.8)
+    assert difference == other
+    assert success_rate(values, num_seeds=2, seed=4) == bootstrap_mean(values, seed=4)
+    assert paired_difference(np.zeros(7), values) == estimate
+    assert bootstrap_mean([0.25]) == Estimate(0.25, 0.25, 0.25, 1)
+
+
+def test_what_has_another_shape_is_refused():
+    message = r"expected \[games\] or \[runs, games\], got shape \(2, 2, 2\)"
+    with pytest.raises(ValueError, match=message):
+        success_rate(np.zeros((2, 2, 2)))
+    with pytest.raises(ValueError, match="differ in shape"):
+        mcnemar([True], [True, False])
+    assert success_rate(1.0).n == 1
+
+
+def test_a_bound_on_games_that_differ_goes_by_the_confidence_asked_for():
+    wide, narrow = (
+        paired_difference(np.zeros(20), np.zeros(20), confidence=confidence)
+        for confidence in (0.99, 0.8)
+    )
+    assert wide.high == pytest.approx(wilson(0, 20, 0.99).high)
+    assert narrow.low == pytest.approx(-wilson(0, 20, 0.8).high)
+    # Equal differences that are no whole numbers have no such bound.
+    half = paired_difference(np.zeros(20), np.full(20, 0.5))
+    assert (half.low, half.high) == (0.5, 0.5)
+
+
+def test_independent_parts_of_which_one_is_empty_give_nothing():
+    part = Estimate(0.5, 0.4, 0.7, 10)
+    assert mean_of_independent([part, NOTHING]) == NOTHING
+    assert mean_of_independent([part]) == Estimate(0.5, pytest.approx(0.4), pytest.approx(0.7), 10)
+
+
+def test_success_over_runs_of_levels_by_hand():
+    """Two levels of three runs: the mean of the levels' means, with Wilson's ends for the half."""
+    rng = np.random.default_rng(12)
+    strata = [rng.random((3, 12)), rng.random((3, 5)) / 3]
+    estimate = success_over_runs(strata)
+    mean = (strata[0].mean() + strata[1].mean()) / 2
+    half = float(half_width(strata))
+    worth = mean * (1 - mean) / half**2
+    middle, reach = (
+        (mean * worth + 0.5) / (worth + 1),
+        math.sqrt(worth * mean * (1 - mean) + 0.25) / (worth + 1),
+    )
+    assert estimate.mean == pytest.approx(mean)
+    assert (estimate.low, estimate.high) == pytest.approx((middle - reach, middle + reach))
+    assert (estimate.n, estimate.num_runs) == (17, 3)

@@ -120,3 +120,9 @@ def test_gaps_are_filled_with_what_run_and_game_add_up_to():
     assert fill_gaps(whole) is not gappy
     assert np.array_equal(fill_gaps(whole), whole)
     assert np.isnan(gappy[0, 1])
+
+
+def test_the_fewest_plays_have_one_degree_of_freedom():
+    """Two runs of two games, [1 0] and [0 0]: residuals are ±1/4, their squares sum to 1/4."""
+    assert play_variance(np.array([[1.0, 0.0], [0.0, 0.0]])) == pytest.approx(1 / 4 / 1 / 4)
+    assert play_variance(np.array([[1.0], [0.0]])) == 0

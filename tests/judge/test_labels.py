@@ -2,9 +2,12 @@
 
 import pytest
 
+from declutch.config.judge import GCDConfig
 from declutch.envs.scienceworld.wording import SCIENCE
 from declutch.envs.wording import PLAIN, Wording
+from declutch.errors import UserError
 from declutch.judge.labels import (
+    check_labels,
     combine_labels,
     compare_labels,
     count_agreements,
@@ -88,6 +91,54 @@ def test_label_stats_by_hand() -> None:
     assert compare_labels([(None,)], [(0,)]).rule_precision_good is None
 
 
+def test_label_stats_of_little_or_nothing() -> None:
+    one = compare_labels([(1,)], [(1,)])
+    assert (one.rule_good, one.rule_bad, one.oracle_good, one.oracle_bad) == (1, 0, 1, 0)
+    assert (one.rule_precision_good, one.rule_precision_bad) == (1.0, None)
+    none = compare_labels([], [])
+    assert (none.rule_good, none.rule_bad, none.oracle_good, none.oracle_bad) == (0, 0, 0, 0)
+    assert (none.rule_precision_good, none.rule_precision_bad) == (None, None)
+    # What the oracle leaves open is no evidence about the rule.
+    open_ended = compare_labels([(1, 1, 1)], [(None, 0, 1)])
+    assert open_ended.rule_precision_good == 0.5
+    assert (open_ended.rule_good, open_ended.oracle_bad) == (1.0, 1 / 3)
+
+
+class Watched:
+    """An environment that knows whether it was closed, and a suite of nothing else."""
+
+    name = "watched"
+
+    def __init__(self) -> None:
+        self.num_closed = 0
+
+    def make_env(self):
+        return self
+
+    def close(self) -> None:
+        self.num_closed += 1
+
+
+class WatchedOracle(Watched):
+    def label_action(self, action: str) -> int | None:
+        return None
+
+
+def test_labels_of_the_oracle_need_a_suite_that_has_one() -> None:
+    plain, oracle = Watched(), WatchedOracle()
+    with pytest.raises(UserError, match=r"the suite watched has no oracle.*gcd\.labels=rule"):
+        check_labels(GCDConfig(labels="oracle"), plain)
+    check_labels(GCDConfig(labels="oracle"), oracle)
+    assert (plain.num_closed, oracle.num_closed) == (1, 1)
+    check_labels(GCDConfig(labels="rule"), plain)
+    assert plain.num_closed == 1
+
+
+def test_a_won_episode_without_steps_has_no_labels() -> None:
+    assert label_by_rule(make_episode([], won=True), PLAIN) == ()
+    assert label_by_rule(make_episode([make_step("a")], won=True), PLAIN) == (1,)
+
+
 def test_sources_that_contradict_each_other_give_no_label() -> None:
     rule, llm = [(0, 1, 0, None, None)], [(0, 0, None, 1, None)]
     labels, origins = combine_labels({"rule": rule, "llm": llm}, [5])
@@ -104,3 +155,6 @@ def test_confusion_by_hand() -> None:
         ("oracle", "llm"): {(1, 1): 0, (1, 0): 0, (0, 1): 1, (0, 0): 0},
     }
     assert count_agreements({"rule": [(0,)], "oracle": [(None,)]}) == {}
+    # A source that was asked about fewer episodes counts as far as it goes.
+    shorter = count_agreements({"rule": [(1,), (0,)], "llm": [(1,)]})
+    assert shorter == {("rule", "llm"): {(1, 1): 1, (1, 0): 0, (0, 1): 0, (0, 0): 0}}

@@ -8,7 +8,7 @@ from builders import make_episode, make_step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declutch.judge.questions import select_steps, spread_steps
+from declutch.judge.questions import Question, build_questions, select_steps, spread_steps
 
 LABELS = st.lists(
     st.tuples(st.integers(0, 3), st.lists(st.sampled_from([0, 1, None]), min_size=1, max_size=9)),
@@ -64,3 +64,44 @@ def test_spread_steps_gives_every_task_its_turn(lengths: list[tuple[int, int]], 
     for group, left in room.items():
         if taken[group] < left:
             assert max(taken.values()) <= taken[group] + 1
+
+
+def test_an_unreadable_answer_is_never_right() -> None:
+    question = Question(3, 2, 1, "1", "good?")
+    assert question.source == ""
+    assert [question.is_right(answer) for answer in ("1", "0", "")] == [True, False, False]
+    assert not Question(3, 2, None, "", "what next?").is_right("")
+
+
+def test_questions_name_their_step_and_the_source_of_their_label() -> None:
+    episodes = [make_episode(g, [], steps=[make_step()] * 2) for g in (5, 6)]
+    found = build_questions(
+        episodes,
+        [(0, 1, 1), (1, 0, 0)],
+        [("", "rule"), ("rule+llm", "")],
+        lambda episode, position: f"group {episode.group}, step {position}",
+    )
+    assert found == [
+        Question(0, 1, 1, "1", "group 5, step 1", "rule"),
+        Question(1, 0, 0, "0", "group 6, step 0", "rule+llm"),
+    ]
+
+
+def test_an_odd_count_drops_the_last_of_a_class_that_is_drawn() -> None:
+    """One more or one less step changes the choice by that step alone, and either class loses."""
+    episodes = [make_episode(g, [], steps=[make_step()] * 8) for g in range(2)]
+    labels = [(0, 1) * 4] * 2
+    losers = []
+    for seed in range(60):
+        two, three, four = (
+            set(select_steps(episodes, labels, count, torch.Generator().manual_seed(seed)))
+            for count in (2, 3, 4)
+        )
+        assert two < three < four
+        losers.append(next(iter(four - three))[2])
+    assert 20 <= sum(losers) <= 40
+    # The stream of a seed is part of what a run is.
+    assert losers[:12] == LOSERS
+
+
+LOSERS = [0, 1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0]

@@ -11,7 +11,7 @@ from tiny_models import tiny_model
 
 from declutch.config.algorithm import LossConfig
 from declutch.learner.forward import token_logprobs
-from declutch.learner.loss import k3_divergence, loss_normalizer, policy_loss
+from declutch.learner.loss import LossStats, k3_divergence, loss_normalizer, policy_loss
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample
 from declutch.records import Role
@@ -128,6 +128,29 @@ def test_huge_ratios_stay_finite():
     assert math.isfinite(slope)
 
 
+def test_log_ratios_are_cut_at_twenty_either_way():
+    """exp(20) is far outside of any clip range; the slope of what is cut is 0."""
+    loss, slope, _ = loss_and_slope(one_token(-1.0, old=-200.0), -0.1, NO_KL)
+    assert loss == pytest.approx(math.exp(20), rel=1e-5)
+    assert slope == 0
+    assert loss_and_slope(one_token(-1.0, old=-20.0), -1.0, NO_KL)[0] == pytest.approx(
+        math.exp(19), rel=1e-4
+    )
+    # A fallen good token is lifted however far it fell, by a ratio of exp(-20) at the least.
+    loss, slope, _ = loss_and_slope(one_token(1.0, old=-0.1), -200.0, NO_KL)
+    assert loss == pytest.approx(-math.exp(-20), rel=1e-4)
+    uncapped = LossConfig(kl_coef=0.0, importance_cap=1e12)
+    batch = one_token(-1.0, old=-1.0, sample=-200.0)
+    assert loss_and_slope(batch, -1.0, uncapped)[0] == pytest.approx(math.exp(20), rel=1e-5)
+    far, near = torch.tensor([0.0, -60.0]), torch.tensor([-60.0, 0.0])
+    expected = [math.exp(-20) + 20 - 1, math.exp(20) - 20 - 1]
+    assert k3_divergence(far, near).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_statistics_start_at_nothing():
+    assert LossStats() == LossStats(num_tokens=0, kl=0.0, num_clipped=0, num_capped=0)
+
+
 def test_a_divergence_without_a_reference_is_not_silently_zero():
     loss, _, _ = loss_and_slope(one_token(0.0, old=-1.0), -1.0, LossConfig(kl_coef=0.1))
     assert math.isnan(loss)
@@ -207,3 +230,6 @@ def test_normalizers():
 
     assert [value(aggregation) for aggregation in AGGREGATIONS] == [12.0, 3.0, 60.0]
     assert value("token-mean", tokens=0) == 1.0
+    assert value("token-mean", tokens=1) == 1.0
+    assert [value(aggregation, sequences=0) for aggregation in AGGREGATIONS[1:]] == [1.0, 20.0]
+    assert [value(aggregation, sequences=1) for aggregation in AGGREGATIONS[1:]] == [1.0, 20.0]
