@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -49,4 +50,18 @@ def serve_command(
     def announce(url: str) -> None:
         console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)
 
-    serve(served, host, port, announce)
+    if not is_loopback(host):
+        console.print(
+            "[yellow]warning:[/] whoever reaches this address may use the model: there is no key "
+            "and no encryption",
+            soft_wrap=True,
+        )
+    serve(served, settings.serve, host, port, announce)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address that `declutch serve` listens at."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

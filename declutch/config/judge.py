@@ -233,6 +233,9 @@ class EndpointConfig(Section):
     connection. The wait doubles from half a second, or is what the server asks for."""
     timeout_seconds: float = Field(default=120.0, gt=0)
     """How many seconds one call may take, from start to end."""
+    max_reply_bytes: int = Field(default=4_000_000, ge=1000)
+    """How many bytes the reply to one call may have, as it is sent and unpacked; a longer one is
+    given up."""
     max_calls: int | None = Field(default=None, ge=0)
     """The most calls that one command may make, repeated ones included; null sets no limit."""
     max_tokens: int | None = Field(default=None, ge=0)

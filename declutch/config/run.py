@@ -14,6 +14,7 @@ from declutch.config.env import EnvConfig
 from declutch.config.judge import EndpointConfig, GCDConfig
 from declutch.config.policy import AgentConfig, ModelConfig, RolloutConfig, SFTConfig, TinyConfig
 from declutch.config.section import Section
+from declutch.config.serve import ServeConfig
 
 
 class TrainConfig(Section):
@@ -102,6 +103,7 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     gcd: GCDConfig = GCDConfig()
     endpoint: EndpointConfig = EndpointConfig()
+    serve: ServeConfig = ServeConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     coupling: CouplingConfig = CouplingConfig()

@@ -22,6 +22,7 @@ import openai
 from declutch.config.judge import EndpointConfig
 from declutch.endpoint.cache import ReplyCache, cache_key
 from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.endpoint.replies import ReplyRefusedError, clean_text, open_client
 from declutch.endpoint.usage import (
     Usage,
     account_call,
@@ -38,6 +39,8 @@ _MIN_EXHAUSTED = 3
 """Requests in a row that must have run out of retries before a server is taken for dead."""
 _SECRET_LENGTH = 8
 """Characters from which on a key is struck out of texts; a shorter one would hit common words."""
+_MOST_TOKENS = 10**9
+"""More tokens than any call has; a server that counts more is not believed."""
 _ERROR_LENGTH = 200
 """Characters of a server's own error message that are kept."""
 
@@ -123,7 +126,7 @@ class Endpoint:
         found = {key: self._cache.read(key) for key in dict.fromkeys(keys)}
         missing = {k: r for k, r in zip(keys, requests, strict=True) if found[k] is None}
         asked = asyncio.run(self._ask_all(missing)) if missing else {}
-        replies = [asked[key] if key in asked else ChatReply(found[key]) for key in keys]
+        replies = [asked[key] if key in asked else self._cached(found[key]) for key in keys]
         self._usage += Usage(
             cached=len(requests) - len(missing),
             failed=sum(reply.text is None for reply in replies),
@@ -131,18 +134,17 @@ class Endpoint:
         )
         return replies
 
+    def _cached(self, text: str | None) -> ChatReply:
+        return ChatReply(None if text is None else self._clean(text))
+
     def count_cached(self, requests: Sequence[ChatRequest]) -> int:
         """Count the requests that the cache would answer without a call of the server."""
         keys = (cache_key(self._config.model, request) for request in requests)
         return sum(self._cache.read(key) is not None for key in keys)
 
     async def _ask_all(self, requests: dict[str, ChatRequest]) -> dict[str, ChatReply]:
-        async with openai.AsyncOpenAI(
-            base_url=self._base_url,
-            # The openai package insists on a key; a server that asks for none ignores it.
-            api_key=self._key or "none",
-            max_retries=0,
-            timeout=self._config.timeout_seconds,
+        async with open_client(
+            self._base_url, self._key, self._config.timeout_seconds, self._config.max_reply_bytes
         ) as client:
             lanes = asyncio.Semaphore(self._config.max_concurrency)
             batch = _Batch(client, lanes, asyncio.Condition())
@@ -247,16 +249,22 @@ class Endpoint:
         except (TimeoutError, openai.APITimeoutError):
             error = f"no answer within endpoint.timeout_seconds={limit:g}"
             return _Answer(error=error, may_pass=True)
+        except ReplyRefusedError as refused:
+            return _Answer(error=self._clean(str(refused)))
         except openai.APIStatusError as problem:
             return self._read_status(problem)
         except openai.OpenAIError as problem:
+            # Whether the client wraps what is raised while it reads depends on its version.
+            if isinstance(problem.__cause__, ReplyRefusedError):
+                return _Answer(error=self._clean(str(problem.__cause__)))
             error = f"the connection failed ({type(problem.__cause__ or problem).__name__})"
             return _Answer(error=error, may_pass=True)
         return self._read_body(response.content, request)
 
     def _read_status(self, problem: openai.APIStatusError) -> _Answer:
         code = problem.status_code
-        error = self._clean(f"status {code}: {problem.message}")[:_ERROR_LENGTH]
+        told = " ".join(self._clean(f"status {code}: {problem.message}").split())
+        error = told[:_ERROR_LENGTH]
         if code in (401, 403):
             error += f"; the key is read from the variable {self._config.api_key_env}"
         return _Answer(
@@ -268,6 +276,7 @@ class Endpoint:
     def _read_body(self, content: bytes, request: ChatRequest) -> _Answer:
         try:
             data = json.loads(content)
+        # Numbers of thousands of digits are a ValueError, too.
         except (ValueError, RecursionError):
             return _Answer(error="the reply is not JSON")
         text, counted = _find_text(data), data.get("usage") if isinstance(data, dict) else None
@@ -283,10 +292,11 @@ class Endpoint:
         return _Answer(self._clean(text), usage=usage)
 
     def _clean(self, text: str) -> str:
-        """Take the key out of a text, as a server may quote it, and halves of characters too."""
+        """Take the key out of a text, as a server may quote it, and what is no text, too."""
+        text = clean_text(text)
         if len(self._key) >= _SECRET_LENGTH:
             text = text.replace(self._key, "[key]")
-        return text.encode("utf-8", "replace").decode()
+        return text
 
 
 def open_endpoint(config: EndpointConfig, sleep: Sleep = asyncio.sleep) -> Endpoint:
@@ -324,8 +334,8 @@ def _find_text(data: Any) -> str | None:
 
 
 def _count(value: Any, otherwise: int) -> int:
-    """A number of tokens in a reply, or `otherwise` where it is no such number."""
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """A number of tokens in a reply, or `otherwise` where it is none that a call can have."""
+    is_count = type(value) is int and 0 <= value <= _MOST_TOKENS
     return value if is_count else otherwise
 
 

@@ -9,6 +9,7 @@ that have become likely because they resemble good ones (GC, the "danger zone").
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -31,7 +32,12 @@ MAX_SHOWN = 40
 
 # The papers' word for a suggestion in the question that an endpoint is asked.
 _SUGGESTION = re.compile(r"<rule>(.*?)</rule>", re.DOTALL)
-_MARKUP = re.compile(r"[<>\\]")
+# Tags, and the marks of turns that some tokenizers read wherever they stand, such as [INST].
+_MARKUP = re.compile(r"[<>\\]|\[/?[A-Z_]{2,}\]")
+LONGEST_ADVICE = 1000
+"""Characters that advice may have; what is longer is no advice on one step."""
+LONGEST_WORD = 40
+"""Characters that a word of advice may have; what is longer is none."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def collect_advice(
     for judgment in judged.episodes:
         question = judged.questions[judgment.group]
         verdict = parse_verdict(codec.decode(judgment.steps[0].response_ids, Role.JUDGE))
-        text = " ".join(verdict.advice.split())
+        text = _clean(verdict.advice)
         if verdict.value is not None and _is_readable(text):
             task = episodes[question.episode].task.name
             place = (question.episode, question.position)
@@ -223,7 +229,7 @@ def parse_suggestion(text: str, max_words: int) -> str:
     Returns:
         "" where there is not exactly one, readable and of at most `max_words` words.
     """
-    found = [" ".join(words.split()) for words in _SUGGESTION.findall(text)]
+    found = [_clean(words) for words in _SUGGESTION.findall(text)]
     if len(found) != 1 or not _is_readable(found[0]) or len(found[0].split()) > max_words:
         return ""
     return found[0]
@@ -300,8 +306,19 @@ def _with_medoid(theme: Theme) -> Theme:
 
 
 def _is_readable(text: str) -> bool:
-    """Has a letter, and nothing that a prompt or a model could take for a tag."""
-    return any(sign.isalpha() for sign in text) and not _MARKUP.search(text)
+    """Has a letter, is short, and has nothing that a prompt or a model could take for a tag."""
+    return (
+        len(text) <= LONGEST_ADVICE
+        and all(len(word) <= LONGEST_WORD for word in text.split())
+        and any(sign.isalpha() for sign in text)
+        and not _MARKUP.search(text)
+    )
+
+
+def _clean(text: str) -> str:
+    """One line without characters that show nothing and do something, or that no font has."""
+    kept = (sign for sign in text if sign.isspace() or unicodedata.category(sign)[0] != "C")
+    return " ".join("".join(kept).split())
 
 
 @cache

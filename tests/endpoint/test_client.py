@@ -303,3 +303,66 @@ def test_the_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         config = EndpointConfig(model="m", cache_dir=None)
         assert open_endpoint(config, Waits()).ask(ask_about("q"))[0].text == GOOD
+
+
+@pytest.mark.parametrize(
+    ("manner", "reason"),
+    [
+        ("endless", "longer than endpoint.max_reply_bytes=100000"),
+        ("bomb", "longer than endpoint.max_reply_bytes=100000"),
+        ("brotli", "packed with 'br', unasked"),
+        ("garbled", "cannot be unpacked"),
+    ],
+)
+def test_a_reply_beyond_bounds_is_given_up_at_once(manner: str, reason: str) -> None:
+    with chat_server(manner) as server:
+        (reply,) = endpoint(server, max_reply_bytes=100_000).ask(ask_about("why?"))
+        assert reply.text is None
+        assert reason in reply.error
+        assert len(server.calls) == 1
+        # What lies in buffers on the way, but no more.
+        assert server.num_sent < 50_000_000
+
+
+def test_a_packed_reply_is_unpacked() -> None:
+    with chat_server("packed") as server:
+        (reply,) = endpoint(server).ask(ask_about("why?"))
+    assert reply.text == GOOD
+
+
+def test_questions_are_not_sent_on_to_another_host() -> None:
+    with chat_server("away") as server:
+        (reply,) = endpoint(server).ask(ask_about("why?"))
+        assert reply.text is None
+        assert "redirects to another one, http://localhost" in reply.error
+        assert len(server.calls) == 1
+
+
+def test_a_redirect_on_the_same_host_is_followed() -> None:
+    with chat_server(lambda number, body: GOOD if number else "around") as server:
+        (reply,) = endpoint(server).ask(ask_about("why?"))
+    assert reply.text == GOOD
+
+
+def test_no_control_character_leaves_the_client(tmp_path: Path) -> None:
+    with chat_server("escape") as server:
+        (reply,) = endpoint(server).ask(ask_about("why?"))
+        assert reply.error == "status 400: [2J31mgone" or "[2J31mgone" in reply.error
+        assert reply.error.isprintable()
+    with chat_server("go \x1b[2J\u202e on\nand on") as server:
+        asking = endpoint(server, cache_dir=tmp_path)
+        (reply,) = asking.ask(ask_about("why?"))
+        assert reply.text == "go [2J on\nand on"
+        # A cache that the version before filled is cleaned when it is read.
+        (file,) = tmp_path.glob("*/*.json")
+        file.write_text(json.dumps({"model": "m", "text": "go \x1b on"}))
+        (reply,) = asking.ask(ask_about("why?"))
+        assert reply.text == "go  on"
+
+
+def test_absurd_counts_of_tokens_are_not_believed() -> None:
+    with chat_server("counts") as server:
+        asking = endpoint(server, prompt_price=1.0)
+        (reply,) = asking.ask(ask_about("why?"))
+    assert reply.text == "fine"
+    assert asking.usage.tokens < 100

@@ -1,5 +1,6 @@
 """A chat-completions server on this machine that misbehaves as it is told to."""
 
+import gzip
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ BAD = "<think>poor</think><answer>\\boxed{0}</answer><advise>look elsewhere</adv
 MANNERS = (
     *("slow", "drip", "drop", "half", "429", "500", "503", "400", "401", "broken", "html"),
     *("empty", "silent", "null", "shape", "deep", "surrogate", "nonsense"),
+    *("endless", "bomb", "brotli", "garbled", "away", "escape", "counts"),
 )
 """Ways of answering badly; any other text is sent as a good answer's content."""
 
@@ -30,6 +32,7 @@ class ChatServer:
     """Answers call n as `manner(n, body)` says; `stop` closes the port, as a crash would."""
 
     def __init__(self, manner):
+        self.num_sent = 0
         self.calls, self.keys, self.most_at_once = [], [], 0
         self._manner, self._lock, self._open = manner, threading.Lock(), 0
         self.released = threading.Event()
@@ -119,6 +122,31 @@ class ChatServer:
             send(b"[" * 200_000)
         elif manner == "surrogate":
             send_json(completion("half \ud800 character"))
+        elif manner == "endless":
+            handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n")
+            while not self.released.is_set():
+                handler.wfile.write(b" " * 65536)
+                self.num_sent += 65536
+        elif manner == "bomb":
+            # 200 MB of blanks in 200 kB.
+            send(gzip.compress(b" " * 200_000_000), Content_Encoding="gzip")
+        elif manner == "brotli":
+            send(b"\x0b\x02\x80{}\x03", Content_Encoding="br")
+        elif manner == "garbled":
+            send(b"no gzip at all", Content_Encoding="gzip")
+        elif manner == "packed":
+            send(gzip.compress(json.dumps(completion(GOOD)).encode()), Content_Encoding="gzip")
+        elif manner == "away":
+            # "localhost" is another host than 127.0.0.1, though it leads here.
+            place = f"http://localhost:{self._server.server_port}/v1/chat/completions"
+            send(b"", 307, Location=place)
+        elif manner == "around":
+            send(b"", 307, Location="/v1/chat/completions")
+        elif manner == "escape":
+            send_json({"error": {"message": "\x1b[2J\x9b31m\u202egone"}}, 400)
+        elif manner == "counts":
+            usage = {"prompt_tokens": 10**400, "completion_tokens": 10**400}
+            send_json(completion("fine", usage=usage))
         elif manner == "nonsense":
             send_json(completion("blah \x00 <answer> \\boxed{7} {}"))
         elif manner == "echo":

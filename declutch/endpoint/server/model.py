@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from declutch.endpoint.server.protocol import Answer, ChatBody, Message, RequestError
 from declutch.models.load import pad_token_id
-from declutch.records import Completion, Request, SamplingParams
+from declutch.records import Request, SamplingParams
 from declutch.rollout.hf.engine import HFEngine
 
 
@@ -28,7 +28,6 @@ class Sampling:
 
     temperature: float
     top_p: float
-    max_tokens: int
     stops: tuple[str, ...]
 
 
@@ -36,12 +35,44 @@ class Sampling:
 class PreparedRequest:
     """A chat request in the form that the served model takes: a prompt i64[P], and its seeds.
 
-    Each of its answers has a seed of its own.
+    Each of its answers has a seed of its own, and at most `max_tokens` tokens.
     """
 
     prompt_ids: Tensor
     seeds: tuple[int, ...]
     sampling: Sampling
+    max_tokens: int
+
+
+@dataclass
+class Draft:
+    """An answer of the served model while it is being sampled, in as many turns as it takes.
+
+    Attributes:
+        request: what it answers.
+        seed, generator: its own source of chance, which goes on from turn to turn.
+        tokens: what has been sampled so far.
+        is_finished: nothing follows any more.
+    """
+
+    request: PreparedRequest
+    seed: int
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    tokens: list[int] = field(default_factory=list)
+    is_finished: bool = False
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what has been sampled; the same follows."""
+        self.generator.manual_seed(self.seed)
+        self.tokens, self.is_finished = [], False
+
+    @property
+    def num_left(self) -> int:
+        """How many tokens it may still have."""
+        return self.request.max_tokens - len(self.tokens)
 
 
 class ServedModel:
@@ -96,40 +127,72 @@ class ServedModel:
         sampling = Sampling(
             temperature=1.0 if body.temperature is None else body.temperature,
             top_p=1.0 if body.top_p is None else body.top_p,
-            max_tokens=wanted or min(self._default_max_tokens, room),
             stops=body.stops,
         )
+        max_tokens = wanted or min(self._default_max_tokens, room)
         first = secrets.randbits(62) if body.seed is None else body.seed % (1 << 62)
         seeds = tuple(first + index for index in range(body.n or 1))
-        return PreparedRequest(torch.tensor(ids, dtype=torch.long), seeds, sampling)
+        return PreparedRequest(torch.tensor(ids, dtype=torch.long), seeds, sampling, max_tokens)
 
-    def answer(
-        self, prepared: Sequence[PreparedRequest], check: Callable[[], None]
-    ) -> list[list[Answer]]:
-        """Answer chat requests of equal `sampling` in one call of the engine.
+    def draft(self, prepared: PreparedRequest) -> list[Draft]:
+        """Begin the answers to a request, one for each of its seeds; nothing is sampled yet."""
+        return [Draft(prepared, seed) for seed in prepared.seeds]
+
+    def advance(self, drafts: Sequence[Draft], is_over: Callable[[int], bool]) -> None:
+        """Sample on at answers of equal `sampling` in one call of the engine.
+
+        The call ends where the first of them reaches its limit of tokens; the others are then
+        sampled on at their next turn.
 
         Args:
-            check: called for every token; an exception it raises ends the call.
-        Returns:
-            For each request, an answer for each of its seeds.
+            drafts: unfinished ones; they grow by at least one token each.
+            is_over: told after every token how many an answer has got in this turn, says whether
+                the turn is over for it; an exception it raises ends the call.
         """
-        sampling = prepared[0].sampling
+        sampling = drafts[0].request.sampling
         requests = [
-            Request(each.prompt_ids, generator=torch.Generator().manual_seed(seed))
-            for each in prepared
-            for seed in each.seeds
+            Request(
+                torch.cat([each.request.prompt_ids, torch.tensor(each.tokens, dtype=torch.long)]),
+                generator=each.generator,
+            )
+            for each in drafts
         ]
         params = SamplingParams(
             temperature=sampling.temperature,
-            max_tokens=sampling.max_tokens,
+            max_tokens=min(each.num_left for each in drafts),
             stop_ids=self._end_ids,
             top_p=sampling.top_p,
-            has_ended=self._end_test(sampling.stops, check),
+            has_ended=self._end_test(sampling.stops, is_over),
         )
-        completions = iter(self._engine.generate(requests, params, self._unused))
-        return [
-            [self._read(next(completions), sampling.stops) for _ in each.seeds] for each in prepared
-        ]
+        completions = self._engine.generate(requests, params, self._unused)
+        for draft, completion in zip(drafts, completions, strict=True):
+            self._extend(draft, completion.token_ids.tolist())
+
+    def read(self, draft: Draft) -> Answer:
+        """Word a finished answer."""
+        ids, stops = draft.tokens, draft.request.sampling.stops
+        is_ended = ids[-1] in self._end_ids
+        text = self._tokenizer.decode(ids[:-1] if is_ended else ids)
+        end = min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))
+        is_truncated = not is_ended and end == len(text) and draft.num_left <= 0
+        return Answer(text[:end], len(ids), is_truncated)
+
+    def _extend(self, draft: Draft, tokens: Sequence[int]) -> None:
+        """Add what a turn sampled, up to a stop text that began in the turn before it."""
+        stops = draft.request.sampling.stops
+        for token in tokens:
+            draft.tokens.append(token)
+            if stops and self._holds_stop(draft.tokens, stops):
+                draft.is_finished = True
+                return
+        draft.is_finished = draft.tokens[-1] in self._end_ids or draft.num_left <= 0
+
+    def _holds_stop(self, tokens: Sequence[int], stops: tuple[str, ...]) -> bool:
+        # Every token of a stop text holds at least one of its bytes, so that this many tokens hold
+        # all of it; one more keeps the white space that some tokenizers drop before the first.
+        width = 1 + max(len(stop.encode()) for stop in stops)
+        tail = self._tokenizer.decode(list(tokens[-width:]))
+        return any(stop in tail for stop in stops)
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         if not getattr(self._tokenizer, "chat_template", None):
@@ -140,34 +203,23 @@ class ServedModel:
             ids: list[int] = self._tokenizer.apply_chat_template(
                 turns, add_generation_prompt=True, tokenize=True, return_dict=False
             )
-        except TemplateError as error:
+        # A template is a program: it may fail in any way at contents that it was not written for.
+        except Exception as error:
+            reason = error if isinstance(error, TemplateError) else repr(error)
             raise RequestError(
-                400, f"the model's chat template refuses the messages: {error}", "messages"
+                400, f"the model's chat template refuses the messages: {reason}", "messages"
             ) from None
         return ids
 
     def _end_test(
-        self, stops: tuple[str, ...], check: Callable[[], None]
+        self, stops: tuple[str, ...], is_over: Callable[[int], bool]
     ) -> Callable[[Sequence[int]], bool]:
-        # Every token of a stop text holds at least one of its bytes, so that this many tokens hold
-        # all of it; one more keeps the white space that some tokenizers drop before the first.
-        width = 1 + max((len(stop.encode()) for stop in stops), default=0)
-
         def has_ended(tokens: Sequence[int]) -> bool:
-            check()
-            if not stops:
-                return False
-            tail = self._tokenizer.decode(list(tokens[-width:]))
-            return any(stop in tail for stop in stops)
+            if is_over(len(tokens)):
+                return True
+            return bool(stops) and self._holds_stop(tokens, stops)
 
         return has_ended
-
-    def _read(self, completion: Completion, stops: tuple[str, ...]) -> Answer:
-        ids = completion.token_ids.tolist()
-        kept = ids[:-1] if ids[-1] in self._end_ids else ids
-        text = self._tokenizer.decode(kept)
-        end = min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))
-        return Answer(text[:end], len(ids), completion.is_truncated)
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:

@@ -6,14 +6,22 @@ changes nothing here, such as `user` and `metadata`, is let through.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+
+from declutch.contents import parse_json
 
 UNSERVED = (
     *("stream", "tools", "functions", "tool_choice", "function_call", "logprobs", "top_logprobs"),
@@ -23,7 +31,18 @@ UNSERVED = (
 """Parameters of requests that are refused, unless their value is one that asks for nothing: null,
 false, 0, "none", or empty."""
 
+LEAST_TEMPERATURE = 1e-3
+"""The least temperature other than 0; below it scores overflow, and nothing is gained over 0."""
 Text = Annotated[str, StringConstraints(min_length=1)]
+StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+def _check_temperature(value: float) -> float:
+    if 0 < value < LEAST_TEMPERATURE:
+        raise ValueError(
+            f"should be 0, which takes the most likely token, or {LEAST_TEMPERATURE:g}"
+        )
+    return value
 
 
 class RequestError(Exception):
@@ -33,15 +52,22 @@ class RequestError(Exception):
         status: the HTTP status of the answer.
         param: the parameter at fault, None where no single one is.
         code: the protocol's word for the error, for programs; None where it has none.
+        retry_seconds: when the same request may be served, 0 where that is not known.
     """
 
     def __init__(
-        self, status: int, message: str, param: str | None = None, code: str | None = None
+        self,
+        status: int,
+        message: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_seconds: int = 0,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
         self.code = code
+        self.retry_seconds = retry_seconds
 
 
 class _Part(BaseModel):
@@ -73,12 +99,14 @@ class ChatBody(BaseModel):
 
     model: Text
     messages: list[Message] = Field(min_length=1)
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_check_temperature)] | None = (
+        None
+    )
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    stop: Text | Annotated[list[Text], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: int | None = None
 
     @property
@@ -109,7 +137,7 @@ def parse_body(body: bytes) -> ChatBody:
         RequestError: 400, naming the parameter at fault.
     """
     try:
-        data = json.loads(body)
+        data = parse_json(body)
     except ValueError as error:
         raise RequestError(400, f"the body is not valid JSON: {error}") from None
     if not isinstance(data, dict):

@@ -131,6 +131,10 @@ def test_without_a_limit_the_servers_own_holds(server: Server) -> None:
         ({"max_tokens": "8"}, 400, "max_tokens"),
         ({"temperature": -0.1}, 400, "temperature"),
         ({"temperature": "hot"}, 400, "temperature"),
+        ({"temperature": 1e-300}, 400, "temperature"),
+        ({"temperature": 1e300}, 400, "temperature"),
+        ({"stop": "x" * 300}, 400, "stop"),
+        ({"seed": 10**90, "max_tokens": 10**90}, 400, "messages"),
         ({"top_p": 0}, 400, "top_p"),
         ({"n": 0}, 400, "n"),
         ({"n": True}, 400, "n"),
@@ -152,11 +156,106 @@ def test_a_bad_request_names_what_is_wrong(
     assert error["message"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b'"text"', b"\xff", b"[" * 100_000, b'{"model": "\\ud800"}'),
+        *(b'{"model": "tiny", "messages": [{"role": "user", "content": "\\udfff"}]}',),
+        *(b'{"seed": %s}' % (b"9" * 5000), b'{"a":' * 2000 + b"1" + b"}" * 2000),
+    ],
+)
 def test_a_body_that_is_no_object_is_a_bad_request(server: Server, content: bytes) -> None:
     reply = httpx.post(f"{server.url}/chat/completions", content=content)
     assert reply.status_code == 400
     assert "JSON" in reply.json()["error"]["message"]
+
+
+def test_a_temperature_that_is_no_number_is_a_bad_request(server: Server) -> None:
+    for value in (b"NaN", b"Infinity", b"-Infinity", b"1e999"):
+        content = b'{"model": "tiny", "messages": [{"role": "user", "content": "a"}], '
+        content += b'"temperature": ' + value + b"}"
+        reply = httpx.post(f"{server.url}/chat/completions", content=content)
+        assert reply.status_code == 400
+        assert reply.json()["error"]["param"] == "temperature"
+
+
+@pytest.fixture(scope="module")
+def narrow(served_folder: Path) -> Iterator[Server]:
+    """A server with limits that a test can exceed."""
+    limits = ("serve.max_body_bytes=5000", "serve.receive_seconds=1", "serve.max_waiting=2")
+    with serving(served_folder, *limits, "serve.max_connections=6") as running:
+        yield running
+
+
+def test_a_body_that_is_too_long_is_refused(narrow: Server) -> None:
+    reply = narrow.post(messages=[{"role": "user", "content": "a" * 6000}])
+    assert reply.status_code == 413
+    assert "serve.max_body_bytes=5000" in reply.json()["error"]["message"]
+
+    def parts() -> Iterator[bytes]:
+        for _ in range(60):
+            yield b" " * 100
+
+    reply = httpx.post(f"{narrow.url}/chat/completions", content=parts())
+    assert reply.status_code == 413
+    assert narrow.post().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"POST /v1/chat/comp",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{",
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea",
+    ],
+)
+def test_a_request_that_never_ends_is_cut_off(narrow: Server, start: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=30) as line:
+        line.sendall(start)
+        answer = b""
+        while part := line.recv(1 << 16):
+            answer += part
+    if b"Content-Length" in start:
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"serve.receive_seconds=1" in answer
+
+
+def test_more_requests_than_allowed_are_told_to_come_back(narrow: Server) -> None:
+    body = {"max_tokens": 60, "n": 32, "temperature": 2}
+    with ThreadPoolExecutor(5) as pool:
+        replies = list(pool.map(lambda seed: narrow.post(seed=seed, **body), range(5)))
+    refused = [reply for reply in replies if reply.status_code == 429]
+    assert refused
+    for reply in refused:
+        assert 1 <= int(reply.headers["Retry-After"]) <= 60
+        assert reply.json()["error"]["code"] == "rate_limit_exceeded"
+    assert all(reply.status_code in (200, 429) for reply in replies)
+    assert any(reply.status_code == 200 for reply in replies)
+
+
+def test_more_connections_than_allowed_are_closed(narrow: Server) -> None:
+    lines = [socket.create_connection(("127.0.0.1", narrow.port), timeout=30) for _ in range(9)]
+    answers = []
+    for line in lines:
+        with line:
+            answers.append(line.recv(1 << 16))
+    assert sum(b"503 Service Unavailable" in answer for answer in answers) >= 3
+
+
+def test_an_answer_in_turns_is_that_of_one_turn(served_folder: Path, server: Server) -> None:
+    """Sampled in turns of three tokens, with company that samples otherwise."""
+    asked = [
+        {"seed": seed, "max_tokens": 30, "temperature": 1 + seed / 4, "stop": ["mug"]}
+        for seed in range(4)
+    ]
+    alone = [server.post(**body).json() for body in asked]
+    with serving(served_folder, "serve.turn_tokens=3") as running, ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda body: running.post(**body).json(), asked))
+    for one, other in zip(alone, together, strict=True):
+        assert one["choices"] == other["choices"]
+        assert one["usage"] == other["usage"]
 
 
 def test_what_changes_nothing_is_let_through(server: Server) -> None:
