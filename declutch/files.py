@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from declutch.errors import UserError
 
@@ -66,6 +66,18 @@ def write_folder(directory: Path) -> Iterator[Path]:
     except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """The path of a file or folder below another one, by a name that may have come from anywhere.
+
+    Raises:
+        UserError: the name leads out of the folder, or could not be one.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\x00" in name:
+        raise UserError(f"{name!r} is no name of something in {folder}")
+    return folder.joinpath(*parts)
 
 
 def delete_folder(directory: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from declutch.files import delete_folder, write_folder
+from declutch.errors import UserError
+from declutch.files import delete_folder, path_below, write_folder
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
@@ -32,3 +33,10 @@ def test_a_deleted_folder_leaves_nothing(tmp_path: Path) -> None:
         (folder / "old").write_text("x")
     delete_folder(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "a/../../b", "a/..", "a\x00b"])
+def test_a_name_cannot_lead_out_of_its_folder(name):
+    with pytest.raises(UserError, match="is no name of something in"):
+        path_below(Path("games"), name)
+    assert path_below(Path("games"), "kind-a/trial") == Path("games/kind-a/trial")

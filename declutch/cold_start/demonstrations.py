@@ -5,11 +5,12 @@ Each line is a JSON object: first a header that names the protocol, then one epi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class DemonstrationsHeader:
         manifest: SHA-256 of the list of tasks that were drawn from.
         reasoning: who worded the thoughts: "template", or "endpoint" and the model's name.
         fallbacks: steps of an endpoint's that kept the template's thought, by reason.
+        sha256: of all lines after the header, "" in files of the version before.
     """
 
     format: str
@@ -60,6 +62,7 @@ class DemonstrationsHeader:
     manifest: str
     reasoning: str = TEMPLATE
     fallbacks: Mapping[str, int] = field(default_factory=dict)
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,13 @@ def write_demonstrations(
     Raises:
         UserError: the disk refuses.
     """
-    lines = [_dump(asdict(header)), *map(_dump_episode, episodes)]
-    write_atomically(path, "\n".join([*lines, ""]))
+    lines = [_dump_episode(episode) for episode in episodes]
+    header = replace(header, sha256=_digest(line.encode() for line in lines))
+    write_atomically(path, "\n".join([_dump(asdict(header)), *lines, ""]))
+
+
+def _digest(lines: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
 def _dump_episode(episode: Demonstration) -> str:
@@ -153,6 +161,12 @@ def read_demonstrations(path: Path) -> tuple[DemonstrationsHeader, list[Demonstr
         check_protocol(header, episodes)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if header.sha256 and header.sha256 != _digest(lines[1:]):
+        raise UserError(
+            f"{path} is damaged or was edited: its lines are not those that its header was written "
+            "for; write it anew with 'declutch demonstrations', or, if you mean the change, empty "
+            "sha256 in its first line"
+        )
     return header, episodes
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from declutch.cold_start.demonstrations import TEMPLATE
 from declutch.contents import parse_json, parse_record, read_text
 from declutch.errors import UserError
+from declutch.models.manifest import check_further_file
 
 COLD_START_FILE = "cold_start.json"
 
@@ -64,6 +65,7 @@ def read_cold_start(model_path: str | Path) -> ColdStart:
     for folder in (path, path.parent.parent):
         file = folder / COLD_START_FILE
         if file.is_file():
+            check_further_file(folder, COLD_START_FILE)
             try:
                 facts = parse_json(read_text(file))
                 if not isinstance(facts, dict):

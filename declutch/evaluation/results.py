@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -172,7 +173,14 @@ def to_json(result: EvalResult) -> str:
     }
     if result.judge is not None:
         data["judge"] = judge_data(result.judge)
+    data["sha256"] = _digest(data)
     return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    """What a flipped digit changes: SHA-256 of all the rest, however it is laid out."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def from_json(text: str) -> EvalResult:
@@ -184,6 +192,10 @@ def from_json(text: str) -> EvalResult:
     data = parse_json(text, is_lenient=True)
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise ValueError(f"it does not say format {FORMAT!r}")
+    stated = data.pop("sha256", None)
+    # The version before wrote none.
+    if stated is not None and stated != _digest({"format": FORMAT, **data}):
+        raise ValueError("it is damaged or was edited: its SHA-256 is not the one it states")
     try:
         columns = data.pop("columns")
         data["games"] = [_game(dict(zip(columns, row, strict=True))) for row in data["games"]]

@@ -65,7 +65,10 @@ def _find_misfit(optimizer: torch.optim.Optimizer, state: Any) -> str:
     for group, other in zip(own, saved, strict=True):
         if not isinstance(other, Mapping) or set(other) != set(group):
             return "a group of parameters has other settings"
-        if other["params"] != group["params"]:
+        numbers = other["params"]
+        if not isinstance(numbers, list) or not all(type(each) is int for each in numbers):
+            return "a group of parameters has no list of them"
+        if numbers != group["params"]:
             return "it is of another number of parameters"
         strange = [key for key in group if not _is_alike(other[key], group[key])]
         if strange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,15 @@ import torch
 
 from declutch.agent.prompt import View
 from declutch.agent.speaker import Speaker
-from declutch.envs.protocol import EnvSource, Observation, Oracle, TextEnv, max_live
+from declutch.envs.protocol import (
+    EnvSource,
+    Observation,
+    Oracle,
+    TextEnv,
+    Transition,
+    max_live,
+)
+from declutch.errors import UserError
 from declutch.records import Completion, Episode, Outcome, Request, Role, Step, TaskId
 from declutch.rollout.engine import Engine
 
@@ -188,6 +197,7 @@ class _Live:
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
             return Outcome.ENV_ERROR
+        self.check_numbers(transition)
         spent = len(self.steps) / max(params.max_steps - 1, 1)
         reward = transition.reward * params.success_reward * (1 - params.length_penalty * spent)
         self.steps.append(replace(step, reward=reward, oracle_label=label))
@@ -199,6 +209,22 @@ class _Live:
         if transition.is_done:
             return Outcome.FAILED
         return Outcome.TIMED_OUT if len(self.steps) >= params.max_steps else None
+
+    def check_numbers(self, transition: Transition) -> None:
+        """One reward that is no number would make all weights so, without another word.
+
+        Raises:
+            UserError: the reward or the score is not finite; it names task and step.
+        """
+        for name in ("reward", "score"):
+            value = getattr(transition, name)
+            if not math.isfinite(value):
+                raise UserError(
+                    f"the environment of task {self.play.task.name!r} ({self.play.task.suite}, "
+                    f"{self.play.task.split}) gave the {name} {value} at step "
+                    f"{len(self.steps) + 1}: it has to be a finite number; mend the environment, "
+                    "or leave the task out"
+                )
 
     def is_asked(self, every: int) -> bool:
         """Whether the oracle is asked now; shifted from episode to episode."""

@@ -138,6 +138,9 @@ def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
             notes.append(f"Line {number} of {path.name} could not be read and was left out.")
     if not rows:
         notes.append(f"{path.name} holds no finished iteration yet.")
+    missing = sorted(set(range(1, max(rows, default=0))) - set(rows))
+    if missing and not any("could not be read" in note for note in notes):
+        notes.append(f"{path.name} lacks iteration {missing[0]}, but has later ones.")
     return tuple(rows[iteration] for iteration in sorted(rows))
 
 

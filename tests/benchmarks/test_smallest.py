@@ -18,11 +18,13 @@ TESTED = {
     "coupling",
     "coverage",
     "credit",
+    "damage",
     "rollout",
     "scienceworld_env",
     "scienceworld_kill",
     "scienceworld_memory",
     "serve",
+    "serve_load",
     "train_step",
 }
 
@@ -147,3 +149,29 @@ def test_scienceworld(
     monkeypatch.setattr(sys, "exit", lambda status: None)
     run_benchmark(monkeypatch, module, *options.split())
     assert words in capsys.readouterr().out
+
+
+def test_damage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ("--cases", "40", "--workers", "1", "--base", str(tmp_path))
+    run_benchmark(monkeypatch, load("damage"), *options)
+    lines = capsys.readouterr().out.splitlines()
+    (whole,) = [line for line in lines if line.startswith("| all ")]
+    *_, lost, tracebacks, crashes = (int(cell) for cell in whole.strip("| ").split("|")[1:])
+    assert (lost, tracebacks, crashes) == (0, 0, 0)
+
+
+def test_serve_load(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with serving(make_served_folder(tmp_path / "tiny")) as server:
+        # The model of the test has room for small questions alone.
+        sizes = {"MIX": {"small": 60, "bad": 2, "half-open": 2}}
+        options = ("--url", server.url, "--clients", "6", "--seconds", "3")
+        run_benchmark(monkeypatch, load("serve_load"), *options, **sizes)
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
+    counts = {row[1].strip(): [cell.strip() for cell in row[2:6]] for row in rows[2:]}
+    assert set(counts) == {"small", "bad", "half-open"}
+    assert int(counts["small"][1]) > 0
+    assert [cells[3] for cells in counts.values()] == ["0", "0", "0"]

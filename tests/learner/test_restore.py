@@ -73,6 +73,8 @@ def spoil(state, place, value):
         (("param_groups", 0, "betas"), 0.9),
         (("param_groups", 0, "fused"), "yes"),
         (("param_groups", 0, "params"), [0]),
+        (("param_groups", 0, "params"), torch.zeros(2)),
+        (("param_groups", 0, "params"), [torch.zeros(2), 1]),
         (("param_groups", 0), 1),
     ],
 )

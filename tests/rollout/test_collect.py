@@ -8,6 +8,7 @@ import torch
 
 from declutch.agent.prompt import View
 from declutch.envs.protocol import Observation, Transition
+from declutch.errors import UserError
 from declutch.records import Action, Completion, Outcome, Request, SamplingParams, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
 
@@ -200,3 +201,41 @@ def test_the_oracle_is_asked_at_every_second_step_shifted_by_episode() -> None:
             torch.Generator(),
         )
         assert [[step.oracle_label for step in e.steps] for e in episodes] == expected
+
+
+@dataclass
+class Unnumbered(CountDown):
+    """Gives a reward or a score that is no number at its second step."""
+
+    reward: float = 0.0
+    score: float = 0.0
+
+    def step(self, action: str) -> Transition:
+        told = super().step(action)
+        if self.task is not None and self.left == self.task.index - 2:
+            return Transition(told.observation, self.reward, False, False, self.score)
+        return told
+
+
+@pytest.mark.parametrize(
+    ("numbers", "named"),
+    [
+        ({"reward": float("nan")}, "reward nan"),
+        ({"reward": float("inf")}, "reward inf"),
+        ({"score": float("nan")}, "score nan"),
+    ],
+)
+def test_a_reward_that_is_no_number_names_task_and_step(numbers, named):
+    class Broken:
+        def make_env(self):
+            return Unnumbered([], **numbers)
+
+    with pytest.raises(UserError, match=f"task 'the fifth'.*gave the {named} at step 2"):
+        collect(
+            [Play(TaskId("count", "train", 5, "the fifth"), 0)],
+            Broken(),
+            Echo(),
+            CountingEngine(),
+            CollectParams(max_steps=9, temperature=1.0),
+            torch.Generator(),
+        )

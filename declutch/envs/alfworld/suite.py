@@ -21,6 +21,7 @@ from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.alfworld.world import World
 from declutch.envs.splits import find_level, select_tasks
 from declutch.errors import UserError
+from declutch.files import path_below
 from declutch.records import TaskId
 
 RELEASE = "json_2.1.1"
@@ -78,7 +79,7 @@ class AlfworldSuite:
 
     def path_of(self, task: TaskId) -> Path:
         """The game file of a task."""
-        return self.root / task.split / task.name / GAME_FILE
+        return path_below(path_below(self.root, task.split), task.name) / GAME_FILE
 
     def world_of(self, task: TaskId) -> World:
         """The compiled game of a task, resident after the first call. Raises UserError."""

@@ -16,7 +16,7 @@ from declutch.contents import parse_record
 from declutch.envs.scienceworld.simulator import SIMPLIFICATION, Reply, Simulator
 from declutch.envs.scienceworld.spelling import spell_action
 from declutch.envs.scienceworld.tasks import variation_of
-from declutch.files import write_atomically
+from declutch.files import path_below, write_atomically
 from declutch.records import TaskId
 
 FORMAT = 1
@@ -126,7 +126,7 @@ class GoldCache:
 
 
 def _file(folder: Path, task: TaskId) -> Path:
-    return folder / task.kind / f"{variation_of(task)}.json"
+    return path_below(folder, task.kind) / f"{variation_of(task)}.json"
 
 
 def _start(simulator: Simulator, task: TaskId) -> Reply:
