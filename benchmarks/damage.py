@@ -608,8 +608,11 @@ def work(base: Path, cases: list[tuple[str, int]], connection: Any) -> None:
     connection.send(None)
 
 
-def run_cases(base: Path, cases: list[tuple[str, int]], workers: int) -> list[Result]:
-    """Run all cases in as many processes; a crash costs its case and no other."""
+def run_cases(
+    base: Path, cases: list[tuple[str, int]], workers: int, seconds: float = math.inf
+) -> list[Result]:
+    """Run all cases in as many processes, or for a time; a crash costs its case and no other."""
+    until = time.monotonic() + seconds
     context = multiprocessing.get_context("spawn")
     queues = [cases[start::workers] for start in range(workers)]
     results: list[Result] = []
@@ -625,7 +628,11 @@ def run_cases(base: Path, cases: list[tuple[str, int]], workers: int) -> list[Re
     for slot in range(workers):
         start(slot)
     while live:
-        for connection in multiprocessing.connection.wait(list(live)):
+        if time.monotonic() > until:
+            for process, *_ in live.values():
+                process.kill()
+            break
+        for connection in multiprocessing.connection.wait(list(live), timeout=5):
             process, slot, current = live[connection]
             try:
                 told = connection.recv()
@@ -664,6 +671,7 @@ def table(results: list[Result]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000, help="cases over all kinds")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so many")
     parser.add_argument("--first", type=int, default=0, help="number of each kind's first case")
     parser.add_argument("--kinds", default="", help="part of the names of kinds to try alone")
     parser.add_argument("--workers", type=int, default=2, help="processes")
@@ -683,7 +691,7 @@ def main() -> None:
         for name in names
         if number < counts[name]
     ]
-    results = run_cases(base, cases, args.workers)
+    results = run_cases(base, cases, args.workers, 60 * args.minutes)
     print(table(results))
     print(f"{len(results)} cases in {(time.perf_counter() - began) / 60:.1f} minutes")
     wrong = [each for each in results if OUTCOMES.index(each.outcome) > 2]

@@ -127,6 +127,26 @@ def main() -> None:
     except KeyboardInterrupt:
         errors.print("interrupted")
         raise SystemExit(130) from None
+    # PyTorch has no type of its own for a CPU without memory.
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        errors.print(
+            "[bold red]error:[/] there is not enough memory; take a smaller batch "
+            "(rollout.max_batch, optimizer.micro_batch_tokens), a smaller model or fewer processes",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise SystemExit(2) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error that ends the main program says that memory ran out, on whatever device."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 if __name__ == "__main__":

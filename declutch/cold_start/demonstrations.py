@@ -112,17 +112,20 @@ class Demonstration:
 
 def write_demonstrations(
     path: Path, header: DemonstrationsHeader, episodes: Sequence[Demonstration]
-) -> None:
+) -> DemonstrationsHeader:
     """Write a file of demonstrations; it appears only once it is complete.
 
     The same demonstrations give the same bytes.
 
+    Returns:
+        The header as it was written, with the digest of the episodes.
     Raises:
         UserError: the disk refuses.
     """
     lines = [_dump_episode(episode) for episode in episodes]
     header = replace(header, sha256=_digest(line.encode() for line in lines))
     write_atomically(path, "\n".join([_dump(asdict(header)), *lines, ""]))
+    return header
 
 
 def _digest(lines: Iterable[bytes]) -> str:

@@ -95,8 +95,7 @@ def make_demonstrations(
     header = describe_demonstrations(
         suite, plan, written.episodes, _name_author(config, sft.reasoning), written.fallbacks
     )
-    write_demonstrations(out, header, written.episodes)
-    return header
+    return write_demonstrations(out, header, written.episodes)
 
 
 def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:

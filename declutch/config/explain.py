@@ -35,9 +35,13 @@ def _explain(problem: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         return reason  # It is about several settings, and names them itself.
     if problem["type"] == "extra_forbidden":
         return _explain_unknown(path, isinstance(value, Mapping), data)
+    # What stands in the place of another setting of the endpoint may be a key.
+    shown = f"{key}={value!r}"
+    if path[0] == "endpoint" and not isinstance(value, int | float):
+        shown = key
     if problem["type"] in ("model_type", "model_attributes_type"):
-        return f"{key}={value!r}: this is a section, whose settings are written {key}.KEY=VALUE"
-    return f"{key}={value!r}: {reason if problem['type'] == 'value_error' else reason.lower()}"
+        return f"{shown}: this is a section, whose settings are written {key}.KEY=VALUE"
+    return f"{shown}: {reason if problem['type'] == 'value_error' else reason.lower()}"
 
 
 def _explain_unknown(path: tuple[str, ...], is_section: bool, data: Mapping[str, Any]) -> str:

@@ -168,3 +168,31 @@ def test_a_former_name_of_a_command_says_the_new_one(
         "error: `declutch demos` is now called `declutch demonstrations`",
     )
     assert "demos" not in CliRunner().invoke(app, ["--help"]).output.split()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
+    ],
+)
+def test_memory_that_runs_out_is_one_message(error, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("declutch.cli.main.app", fail)
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_another_error_of_the_kind_keeps_its_traceback(monkeypatch):
+    def fail():
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("declutch.cli.main.app", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        main()

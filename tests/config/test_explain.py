@@ -52,3 +52,16 @@ def test_without_a_hint_the_names_of_the_place_are_listed() -> None:
         load_config(None, ["x.y=1"])
     with pytest.raises(UserError, match=r"'algorithm\.x'; known: group_stats, type$"):
         load_config(None, ["algorithm.type=rloo", "algorithm.x=1"])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("endpoint", "endpoint.api_key", "endpoint.key", "endpoint.api_key_env", "api_key"),
+        *("endpoint.base_url", "endpoint.max_calls", "endpoint.cache_dir.x"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_never_repeated(setting):
+    with pytest.raises(UserError) as caught:
+        load_config(None, [f"{setting}=sk-very-secret-0123456789"])
+    assert "secret" not in str(caught.value)

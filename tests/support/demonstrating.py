@@ -34,5 +34,4 @@ def demonstrate(
     """Play, describe and write demonstrations; the header of their file."""
     episodes = play_demonstrations(suite, plan, progress)
     header = describe_demonstrations(suite, plan, episodes)
-    write_demonstrations(path, header, episodes)
-    return header
+    return write_demonstrations(path, header, episodes)
