@@ -24,6 +24,7 @@ from declutch.cli.eval import eval_command
 from declutch.cli.help import HelpApp
 from declutch.cli.init_tiny import init_tiny_command
 from declutch.cli.labels import labels_command
+from declutch.cli.paper import paper_command
 from declutch.cli.play import play_command
 from declutch.cli.presets import presets_command
 from declutch.cli.report import report_command
@@ -60,7 +61,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare_command,
         "labels": labels_command,
     },
-    "Coupling": {"theory": theory_command},
+    "Coupling": {"theory": theory_command, "paper": paper_command},
     "Models": {"serve": serve_command, "convert-gguf": convert_gguf_command},
     "Environments": {"play": play_command},
 }

@@ -43,7 +43,7 @@ class TheoryJob:
         Path | None,
         typer.Option(
             "--out",
-            help="A folder for the page, the tables as Markdown and CSV, and the figures.",
+            help="A folder for the tables as Markdown and CSV, and for the figures.",
         ),
     ] = None
 
@@ -57,9 +57,12 @@ def theory_command(job: TheoryJob) -> None:
     """
     given = split_numbers_at(job.at or [])
 
+    from declutch.coupling.figures import write_figures
     from declutch.coupling.output import write_json, write_tables
+    from declutch.coupling.theory.portraits import theory_figures
     from declutch.coupling.theory.registry import check_claims, select_claims, theory_data
-    from declutch.coupling.theory.table import claims_sheets, numbers_sheet
+    from declutch.coupling.theory.table import claims_sheets, numbers_sheet, theory_page
+    from declutch.files import write_atomically
 
     claims = select_claims(job.claim or [])
     with reported("checking claims") as report:
@@ -74,7 +77,10 @@ def theory_command(job: TheoryJob) -> None:
     if job.out is not None:
         write_json(job.out / "theory.json", theory_data(checked))
         write_tables(job.out, "theory", claims_sheets(checked))
+        write_atomically(job.out / "theory.md", theory_page(checked))
         console.print(f"tables: {job.out / 'theory.md'}", soft_wrap=True)
+        write_figures(job.out / "figures", theory_figures())
+        console.print(f"figures: {job.out / 'figures'}", soft_wrap=True)
 
 
 def split_numbers_at(values: Sequence[str]) -> dict[str, float]:

@@ -94,7 +94,7 @@ def draw_figure(data: FigureData) -> Figure:
         engine: Any = figure.get_layout_engine()
         engine.set(rect=(0, share, 1, 1 - share))
         axes = figure.subplots()
-        axes.set_title(_wrap(data.title, 80), loc="left", fontweight="bold")
+        axes.set_title(_wrap(data.title, 62), loc="left", fontweight="bold")
         _DRAW[data.kind](axes, data)
         for index, line in enumerate(caption):
             top = (below - 0.06 - _LINE * index) / (height + below)
@@ -199,7 +199,7 @@ def _draw_axes(axes: Axes, data: FigureData) -> None:
             color="#555555",
         )
     if any(series.label for series in data.series):
-        axes.legend(fontsize=7, frameon=False, loc="best")
+        axes.legend(fontsize=7, loc="best", framealpha=0.85, edgecolor="none")
 
 
 def _draw_lines(axes: Axes, data: FigureData) -> None:

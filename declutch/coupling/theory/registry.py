@@ -159,5 +159,5 @@ def _number(value: Any) -> float | int | None:
         return None
     if isinstance(value, int):
         return int(value)
-    number = float(value)
+    number = float(value) + 0.0
     return number if math.isfinite(number) else None

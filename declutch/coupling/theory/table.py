@@ -8,6 +8,7 @@ from declutch.coupling.theory.findings import Finding, Numbers
 from declutch.coupling.theory.names import meaning_of
 from declutch.coupling.theory.registry import Checked, stem_of
 from declutch.report.cells import DASH, format_number
+from declutch.report.drawers.markdown import draw_markdown
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, Tone, words
 
 TITLES = {
@@ -69,6 +70,20 @@ def describe(numbers: Numbers) -> str:
     return ", ".join(f"{name} = {_short(value)}" for name, value in numbers.items())
 
 
+PAGE_HEAD = """# The papers' theory, computed
+
+This page is made by `declutch theory --out FOLDER`, which writes it as `theory.md`. It lists every
+lemma, theorem, remark, condition and bound of GC and RM in each way it can be read, with its
+verdict. [guides/theory.md](../guides/theory.md) says how to read it and how to compute any line
+again with `declutch theory --claim ID`.
+"""
+
+
+def theory_page(checked: Sequence[Checked]) -> str:
+    """The page of the theory's tables as Markdown, which docs/results/theory.md is a copy of."""
+    return "\n".join([PAGE_HEAD, *map(draw_markdown, claims_sheets(checked))])
+
+
 def numbers_sheet(checked: Checked) -> Sheet:
     """Table of the theory with every number of one claim and what it means."""
     claim, finding = checked.claim, checked.finding
@@ -95,4 +110,5 @@ def _number_row(name: str, value: float | int | None) -> SheetRow:
 
 
 def _short(value: float | int | None) -> str:
-    return DASH if value is None else format_number(float(value), 3)
+    # Adding 0 takes the sign off a zero.
+    return DASH if value is None else format_number(float(value) + 0.0, 3)
