@@ -19,7 +19,7 @@ from declutch.errors import UserError
 from declutch.files import write_atomically
 from declutch.records import TaskId
 
-FORMAT = "declutch-demonstrations/2"
+FORMAT, FORMER_FORMAT = "declutch-demonstrations/3", "declutch-demonstrations/2"
 TRAIN_SPLIT = "train"
 STRICT, DECLARED_SHARE = "strict", "declared-share"
 PROTOCOLS = (STRICT, DECLARED_SHARE)
@@ -32,7 +32,7 @@ class DemonstrationsHeader:
     """The header of a file of demonstrations: which protocol they keep, and how they were played.
 
     Attributes:
-        format: "declutch-demonstrations/2".
+        format: "declutch-demonstrations/3"; "/2" in files of the version before.
         protocol: "strict" or "declared-share".
         suite, split: where the tasks come from; the split is always "train".
         seed, perturb, max_steps: how the episodes were played.
@@ -167,8 +167,7 @@ def read_demonstrations(path: Path) -> tuple[DemonstrationsHeader, list[Demonstr
     if header.sha256 and header.sha256 != _digest(lines[1:]):
         raise UserError(
             f"{path} is damaged or was edited: its lines are not those that its header was written "
-            "for; write it anew with 'declutch demonstrations', or, if you mean the change, empty "
-            "sha256 in its first line"
+            "for; write it anew with 'declutch demonstrations'"
         )
     return header, episodes
 
@@ -229,9 +228,12 @@ def _parse_header(line: bytes, path: Path) -> DemonstrationsHeader:
         found = parse_json(line)
         if not isinstance(found, dict):
             raise ValueError("it is not a JSON object")
-        if found.get("format") != FORMAT:
+        if found.get("format") not in (FORMAT, FORMER_FORMAT):
             raise ValueError(f"its format is {found.get('format')!r}, not {FORMAT!r}")
-        return parse_record(DemonstrationsHeader, line)
+        header = parse_record(DemonstrationsHeader, line)
+        if header.format == FORMAT and not header.sha256:
+            raise ValueError("it states no sha256")
+        return header
     except ValueError as error:
         raise _damaged(path, 1, str(error)) from None
 

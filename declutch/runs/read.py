@@ -129,18 +129,25 @@ def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        row = _parse_metrics(line)
-        if row is not None:
-            rows[int(row["iteration"] or 0)] = row
+        data = _parse_line(line)
+        if data is not None:
+            rows[data["iteration"]] = {
+                current_key(key): value if math.isfinite(value) else None
+                for key, value in data.items()
+                if _is_number(value)
+            }
+            odd = [key for key, value in data.items() if not (_is_number(value) or value is None)]
+            if odd:
+                notes.append(f"Line {number} of {path.name} holds no number for {odd[0]!r}.")
         elif number == len(lines):
             notes.append(f"The last line of {path.name} is cut off and was left out.")
         else:
             notes.append(f"Line {number} of {path.name} could not be read and was left out.")
     if not rows:
         notes.append(f"{path.name} holds no finished iteration yet.")
-    missing = sorted(set(range(1, max(rows, default=0))) - set(rows))
-    if missing and not any("could not be read" in note for note in notes):
-        notes.append(f"{path.name} lacks iteration {missing[0]}, but has later ones.")
+    missing = next((number for number, own in enumerate(sorted(rows), 1) if own != number), None)
+    if missing is not None and not any("could not be read" in note for note in notes):
+        notes.append(f"{path.name} lacks iteration {missing}, but has later ones.")
     return tuple(rows[iteration] for iteration in sorted(rows))
 
 
@@ -177,18 +184,18 @@ def _read_config(run: RunFolder, notes: list[str]) -> tuple[dict[str, Any], str]
         return {}, ""
 
 
-def _parse_metrics(line: str) -> Metrics | None:
+def _parse_line(line: str) -> dict[str, Any] | None:
     try:
         data = parse_json(line)
     except ValueError:
         return None
     if not isinstance(data, dict) or type(data.get("iteration")) is not int:
         return None
-    return {
-        current_key(key): value if math.isfinite(value) else None
-        for key, value in data.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    return data
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _missing_evaluations(data: RunData, run: RunFolder) -> list[str]:

@@ -65,7 +65,7 @@ def test_only_the_training_split_may_be_learned(strict_file: Path) -> None:
         (lambda text: text.rstrip("\n").rpartition("\n")[0] + "\n", "truncated or was edited"),
         (lambda text: "", "line 1"),
         (lambda text: "[]\n" + text, "line 1.*not a JSON object"),
-        (lambda text: text.replace("declutch-demonstrations/2", "other/2", 1), "other/2"),
+        (lambda text: text.replace("declutch-demonstrations/3", "other/2", 1), "other/2"),
         (lambda text: text.replace('"is_perturbed"', '"is_odd"', 1), "line 2.*is_odd"),
         (lambda text: text.replace('"seed"', '"sed"', 1), "line 1.*sed"),
     ],
@@ -98,3 +98,23 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_nothing(
         demonstrate(suite, path, DemonstrationPlan(2, "strict", HELD_OUT))
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["demonstrations.jsonl"]
+
+
+def test_a_changed_word_is_noticed_and_files_of_the_version_before_are_read(
+    strict_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "changed.jsonl"
+    header, *lines = strict_file.read_text().splitlines(keepends=True)
+    place = lines[0].index('"thought":"') + len('"thought":"')
+    changed = lines[0][:place] + "x" + lines[0][place + 1 :]
+    path.write_text("".join([header, changed, *lines[1:]]))
+    with pytest.raises(UserError, match="is damaged or was edited"):
+        read_demonstrations(path)
+    stated = json.loads(header)
+    del stated["sha256"]
+    path.write_text("".join([json.dumps(stated) + "\n", *lines]))
+    with pytest.raises(UserError, match="it states no sha256"):
+        read_demonstrations(path)
+    stated["format"] = "declutch-demonstrations/2"
+    path.write_text("".join([json.dumps(stated) + "\n", *lines]))
+    assert read_demonstrations(path)[1] == read_demonstrations(strict_file)[1]

@@ -35,7 +35,17 @@ def test_metrics_are_in_order_and_the_last_word_on_an_iteration_counts(tmp_path:
 def test_what_is_no_number_is_left_out(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     write_lines(run, '{"iteration": 1, "a": "word", "b": true, "c": null, "d": NaN, "e": 1}')
-    assert read_metrics(run, []) == ({"iteration": 1, "d": None, "e": 1},)
+    notes: list[str] = []
+    assert read_metrics(run, notes) == ({"iteration": 1, "d": None, "e": 1},)
+    assert notes == ["Line 1 of metrics.jsonl holds no number for 'a'."]
+
+
+def test_a_missing_iteration_is_noted_however_far_the_next_one_is(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    write_lines(run, *(json.dumps({"iteration": n, "agent/success": 0}) for n in (1, 2, 10**90)))
+    notes: list[str] = []
+    assert len(read_metrics(run, notes)) == 3
+    assert notes == ["metrics.jsonl lacks iteration 3, but has later ones."]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
