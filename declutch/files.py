@@ -1,24 +1,34 @@
 """Write files and folders so that a crash or a full disk never leaves them half done.
 
 A file or folder is first written under a hidden name beside its place, flushed to the disk, and
-only then renamed. Whoever looks at the place sees the old content or the new one.
+only then renamed. Whoever looks at the place sees the old content or the new one. A process that is
+killed leaves hidden names behind: `remove_leftovers` takes them away, and puts back a folder whose
+replacement was cut short.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import shutil
+import socket
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from declutch.errors import UserError
+from declutch.errors import UserError, error_reason
+
+LEFT_SECONDS = 3600.0
+"""A temporary file that was not touched for so long belongs to nobody any more."""
+
+_TEMPORARY = re.compile(r"\.(?:(?P<host>.+)-(?P<pid>\d+)-)?[0-9a-f]{32}\.tmp")
+_HIDDEN = re.compile(r"\.(.+)\.(partial|replaced|deleted)")
 
 
-def write_atomically(
-    path: Path, text: str, what: str = "", remedy: str = "free some space"
-) -> None:
+def write_atomically(path: Path, text: str, what: str = "", remedy: str = "") -> None:
     """Replace a text file so that a reader sees its old content or the new one, never a part.
 
     Several processes may write the same file at once; the last one wins.
@@ -26,11 +36,13 @@ def write_atomically(
     Args:
         path: its folder is made where there is none.
         what: how the error message calls the file; "" for its path.
-        remedy: what the error message advises.
+        remedy: what the error message advises; "" for what suits the error.
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    # The host and process in the name tell whether somebody is still at it.
+    owner = f"{socket.gethostname()}-{os.getpid()}"
+    temporary = path.with_name(f".{owner}-{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
@@ -38,10 +50,24 @@ def write_atomically(
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
+        _flush(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise UserError(f"cannot write {what or path}: {error.strerror}; {remedy}") from None
+        if not isinstance(error, OSError):
+            raise
+        raise UserError(
+            f"cannot write {what or path}: {error_reason(error)}; {remedy or advise(error)}"
+        ) from None
+
+
+def advise(error: OSError) -> str:
+    """What to do about a file or folder that cannot be written, in words for an error message."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make the folder writable, or choose another"
+    return "choose another place"
 
 
 @contextlib.contextmanager
@@ -57,13 +83,14 @@ def write_folder(directory: Path) -> Iterator[Path]:
         OSError: the folder cannot be made, flushed or put in its place.
     """
     partial = _hidden(directory, "partial")
+    _put_back(directory)
     try:
         _clear(partial)
         partial.mkdir(parents=True)
         yield partial
         flush_folder(partial)
         replace_folder(partial, directory)
-    except Exception:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
@@ -83,6 +110,7 @@ def path_below(folder: Path, name: str) -> Path:
 def delete_folder(directory: Path) -> None:
     """Delete a folder of files so that nobody meanwhile takes what is left for a whole one."""
     doomed = _hidden(directory, "deleted")
+    _clear(doomed)
     directory.rename(doomed)
     shutil.rmtree(doomed)
 
@@ -96,23 +124,76 @@ def flush_folder(directory: Path) -> None:
 def replace_folder(new: Path, directory: Path) -> None:
     """Rename a folder of files, `new`, to `directory`; what stood there is deleted afterwards."""
     replaced = _hidden(directory, "replaced")
-    _clear(replaced)
     if directory.exists():
+        _clear(replaced)
         directory.rename(replaced)
     try:
         new.rename(directory)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(directory)
+    except BaseException:
+        _put_back(directory)
         raise
     _flush(directory.parent)
     _clear(replaced)
+
+
+def remove_leftovers(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder of files.
+
+    A folder whose replacement was cut short stands in its place again afterwards.
+
+    Args:
+        folder: need not exist. Whoever calls this holds it, so that nobody is writing in it but
+            for single files, which are left alone while their writer is alive.
+        is_ours: tells by its name whether the caller alone writes a folder in here.
+    Raises:
+        UserError: something cannot be removed.
+    """
+    try:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if (match := _TEMPORARY.fullmatch(path.name)) and _is_left(path, match):
+                path.unlink(missing_ok=True)
+            elif (match := _HIDDEN.fullmatch(path.name)) and path.is_dir() and is_ours(match[1]):
+                _put_back(folder / match[1])
+                _clear(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot clean up in {folder}: {error_reason(error)}; {advise(error)}"
+        ) from None
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number on this machine, the writer of a file perhaps."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_left(path: Path, match: re.Match[str]) -> bool:
+    """Whether nobody will finish a temporary file any more."""
+    if match["host"] == socket.gethostname() and not is_running(int(match["pid"])):
+        return True
+    return time.time() - path.stat().st_mtime > LEFT_SECONDS
+
+
+def _put_back(directory: Path) -> None:
+    """Undo the replacement of a folder that somebody was at between its two renames."""
+    replaced = _hidden(directory, "replaced")
+    if replaced.exists() and not directory.exists():
+        replaced.rename(directory)
 
 
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot flush a folder; what can be done for it has been done.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

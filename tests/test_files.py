@@ -1,11 +1,21 @@
 """Files and folders appear whole or not at all, whoever dies while writing them."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from declutch.errors import UserError
-from declutch.files import delete_folder, path_below, write_folder
+from declutch.files import (
+    delete_folder,
+    path_below,
+    remove_leftovers,
+    write_atomically,
+    write_folder,
+)
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
@@ -40,3 +50,61 @@ def test_a_name_cannot_lead_out_of_its_folder(name):
     with pytest.raises(UserError, match="is no name of something in"):
         path_below(Path("games"), name)
     assert path_below(Path("games"), "kind-a/trial") == Path("games/kind-a/trial")
+
+
+def test_a_replacement_that_was_cut_short_is_undone(tmp_path: Path) -> None:
+    with write_folder(tmp_path / "model") as folder:
+        (folder / "old").write_text("x")
+    (tmp_path / "model").rename(tmp_path / ".model.replaced")
+    (tmp_path / ".model.partial").mkdir()
+    remove_leftovers(tmp_path, lambda name: name == "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["old"]
+    (tmp_path / "model").rename(tmp_path / ".model.replaced")
+    with pytest.raises(ValueError, match="x"), write_folder(tmp_path / "model"):
+        raise ValueError("x")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["old"]
+
+
+def test_a_temporary_file_is_left_alone_while_its_writer_lives(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host, number = socket.gethostname(), "0" * 32
+    names = [f".{host}-{pid}-{number}.tmp" for pid in (os.getpid(), dead.pid)]
+    names += [f".elsewhere-1-{number}.tmp", f".{number}.tmp", ".mine.tmp", ".old.tmp"]
+    for name in names:
+        (tmp_path / name).write_text("x")
+    old = tmp_path / f".{'1' * 32}.tmp"
+    old.write_text("x")
+    os.utime(old, (1.0, 1.0))
+    remove_leftovers(tmp_path, lambda name: False)
+    assert {path.name for path in tmp_path.iterdir()} == {*names} - {names[1]}
+    remove_leftovers(tmp_path / "nothing", lambda name: False)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(28, "free some space"), (30, "make the folder writable"), (20, "choose another place")],
+)
+def test_the_advice_suits_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("declutch.files.os.fsync", fail)
+    with pytest.raises(UserError, match=f"{os.strerror(number)}; {words}"):
+        write_atomically(tmp_path / "facts.json", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("declutch.files.os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "facts.json", "x")
+    with pytest.raises(KeyboardInterrupt), write_folder(tmp_path / "model"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []

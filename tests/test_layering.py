@@ -36,6 +36,7 @@ SEES_ALL_SETTINGS = (
     "judge.value_head",
     "rollout.policy",
     "rollout.groups",
+    "runs.claims",
     "runs.folder",
     "train",
     "compare",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,6 @@ import typer
 from declutch.cli.options import GivenSettings, grouped, split_numbers, split_words
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import show
-from declutch.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,11 +86,21 @@ def compare_command(
     if dry_run:
         show_plan(grid, terminal)
         return
-    failures = train_grid(grid, workers, terminal)
-    show_tables(out, [run.id for run in grid.runs], iteration, terminal)
+    with _hold(out, terminal):
+        failures = train_grid(grid, workers, terminal)
+        show_tables(out, [run.id for run in grid.runs], iteration, terminal)
     show_failures(failures, out, terminal)
     if failures:
         raise typer.Exit(1)
+
+
+def _hold(out: Path, console: Console) -> AbstractContextManager[int]:
+    """Hold a comparison's folder, for its runs as well, which go on holding it."""
+    from declutch.runs.lock import hold_folder
+
+    return hold_folder(
+        out, "declutch compare", "tiny|cold_start", is_inherited=True, say=console.print
+    )
 
 
 def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...]:
@@ -103,20 +113,16 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
     """
     from declutch.cold_start.pipeline import make_cold_start
     from declutch.compare.grid import COLD_START_FILE, FREE_KEYS
-    from declutch.compare.launch import hold_folder, train_runs
+    from declutch.compare.launch import train_runs
     from declutch.compare.progress import GridWatcher
     from declutch.envs.registry import make_suite
     from declutch.report.progress import reported_stage
-    from declutch.runs.folder import claim
+    from declutch.runs.claims import claim
 
     waiting = grid.waiting
     if not waiting:
         return ()
-    try:
-        grid.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create the folder {grid.out}: {error.strerror}") from None
-    with hold_folder(grid.out) as lock:
+    with _hold(grid.out, console) as lock:
         try:
             stage = partial(reported_stage, console)
             with stage("games") as report:

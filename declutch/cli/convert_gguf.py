@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from declutch.cli.options import grouped
-from declutch.cli.terminal import console
+from declutch.cli.terminal import console, held
 
 
 @grouped
@@ -22,5 +22,6 @@ def convert_gguf_command(
     """Write the model of a GGUF file to the folder OUT, which every command takes."""
     from declutch.models.gguf import convert_gguf
 
-    size = convert_gguf(source, out)
+    with held(out, "declutch convert-gguf"):
+        size = convert_gguf(source, out)
     console.print(f"{size / 1e6:.1f} M parameters written to {out}")

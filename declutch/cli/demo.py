@@ -1,7 +1,7 @@
 """`declutch demo`: every stage of the main job, one after another.
 
 The cold start has an honest control: the same supervised training goes on, on another core, for
-as long as the reinforcement learning takes (after an interruption, as long as the rest of it).
+as long as the reinforcement learning takes, what it took before an interruption included.
 """
 
 from __future__ import annotations
@@ -54,7 +54,12 @@ def demo_command(
     """
     files = given.config or [Path("demo")]
     settings = replace(given, config=files).load()
-    run_demo(settings, out or Path("runs") / files[-1].stem, terminal)
+    place = out or Path("runs") / files[-1].stem
+
+    from declutch.runs.lock import hold_folder
+
+    with hold_folder(place, "declutch demo", "tiny|cold_start|control", say=terminal.print):
+        run_demo(settings, place, terminal)
 
 
 def run_demo(config: Config, out: Path, console: Console) -> None:
@@ -72,7 +77,9 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     from declutch.envs.registry import make_suite
     from declutch.report.build import build_report
     from declutch.report.progress import reported_stage
-    from declutch.runs.folder import CONTROL, RunFolder, claim
+    from declutch.runs.claims import claim
+    from declutch.runs.folder import CONTROL, RunFolder
+    from declutch.runs.resume import clean_up
 
     began = time.perf_counter()
     claim(out / "demo.yaml", config)
@@ -83,8 +90,9 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     cold, demonstrations = make_cold_start(config, suite, out, stage)
     trained = change_config(config, threads=1, model={"path": str(cold)})
     run = RunFolder(out / "run")
-    if run.last_checkpoint() is None or not (out / CONTROL).exists():
-        with _more_sft(trained, demonstrations, out / CONTROL):
+    clean_up(run)
+    if run.iterations_saved() < trained.train.iterations or not (out / CONTROL).exists():
+        with _more_sft(trained, demonstrations, out / CONTROL, _seconds_spent(run)):
             _reinforce(trained, run, suite, console)
     result = _evaluate_control(trained, out / CONTROL, suite, console)
     run.write_evaluation(CONTROL, result)
@@ -105,8 +113,14 @@ def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -
 
 
 @contextmanager
-def _more_sft(config: Config, demonstrations: Path, out: Path) -> Iterator[None]:
-    """Continue the supervised training in a process of its own for as long as the block runs."""
+def _more_sft(
+    config: Config, demonstrations: Path, out: Path, seconds: float = 0.0
+) -> Iterator[None]:
+    """Continue the supervised training in a process of its own for as long as the block runs.
+
+    Args:
+        seconds: how much longer it is to go on, for the time that was spent before.
+    """
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     process = context.Process(target=_run_control, args=(config, demonstrations, out, stop))
@@ -116,11 +130,23 @@ def _more_sft(config: Config, demonstrations: Path, out: Path) -> Iterator[None]
     except BaseException:
         process.kill()
         raise
+    else:
+        # It does not end by itself, unless it fails.
+        process.join(seconds)
     finally:
         stop.set()
         process.join()
     if process.exitcode:
         raise UserError(f"the control's process ended with status {process.exitcode}")
+
+
+def _seconds_spent(run: RunFolder) -> float:
+    """How long the reinforcement learning took that is not done again."""
+    from declutch.runs.catalogue import key_of
+    from declutch.runs.read import read_metrics
+
+    rows = read_metrics(run, [])[: run.iterations_saved()]
+    return sum(row.get(key_of("time", "iteration")) or 0.0 for row in rows)
 
 
 def _run_control(config: Config, demonstrations: Path, out: Path, stop: Event) -> None:

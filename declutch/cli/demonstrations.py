@@ -11,6 +11,7 @@ from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import (
     console,
     describe_fallbacks,
+    held,
     open_chat,
     open_suite,
     reported,
@@ -28,10 +29,11 @@ def demonstrations_command(
 
     from declutch.cold_start.pipeline import make_demonstrations
 
-    suite = open_suite(settings)
-    chat = open_chat(settings) if settings.sft.reasoning == "endpoint" else None
-    with reported("demonstrations") as report:
-        header = make_demonstrations(settings, suite, out, report, chat)
+    with held(out, "declutch demonstrations"):
+        suite = open_suite(settings)
+        chat = open_chat(settings) if settings.sft.reasoning == "endpoint" else None
+        with reported("demonstrations") as report:
+            header = make_demonstrations(settings, suite, out, report, chat)
     console.print(
         f"{header.num_episodes} episodes, {header.num_won} of them won, {header.num_steps} steps, "
         f"protocol {header.protocol}, "

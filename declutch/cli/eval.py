@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from declutch.cli.options import GivenSettings, grouped
-from declutch.cli.terminal import console, open_suite, show
+from declutch.cli.terminal import console, held, open_suite, show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,11 +90,12 @@ def eval_command(
     from declutch.evaluation.results import load_result, save_result
 
     before = load_result(compare) if compare else None
-    result = run_eval(settings, open_suite(settings), policy, judge_model, console)
-    show_eval(result, before, console)
-    if out is not None:
-        save_result(result, out)
-        console.print(f"written to {out}")
+    with held(out, "declutch eval"):
+        result = run_eval(settings, open_suite(settings), policy, judge_model, console)
+        show_eval(result, before, console)
+        if out is not None:
+            save_result(result, out)
+            console.print(f"written to {out}")
 
 
 def run_eval(

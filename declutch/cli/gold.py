@@ -13,7 +13,7 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped, split_words
 from declutch.cli.terminal import console as terminal
-from declutch.cli.terminal import open_suite, show
+from declutch.cli.terminal import held, open_suite, show
 from declutch.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -43,9 +43,10 @@ def games_gold_command(
 ) -> None:
     """Check ScienceWorld's gold paths of --levels: which solve their task, how long, which fail."""
     settings = given.load()
-    suite = open_suite(settings)
     chosen = split_words(levels) or ["L0"]
-    run_gold(settings, suite, chosen, split_words(tasks), num_variations, out, terminal)
+    with held(out, "declutch games gold"):
+        suite = open_suite(settings)
+        run_gold(settings, suite, chosen, split_words(tasks), num_variations, out, terminal)
 
 
 def run_gold(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from declutch.cli.options import GivenSettings, grouped
-from declutch.cli.terminal import console, open_suite, reported
+from declutch.cli.terminal import console, held, open_suite, reported
 
 
 @grouped
@@ -21,7 +21,8 @@ def init_tiny_command(
 
     from declutch.cold_start.pipeline import make_tiny
 
-    suite = open_suite(settings)
-    with reported("collecting words") as report:
-        size = make_tiny(settings, suite, out, report)
+    with held(out, "declutch init-tiny"):
+        suite = open_suite(settings)
+        with reported("collecting words") as report:
+            size = make_tiny(settings, suite, out, report)
     console.print(f"{size / 1e6:.2f} M parameters written to {out}")

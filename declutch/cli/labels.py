@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
-from declutch.cli.terminal import open_suite, show
+from declutch.cli.terminal import held, open_suite, show
 from declutch.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def labels_command(
         settings = override_config(run.read_config(), given.items, str(run.path))
     else:
         settings = given.load()
-    policy = load_policy(last or model, settings)
-    run_labels(policy, settings, open_suite(settings), job, terminal)
+    with held(job.out, "declutch labels"):
+        policy = load_policy(last or model, settings)
+        run_labels(policy, settings, open_suite(settings), job, terminal)
 
 
 def run_labels(

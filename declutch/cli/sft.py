@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +11,16 @@ from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import (
     console,
     describe_fallbacks,
+    held,
     open_chat,
     open_suite,
     reported,
     tell_usage,
 )
+
+if TYPE_CHECKING:
+    from declutch.config.run import Config
+    from declutch.endpoint.client import Endpoint
 
 
 @grouped
@@ -27,19 +32,18 @@ def sft_command(
     """Cold start: train MODEL on demonstrations and on labelled steps to judge, into OUT."""
     settings = given.load(f"model.path={model}")
 
-    from declutch.cold_start.pipeline import make_demonstrations, run_sft
+    from declutch.cold_start.pipeline import run_sft
 
-    section = settings.sft
-    path = section.demonstrations or out.parent / f"{out.name}.demonstrations.jsonl"
-    is_to_make = section.demonstrations is None and not path.exists()
-    asks = section.critiques == "endpoint" or (is_to_make and section.reasoning == "endpoint")
-    chat = open_chat(settings) if asks else None
-    if is_to_make:
-        suite = open_suite(settings)
-        with reported("demonstrations") as report:
-            make_demonstrations(settings, suite, path, report, chat)
-    with reported("cold start") as report:
-        facts = run_sft(settings, path, out, lambda p: report(p.step, p.num_steps), chat=chat)
+    path = settings.sft.demonstrations or out.parent / f"{out.name}.demonstrations.jsonl"
+    with held(out, "declutch sft"):
+        chat = None
+        if settings.sft.demonstrations is None:
+            with held(path, "declutch sft"):
+                chat = _demonstrate(settings, path)
+        if chat is None and settings.sft.critiques == "endpoint":
+            chat = open_chat(settings)
+        with reported("cold start") as report:
+            facts = run_sft(settings, path, out, lambda p: report(p.step, p.num_steps), chat=chat)
     more = {"prediction": facts.num_prediction_examples, "value-head": facts.num_value_examples}
     console.print(
         f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
@@ -49,3 +53,22 @@ def sft_command(
         + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
     tell_usage(chat)
+
+
+def _demonstrate(settings: Config, path: Path) -> Endpoint | None:
+    """Write the demonstrations, unless they are there already; the endpoint that worded them.
+
+    Raises:
+        UserError: those that are there were written with other settings.
+    """
+    from declutch.cold_start.pipeline import check_demonstrations, make_demonstrations
+
+    if path.exists():
+        check_demonstrations(settings, path)
+        return None
+    asks = "endpoint" in (settings.sft.reasoning, settings.sft.critiques)
+    chat = open_chat(settings) if asks else None
+    suite = open_suite(settings)
+    with reported("demonstrations") as report:
+        make_demonstrations(settings, suite, path, report, chat)
+    return chat

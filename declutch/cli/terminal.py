@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -44,6 +45,20 @@ def open_suite(settings: Config) -> Suite:
 
     with reported("generating games") as report:
         return make_suite(settings.env, report)
+
+
+def held(out: Path | None, command: str) -> AbstractContextManager[None]:
+    """Hold the file or folder that a command is to write, while it runs; None for no such thing.
+
+    It is held from the beginning, so that a place which cannot be written, or in which another
+    process writes, is told on the terminal before anything takes time.
+    """
+    if out is None:
+        return nullcontext()
+
+    from declutch.runs.lock import hold_output
+
+    return hold_output(out, command, say=console.print)
 
 
 def open_chat(settings: Config) -> Endpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,70 +14,148 @@ from declutch.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.config.run import Config
+    from declutch.envs.protocol import Suite
     from declutch.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Options of `declutch train` that say how a run which is there already goes on."""
+
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in RUN_DIR from its last checkpoint.")
+    ] = False
+    iteration: Annotated[
+        int | None,
+        typer.Option(
+            "--from",
+            min=0,
+            metavar="ITERATION",
+            help="Continue from an earlier checkpoint, or from 0, the beginning; what came later "
+            "is moved aside within RUN_DIR.",
+        ),
+    ] = None
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Move RUN_DIR aside, to a dated name beside it, and start the run anew by its "
+            "settings.",
+        ),
+    ] = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether none of them is given."""
+        return not (self.resume or self.restart or self.iteration is not None)
 
 
 @grouped
 def train_command(
     run_dir: Annotated[Path, typer.Argument(help="The run folder; everything is written there.")],
     given: GivenSettings,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in RUN_DIR from its last checkpoint.")
-    ] = False,
+    how: Continuation,
 ) -> None:
     """Train an agent in RUN_DIR by algorithm.type, with a judge's gradient if gcd.enabled=true."""
-    new = None if resume else given.load()
+    if how.restart and how.iteration is not None:
+        raise UserError("--from continues a run and --restart starts it anew: give one of them")
+    new = given.load() if how.is_new else None
 
+    from declutch.runs.folder import RunFolder
+    from declutch.runs.lock import hold_folder
+    from declutch.runs.resume import move_aside
+
+    run = RunFolder(run_dir)
+    if not how.is_new and not run.has_started() and not (how.restart and given.config):
+        # Before a folder is made.
+        run.read_config()
+    if how.restart:
+        new = _restarted_settings(run, given)
+        with hold_folder(run.path, "declutch train", say=console.print):
+            aside = move_aside(run)
+        console.print(f"the run so far is in {aside}", soft_wrap=True)
+    with hold_folder(run.path, "declutch train", say=console.print):
+        if new is not None:
+            _start(run, new)
+        else:
+            _continue(run, given, how)
+
+
+def _start(run: RunFolder, settings: Config) -> None:
+    """Train a new run, which has a folder to itself and a model to start from."""
+    if run.has_started() or run.has_begun():
+        raise UserError(
+            f"{run.path} already holds a run; add --resume to continue it, --restart to move it "
+            "aside and start it anew, or choose another folder"
+        )
+    if not settings.model.path:
+        raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
+    suite = open_suite(settings)
+    run.write_config(settings)
+    try:
+        _train(settings, run, suite)
+    except UserError:
+        run.withdraw_start()
+        raise
+
+
+def _continue(run: RunFolder, given: GivenSettings, how: Continuation) -> None:
+    """Go on with a run from its last checkpoint, or from an earlier one."""
+    from declutch.runs.claims import bind_run
+    from declutch.runs.resume import find_resume_point, go_back
+
+    settings = _resumed_settings(run, given)
+    suite = open_suite(settings)
+    if how.iteration is not None:
+        aside = go_back(run, how.iteration)
+        if aside is not None:
+            console.print(
+                f"what came after iteration {how.iteration} is in {aside}", soft_wrap=True
+            )
+    find_resume_point(run)
+    # Only now, since a folder that is refused is left as it is.
+    bind_run(run, settings)
+    run.write_config(settings)
+    _train(settings, run, suite)
+
+
+def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
     from declutch.coupling.over_training import CouplingDiagnosis
     from declutch.credit.registry import find_method
     from declutch.report.live import TrainWatcher
-    from declutch.runs.folder import RunFolder
     from declutch.train.loop import train
 
-    run = RunFolder(run_dir).create()
-    settings = _resumed_settings(run, given) if new is None else _new_settings(run, new)
-    suite = open_suite(settings)
-    run.write_config(settings)
-    title = f"{run_dir.name}: {find_method(settings.algorithm.type).label}"
+    title = f"{run.path.name}: {find_method(settings.algorithm.type).label}"
     if settings.gcd.enabled:
         suggests = "_sugg" if settings.gcd.suggestions.enabled else ""
         title += f" + {settings.gcd.traits.label}{suggests}"
     with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
-        try:
-            diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
-            last = train(settings, run, suite, watcher, diagnosis)
-        except UserError:
-            run.withdraw_start()
-            raise
-    console.print(f"checkpoint: {last}\nreport: declutch report {run_dir}")
-
-
-def _new_settings(run: RunFolder, settings: Config) -> Config:
-    """The settings of a new run, which has a folder to itself and a model to start from."""
-    if run.has_started():
-        raise UserError(
-            f"{run.path} already holds a run; add --resume to continue it, or choose another folder"
-        )
-    if not settings.model.path:
-        raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
-    return settings
+        diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
+        last = train(settings, run, suite, watcher, diagnosis)
+    console.print(f"checkpoint: {last}\nreport: declutch report {run.path}")
 
 
 def _resumed_settings(run: RunFolder, given: GivenSettings) -> Config:
     """The run's own settings, of which few may change when it is resumed."""
     from declutch.config.files import override_config
-    from declutch.config.judge import EndpointConfig
+    from declutch.runs.claims import bound_settings, check_resumed
 
     if given.config:
         raise UserError("--resume continues with the run's own config.yaml; leave --config out")
-    own = ("train.iterations=", "train.save_every=", "train.keep_checkpoints=", "threads=")
-    # A server may move, a key's variable be renamed; the model it answers by is the run's.
-    places = tuple(f"endpoint.{n}=" for n in EndpointConfig.model_fields if n != "model")
-    allowed = (*own, *places, "gcd.on_endpoint_failure=", "gcd.fallback_labels=")
-    for item in given.items:
-        if not item.startswith(allowed):
-            raise UserError(
-                f"--resume cannot change {item!r}: the run would no longer be the same; start "
-                "a new run folder"
-            )
-    return override_config(run.read_config(), given.items, "the resumed run")
+    own, found = run.read_config(), bound_settings(run)
+    settings = override_config(own, given.items, "the resumed run")
+    # Checked by itself, too: what the command line overrides may not hide what was edited.
+    for each in (own, settings):
+        if found is not None:
+            check_resumed(run, found, each)
+    check_resumed(run, own, settings)
+    return settings
+
+
+def _restarted_settings(run: RunFolder, given: GivenSettings) -> Config:
+    """The settings of a run that is started anew: its own or those of --config, less changes."""
+    from declutch.config.files import override_config
+
+    if given.config:
+        return given.load()
+    return override_config(run.read_config(), given.items, "the run that is started anew")

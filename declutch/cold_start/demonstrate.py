@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from declutch.cold_start.demonstrations import (
     DECLARED_SHARE,
@@ -169,6 +170,23 @@ def describe_demonstrations(
         reasoning=author,
         fallbacks=fallbacks or {},
     )
+
+
+def difference_from_plan(
+    header: DemonstrationsHeader, plan: DemonstrationPlan
+) -> tuple[str, Any, Any] | None:
+    """The first thing that demonstrations and a plan to demonstrate differ in, and both values."""
+    wanted = {
+        "num_episodes": plan.num_episodes,
+        "seed": plan.seed,
+        "perturb": plan.perturb,
+        "max_steps": plan.max_steps,
+        "share": _held_out_share(plan),
+    }
+    for name, value in wanted.items():
+        if getattr(header, name) != value:
+            return name, getattr(header, name), value
+    return None
 
 
 def _held_out_share(plan: DemonstrationPlan) -> float:

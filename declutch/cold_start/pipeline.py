@@ -18,6 +18,7 @@ from declutch.cold_start.agent_examples import build_agent_examples
 from declutch.cold_start.demonstrate import (
     DemonstrationPlan,
     describe_demonstrations,
+    difference_from_plan,
     play_demonstrations,
 )
 from declutch.cold_start.demonstrations import (
@@ -75,16 +76,7 @@ def make_demonstrations(
             does not answer, or a disk that refuses.
     """
     sft = config.sft
-    plan = DemonstrationPlan(
-        num_episodes=sft.num_episodes,
-        protocol=sft.protocol,
-        held_out_kinds=held_out_kinds(suite),
-        share=sft.held_out_share,
-        perturb=sft.perturb,
-        label_every=sft.label_every,
-        max_steps=config.env.max_steps,
-        seed=config.seed,
-    )
+    plan = _make_plan(config, held_out_kinds(suite))
     # An endpoint that is not there is an error before anything takes time.
     writer = _require_chat(chat) if sft.reasoning == "endpoint" else None
     episodes = play_demonstrations(suite, plan, progress)
@@ -96,6 +88,37 @@ def make_demonstrations(
         suite, plan, written.episodes, _name_author(config, sft.reasoning), written.fallbacks
     )
     return write_demonstrations(out, header, written.episodes)
+
+
+def check_demonstrations(config: Config, path: Path) -> None:
+    """Check for a cold start's pipeline that demonstrations that are there are those asked for.
+
+    Raises:
+        UserError: they were written with other settings, or cannot be read.
+    """
+    header, _ = read_demonstrations(path)
+    difference = difference_from_plan(header, _make_plan(config, header.held_out_kinds))
+    if difference is not None:
+        name, there, here = difference
+        raise UserError(
+            f"{path} is there already, with {name}={there}, but {name}={here} is asked for: name "
+            f"it as sft.demonstrations={path} to train on it all the same, delete it to have it "
+            "written anew, or choose another folder"
+        )
+
+
+def _make_plan(config: Config, held_out: Sequence[str]) -> DemonstrationPlan:
+    sft = config.sft
+    return DemonstrationPlan(
+        num_episodes=sft.num_episodes,
+        protocol=sft.protocol,
+        held_out_kinds=tuple(held_out),
+        share=sft.held_out_share,
+        perturb=sft.perturb,
+        label_every=sft.label_every,
+        max_steps=config.env.max_steps,
+        seed=config.seed,
+    )
 
 
 def make_tiny(config: Config, suite: Suite, out: Path, progress: Progress | None = None) -> int:

@@ -12,7 +12,8 @@ from declutch.config.files import apply_overrides, change_config, lay_over, pars
 from declutch.config.preset import find_settings_file
 from declutch.config.run import Config
 from declutch.errors import UserError
-from declutch.runs.folder import RunFolder, check_claim, iteration_name
+from declutch.runs.claims import check_claim
+from declutch.runs.folder import RunFolder, iteration_name
 from declutch.runs.read import read_metrics
 
 FREE_KEYS = ("threads", "train.keep_checkpoints")

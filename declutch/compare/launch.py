@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import subprocess
 from collections import deque
@@ -14,9 +13,8 @@ from types import FrameType
 from typing import Protocol
 
 from declutch.children import followed_command
-from declutch.compare.grid import PlannedRun
+from declutch.compare.grid import PlannedRun, is_complete, iterations_done
 from declutch.config.run import Config
-from declutch.errors import UserError
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, read_metrics
 
@@ -69,7 +67,7 @@ def train_runs(
     checkpoint, and is, by training it again.
 
     Args:
-        lock: of `hold_folder`.
+        lock: the descriptor of the lock on `out`, which the processes hold as well.
     Returns:
         The runs that failed, in the order they did.
     """
@@ -90,7 +88,7 @@ def train_runs(
                 for child in ended:
                     children.remove(child)
                     _close_pipe(child.process)
-                    name, problem = str(child.run.id), _problem(child)
+                    name, problem = str(child.run.id), _problem(child) or _incomplete(child)
                     watcher.finish(name, problem)
                     failures += [Failure(name, problem)] if problem else []
         finally:
@@ -101,6 +99,7 @@ def train_runs(
 def _start(run: PlannedRun, out: Path, lock: int) -> _Child:
     folder = RunFolder(out / str(run.id)).create()
     if not folder.has_begun():
+        folder.withdraw_start()
         folder.write_config(run.config)
     log = out / "logs" / f"{run.id}.log"
     log.parent.mkdir(exist_ok=True)
@@ -166,24 +165,20 @@ def _problem(child: _Child) -> str:
     return last or f"exit status {status}"
 
 
-@contextmanager
-def hold_folder(out: Path) -> Iterator[int]:
-    """Lock a comparison's folder before its runs are launched, so that nobody else trains there.
-
-    Returns:
-        The lock's descriptor; whatever process inherits it holds the lock as well.
-    Raises:
-        UserError: somebody holds it.
-    """
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process already trains in {out} (it holds {file.name}): wait until it "
-                "is done, or end it"
-            ) from None
-        yield file.fileno()
+def _incomplete(child: _Child) -> str:
+    """Why a run is not complete although its process ended well, "" where it is."""
+    if is_complete(child.run, child.folder):
+        return ""
+    iterations = child.run.config.train.iterations
+    done = iterations_done(child.folder)
+    lacks = f"its metrics end at iteration {done} of {iterations}"
+    if done == iterations:
+        lacks = f"it has no evaluation of iteration {iterations}"
+    earlier = [number for number, _ in child.folder.checkpoints() if number < iterations]
+    again = child.folder.restart
+    if earlier:
+        again = child.folder.command("--from", str(earlier[-1]))
+    return f"it was trained but cannot be completed, since {lacks}; train it again with `{again}`"
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     iteration: int,
     parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Path:
     """Write a checkpoint of training; the folder is complete afterwards, or as it was before.
 
@@ -83,14 +84,15 @@ def save_checkpoint(
         model, tokenizer: anything with `save_pretrained`.
         iteration: how many iterations have been trained.
         parts: state dicts of what is trained beside the model, by name.
+        files: further files of the folder by name.
     Returns:
         `directory`.
     Raises:
         UserError: the disk is full or the folder cannot be written; nothing is left behind.
     """
     payload = _describe(optimizer, iteration, parts)
-    files = {TRAINER_FILE: _serialise(payload)}
-    return save_model(directory, model, tokenizer, files, _shapes(payload))
+    whole = {**files, TRAINER_FILE: _serialise(payload)}
+    return save_model(directory, model, tokenizer, whole, _shapes(payload))
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:

@@ -38,7 +38,7 @@ def save_model(
     try:
         with write_folder(directory) as folder:
             model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+            _save_tokenizer(tokenizer, folder)
             if type(tokenizer) is PreTrainedTokenizerFast:
                 _keep_own_splitting(folder)
             for name, content in files.items():
@@ -50,6 +50,16 @@ def save_model(
             "choose another folder, then go on from the last checkpoint"
         ) from error
     return directory
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        # What tokenizers raises for a full disk is no subclass of `Exception`, but that itself.
+        if type(error) is not Exception:
+            raise
+        raise OSError(error_reason(error)) from error
 
 
 OWN_TOKENIZER = "tokenization_as_stored"

@@ -1,6 +1,8 @@
 """The folder of a run: the one place that knows where its settings, metrics and checkpoints lie.
 
-    config.yaml                      the settings the run was started with
+    config.yaml                      the settings of the run
+    started.yaml                     the same, sealed: what the run was started with
+    reference.sha256                 the weights that divergence is measured from, if it is
     cold_start.json                  what the model's cold start was made from
     metrics.jsonl                    one line an iteration
     evals/iteration_0010.json        an evaluation of the run's own policy; others by name
@@ -8,11 +10,14 @@
     advice/iteration_0010.jsonl      what the judgments of an iteration advised
     suggestions/iteration_0010.json  what was made of the advice so far
     coupling/iteration_0010.json     the gradient cosines of the policy of an iteration
-    checkpoints/iteration-00010/     what training continues from
+    checkpoints/iteration-00010/     what training continues from, and the iteration's metrics
     report.html                      the page of `declutch report`
+    missing.json                     what was lost of the run, and was gone on without
+    aside/                           what was moved aside to go on from an earlier checkpoint
+    .lock                            who writes here now
 
 A crash at any moment leaves a folder that can be continued: lines are appended whole, files appear
-whole, and `RunFolder.rewind` cuts what came after the last checkpoint.
+whole, and `runs/resume.py` cuts what came after the last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,16 +25,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from declutch.config.files import dump_config, first_difference, parse_config, read_dumped
+from declutch.config.files import dump_config, parse_config, read_dumped
 from declutch.config.run import Config
-from declutch.errors import UserError
+from declutch.errors import UserError, error_reason
 from declutch.evaluation.results import EvalResult, save_result
-from declutch.files import delete_folder, write_atomically
+from declutch.files import advise, delete_folder, write_atomically
 from declutch.learner.checkpoint import is_checkpoint
 from declutch.runs.episodes import PlayedIteration, describe_episodes
 
@@ -38,8 +44,14 @@ CONTROL = "control"
 FACT_FILES = ("demonstrations.json", "cold_start.json")
 """What a run says of its cold start; versions before wrote the first one, too."""
 
+ROW_FILE = "metrics.json"
+"""The file of a checkpoint that holds the metrics of its iteration."""
+PARTS = ("evals", "episodes", "advice", "suggestions", "coupling", "checkpoints")
+"""The folders in a run folder."""
+CHECKPOINT_NAME = re.compile(r"iteration-(\d+)")
+"""How checkpoints are named."""
+
 _ITERATION = re.compile(r"iteration_(\d+)")
-_CHECKPOINT = re.compile(r"iteration-(\d+)")
 _NUMBERED = (
     "evals/*.json",
     "episodes/*.jsonl",
@@ -74,6 +86,35 @@ class RunFolder:
     def config_path(self) -> Path:
         """Where the settings lie that the run was started with."""
         return self.path / "config.yaml"
+
+    @property
+    def started_path(self) -> Path:
+        """Where the settings lie that a run is bound to, sealed with their checksum."""
+        return self.path / "started.yaml"
+
+    @property
+    def missing_path(self) -> Path:
+        """Where a run says what it was gone on without."""
+        return self.path / "missing.json"
+
+    @property
+    def reference_path(self) -> Path:
+        """Where the SHA-256 of the weights lies that a run's divergence is measured from."""
+        return self.path / "reference.sha256"
+
+    @property
+    def aside_path(self) -> Path:
+        """Where that of a run lies which was moved aside, in a folder for each time."""
+        return self.path / "aside"
+
+    @property
+    def restart(self) -> str:
+        """The command that moves a run's folder aside and starts the run anew, for messages."""
+        return self.command("--restart")
+
+    def command(self, *words: str) -> str:
+        """A command that trains the run in this folder, for messages to say."""
+        return " ".join(["declutch train", shlex.quote(str(self.path)), *words])
 
     @property
     def metrics_path(self) -> Path:
@@ -147,31 +188,52 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"cannot create the run folder {self.path}: {error.strerror}") from None
+            raise UserError(
+                f"cannot create the run folder {self.path}: {error_reason(error)}"
+            ) from None
         return self
 
     def has_started(self) -> bool:
         """Whether a training run has ever written its settings here."""
-        return self.config_path.exists()
+        return self.config_path.exists() or self.started_path.exists()
 
     def has_begun(self) -> bool:
-        """Whether a run has metrics or evaluations on record; before that it is started anew."""
-        return self.metrics_path.exists() or bool(self.evaluation_paths())
+        """Whether a run has anything on record; before that it is started anew."""
+        return (
+            self.metrics_path.exists()
+            or bool(self.evaluation_paths())
+            or bool(self.checkpoint_folders())
+        )
 
     def withdraw_start(self) -> None:
         """Make room for another start of a run that failed before anything was on record."""
-        if self.has_started() and not self.has_begun():
-            self.config_path.unlink()
+        if not self.has_begun():
+            self.delete([self.config_path, self.started_path])
+
+    def delete(self, files: Iterable[Path]) -> None:
+        """Delete files of a run that will be written anew.
+
+        Raises:
+            UserError: one cannot be deleted.
+        """
+        try:
+            for path in files:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot delete {path}: {error_reason(error)}; {advise(error)}"
+            ) from None
 
     def read_config(self) -> Config:
-        """The settings the run was started with.
+        """The settings of the run.
 
         Raises:
             UserError: the folder has none, or they cannot be read.
         """
         if not self.has_started():
             raise UserError(f"{self.path} is no run folder: it has no {self.config_path.name}")
-        return parse_config(read_dumped(self.config_path), str(self.config_path))
+        path = self.config_path if self.config_path.exists() else self.started_path
+        return parse_config(read_dumped(path), str(path))
 
     def write_config(self, config: Config) -> None:
         """Record the settings of the run that is about to start or to go on."""
@@ -196,7 +258,7 @@ class RunFolder:
                 os.fsync(file.fileno())
         except OSError as error:
             raise UserError(
-                f"cannot write {self.metrics_path}: {error.strerror}; free some space, then "
+                f"cannot write {self.metrics_path}: {error_reason(error)}; {advise(error)}, then "
                 "resume from the last checkpoint"
             ) from None
 
@@ -208,25 +270,22 @@ class RunFolder:
         text = "".join(json.dumps(rows[index]) + "\n" for index in sorted(order[:limit]))
         write_atomically(self.episodes_path(played.iteration), text)
 
-    def rewind(self, iteration: int) -> None:
-        """Delete what a run recorded after an iteration, so that training can go on from there."""
-        if self.metrics_path.exists():
-            lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
-            kept = [line + "\n" for line in _lines_until(lines, iteration)]
-            write_atomically(self.metrics_path, "".join(kept))
-        for pattern in _NUMBERED:
-            for number, file in self._numbered(pattern):
-                if number > iteration:
-                    file.unlink()
+    def numbered(self) -> tuple[tuple[int, Path], ...]:
+        """All files of a run that are named after an iteration, with their iterations."""
+        return tuple(pair for pattern in _NUMBERED for pair in self._numbered(pattern))
 
-    def checkpoints(self) -> tuple[tuple[int, Path], ...]:
-        """A run's complete checkpoints with their iterations, oldest first."""
+    def checkpoint_folders(self) -> tuple[tuple[int, Path], ...]:
+        """A run's checkpoints with their iterations, complete or not, oldest first."""
         found = [
             (int(match[1]), path)
             for path in self.path.glob("checkpoints/*")
-            if (match := _CHECKPOINT.fullmatch(path.name)) and is_checkpoint(path)
+            if (match := CHECKPOINT_NAME.fullmatch(path.name)) and path.is_dir()
         ]
         return tuple(sorted(found))
+
+    def checkpoints(self) -> tuple[tuple[int, Path], ...]:
+        """A run's complete checkpoints with their iterations, oldest first."""
+        return tuple(pair for pair in self.checkpoint_folders() if is_checkpoint(pair[1]))
 
     def last_checkpoint(self) -> Path | None:
         """A run's complete checkpoint of most iterations, None where there is none."""
@@ -239,59 +298,20 @@ class RunFolder:
         return found[-1][0] if found else 0
 
     def prune_checkpoints(self, keep: int) -> None:
-        """Delete all but the `keep` newest checkpoints of a run; keep >= 1."""
-        for _, path in self.checkpoints()[:-keep]:
-            delete_folder(path)
+        """Delete all but the `keep` newest checkpoints of a run; keep >= 1.
+
+        Raises:
+            UserError: one cannot be deleted.
+        """
+        try:
+            for _, path in self.checkpoints()[:-keep]:
+                delete_folder(path)
+        except OSError as error:
+            raise UserError(
+                f"cannot delete the checkpoint {path}: {error_reason(error)}; {advise(error)}"
+            ) from None
 
     def _numbered(self, pattern: str) -> tuple[tuple[int, Path], ...]:
         """(iteration, file) of the files of a pattern that are named after one, in order."""
         files = ((iteration_of(file.stem), file) for file in self.path.glob(pattern))
         return tuple(sorted((number, file) for number, file in files if number is not None))
-
-
-def claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Hold a run folder or the like for one configuration: write its file, or check what it says.
-
-    It keeps two runs or grids with other settings from being mixed in one folder.
-
-    Args:
-        ignored: dotted keys that may differ.
-    Raises:
-        UserError: it says something else; the message names the first key and both values.
-    """
-    if not path.exists():
-        write_atomically(path, dump_config(config))
-    else:
-        check_claim(path, config, ignored)
-
-
-def check_claim(path: Path, config: Config, ignored: Collection[str] = ()) -> None:
-    """Make sure that the file that holds a run folder says the settings that are asked for now.
-
-    Args:
-        ignored: dotted keys that may differ.
-    Raises:
-        UserError: they are not; the message names the first key and both values.
-    """
-    found = parse_config(read_dumped(path), str(path))
-    difference = first_difference(found, config, ignored)
-    if difference is not None:
-        key, there, here = difference
-        raise UserError(
-            f"{path} says {key}={json.dumps(there)}, but {key}={json.dumps(here)} is asked for: "
-            "give another folder, or delete this one"
-        )
-
-
-def _lines_until(lines: Collection[str], iteration: int) -> list[str]:
-    """The lines of metrics up to an iteration, less what was being written when a process died."""
-    kept = []
-    for line in lines:
-        try:
-            number = json.loads(line)["iteration"]
-        except (ValueError, KeyError, TypeError):
-            break
-        if number > iteration:
-            break
-        kept.append(line)
-    return kept

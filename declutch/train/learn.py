@@ -148,11 +148,12 @@ class Learner:
             self.policy.engine.sync(self.policy.model)
         return Learned(policy, critic, float(self.optimizer.param_groups[0]["lr"]))
 
-    def save(self, path: Path, iteration: int) -> None:
+    def save(self, path: Path, iteration: int, files: Mapping[str, bytes]) -> None:
         """Write a checkpoint.
 
         Args:
             iteration: how many have been trained.
+            files: further files of it by name.
         Raises:
             UserError: the disk is full or the folder cannot be written.
         """
@@ -168,6 +169,7 @@ class Learner:
             self.optimizer,
             iteration,
             parts,
+            files,
         )
 
     def _probe_tokens(self, steps: Sequence[Step]) -> Probes | None:

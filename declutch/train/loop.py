@@ -8,6 +8,7 @@ from declutch.config.run import Config
 from declutch.envs.protocol import Suite
 from declutch.rollout.groups import play_groups
 from declutch.runs.folder import RunFolder
+from declutch.runs.lock import hold_folder
 from declutch.train.metrics import IterationResult, iteration_metrics
 from declutch.train.session import Diagnosis, Session, Watcher
 
@@ -32,16 +33,20 @@ def train(
         The last checkpoint.
     Raises:
         UserError: diverged, disk full, no games, a model that cannot be loaded, labels that nobody
-            can give, an endpoint that is away under gcd.on_endpoint_failure=stop.
+            can give, an endpoint that is away under gcd.on_endpoint_failure=stop; a run folder that
+            somebody else writes in, that was started with other settings, or whose parts do not
+            agree.
     """
-    session = Session.start(config, run, suite, watcher)
-    session.diagnosis = diagnosis
-    if session.iteration == 0:
-        session.evaluate()
-        session.diagnose()
-    while not session.is_last:
-        run_iteration(session)
-    return session.checkpoint
+    with hold_folder(run.path, "declutch train"):
+        session = Session.start(config, run, suite, watcher)
+        session.diagnosis = diagnosis
+        if session.is_unevaluated:
+            session.evaluate()
+        if session.iteration == 0:
+            session.diagnose()
+        while not session.is_last:
+            run_iteration(session)
+        return session.checkpoint
 
 
 def run_iteration(session: Session) -> None:
@@ -73,7 +78,9 @@ def run_iteration(session: Session) -> None:
     if session.is_evaluation_due:
         metrics |= session.evaluate()
     metrics |= session.diagnose()
+    session.row = {**metrics, **clock.metrics(learned)}
     if session.is_save_due:
+        # The iteration is done once its checkpoint is there, which holds its metrics as well.
         session.save()
 
     metrics |= clock.metrics(learned)

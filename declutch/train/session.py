@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,12 +22,15 @@ from declutch.evaluation.players import evaluation_params, model_player
 from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge
-from declutch.learner.checkpoint import load_checkpoint
+from declutch.learner.checkpoint import Checkpoint, load_checkpoint
 from declutch.records import Episode, Outcome
 from declutch.rollout.groups import Played
 from declutch.rollout.policy import Policy
+from declutch.runs.catalogue import key_of
+from declutch.runs.claims import bind_reference, bind_run
 from declutch.runs.episodes import PlayedIteration
-from declutch.runs.folder import RunFolder, iteration_name
+from declutch.runs.folder import ROW_FILE, RunFolder, iteration_name
+from declutch.runs.resume import ResumePoint, find_resume_point, rewind
 from declutch.train.learn import Credited, Learned, Learner
 from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores, time_metrics
 from declutch.train.suggest import Suggester
@@ -100,6 +104,7 @@ class Session:
         labeler: asks it for labels; None where `gcd.labels` does not.
         counted: the endpoint's account as of the last metrics.
         diagnosis: measures the policy at some iterations; None where nothing is asked for.
+        row: the metrics of the last iteration, as far as they are known when it is saved.
     """
 
     config: Config
@@ -115,6 +120,7 @@ class Session:
     clock: Clock
     counted: Usage = field(default_factory=Usage)
     diagnosis: Diagnosis | None = None
+    row: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Session:
@@ -133,13 +139,23 @@ class Session:
         if chat is not None and config.gcd.asks_endpoint:
             asking = AskSettings(config.gcd, config.agent, wording_of(suite))
             labeler = Labeler(asking, chat, config.seed, watcher.note)
-        cold_start = read_cold_start(config.model.path)
-        run.write_cold_start(vars(cold_start))
-        last = run.last_checkpoint()
-        checkpoint = None if last is None else load_checkpoint(last)
+        point = find_resume_point(run)
+        bind_run(run, config)
+        checkpoint = _load(point)
+        # A run that goes on knows its cold start itself; the model may have been moved since.
+        has_facts = checkpoint is not None and run.cold_start_path.exists()
+        cold_start = read_cold_start(run.path if has_facts else config.model.path)
+        if config.loss.kl_coef > 0:
+            bind_reference(run, config.model.path, is_start=checkpoint is None)
         learner = Learner.start(config, checkpoint)
-        iteration = 0 if checkpoint is None else checkpoint.iteration
-        run.rewind(iteration)
+        rewind(run, point)
+        if point.num_again:
+            watcher.note(
+                f"goes on from iteration {point.iteration}; the {point.num_again} on record after "
+                "it are done again"
+            )
+        if not has_facts:
+            run.write_cold_start(vars(cold_start))
         suggester = Suggester(config.gcd.suggestions, run, chat, watcher.note)
         return cls(
             config=config,
@@ -149,7 +165,7 @@ class Session:
             cold_start=cold_start,
             learner=learner,
             suggester=suggester,
-            iteration=iteration,
+            iteration=point.iteration,
             chat=chat,
             labeler=labeler,
             clock=Clock(watcher),
@@ -170,6 +186,13 @@ class Session:
         """Whether the iteration just trained is to be evaluated."""
         every = self.config.eval.every
         return (every > 0 and self.iteration % every == 0) or self.is_last
+
+    @property
+    def is_unevaluated(self) -> bool:
+        """Whether the evaluation of the iteration that the run goes on from is not on record."""
+        is_due = self.iteration == 0 or self.is_evaluation_due
+        evaluation = self.run.evaluation_path(iteration_name(self.iteration))
+        return is_due and (self.iteration == 0 or not evaluation.exists())
 
     @property
     def checkpoint(self) -> Path:
@@ -256,8 +279,22 @@ class Session:
             return self.diagnosis.measure(self.iteration, self.learner.policy)
 
     def save(self) -> None:
-        """Write a checkpoint, and delete those that are more than are to be kept."""
+        """Write a checkpoint with its iteration's metrics, and delete those that are too many."""
         with self.clock.phase("save"):
-            self.learner.save(self.checkpoint, self.iteration)
+            row = json.dumps({**self.row, key_of("time", "save"): 0.0}) + "\n"
+            self.learner.save(self.checkpoint, self.iteration, {ROW_FILE: row.encode()})
             if self.config.train.keep_checkpoints is not None:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)
+
+
+def _load(point: ResumePoint) -> Checkpoint | None:
+    """The checkpoint that a session goes on from, which must be what its folder's name says."""
+    if point.checkpoint is None:
+        return None
+    checkpoint = load_checkpoint(point.checkpoint)
+    if checkpoint.iteration != point.iteration:
+        raise UserError(
+            f"{point.checkpoint} holds iteration {checkpoint.iteration}: the folder was renamed; "
+            "give it its name back"
+        )
+    return checkpoint

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,12 +15,14 @@ from served import make_served_folder, serving
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TESTED = {
     "alfworld_engine",
     "coupling",
     "coverage",
     "credit",
     "damage",
+    "kills",
     "rollout",
     "scienceworld_env",
     "scienceworld_kill",
@@ -112,6 +116,16 @@ def test_serve(
         options = ("--requests", "2", "--at-once", "2", "--max-tokens", "2")
         run_benchmark(monkeypatch, load("serve"), server.url, *options)
     assert "2 requests, 2 at once" in capsys.readouterr().out
+
+
+def test_kills() -> None:
+    """Twenty deaths and refusals, each made good: nothing is lost, and nothing is left over."""
+    # A process of its own, since it forks, which one with threads must not.
+    options = ("--cases", "20", "--only", "train;sft;demonstrations;eval")
+    command = [sys.executable, str(ROOT / "benchmarks" / "kills.py"), *options]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "\n0 of 2" in ended.stdout
 
 
 def test_alfworld_engine(

@@ -1,4 +1,4 @@
-"""`declutch demo`: its control ends when it does."""
+"""`declutch demo`: its control ends when it does, and is trained for as long as it was."""
 
 import os
 import signal
@@ -6,6 +6,9 @@ import signal
 import psutil
 import pytest
 from dying import kill_and_wait, parent_of, wait_for
+
+from declutch.cli.demo import _seconds_spent
+from declutch.runs.folder import RunFolder
 
 # The control reads its demonstrations from a pipe that nobody writes to, and so never ends.
 DEMO = """
@@ -33,3 +36,14 @@ def test_the_control_ends_when_the_demo_is_killed(tmp_path, signum):
     finally:
         parent.kill()
         parent.wait()
+
+
+def test_the_control_makes_up_for_what_was_trained_before_an_interruption(tmp_path):
+    run = RunFolder(tmp_path)
+    assert _seconds_spent(run) == 0.0
+    for iteration in range(1, 6):
+        run.append_metrics({"iteration": iteration, "time/iteration": 10.0**iteration})
+    assert _seconds_spent(run) == 0.0
+    run.checkpoint_path(3).mkdir(parents=True)
+    (run.checkpoint_path(3) / "trainer.pt").touch()
+    assert _seconds_spent(run) == 1110.0

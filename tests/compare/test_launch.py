@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -21,12 +22,13 @@ from declutch.cli.compare import show_failures, show_plan, train_grid
 from declutch.cli.main import main
 from declutch.compare import launch
 from declutch.compare.grid import PlannedRun, make_grid, plan_grid
-from declutch.compare.launch import Failure, hold_folder, train_runs
+from declutch.compare.launch import Failure, train_runs
 from declutch.compare.progress import GridWatcher
 from declutch.envs.registry import make_suite
 from declutch.errors import UserError
 from declutch.report.live import TrainWatcher
 from declutch.runs.folder import RunFolder
+from declutch.runs.lock import hold_folder
 from declutch.runs.read import Metrics
 from declutch.train.loop import train
 
@@ -62,6 +64,11 @@ class Watcher:
         return most
 
 
+def hold(folder: Path) -> AbstractContextManager[int]:
+    """Hold a comparison's folder as the command does."""
+    return hold_folder(folder, "declutch compare", is_inherited=True)
+
+
 def plan(*methods: str, seeds: Sequence[int] = (0,)) -> tuple[PlannedRun, ...]:
     return plan_grid({}, methods, [False], seeds, [], "model")
 
@@ -70,6 +77,7 @@ def plan(*methods: str, seeds: Sequence[int] = (0,)) -> tuple[PlannedRun, ...]:
 def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Let children run a line of Python instead of a training; its argument is the run's name."""
     monkeypatch.setattr(launch, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(launch, "is_complete", lambda run, folder: True)
 
     def replace(code: str) -> None:
         def command(config, folder: Path) -> list[str]:
@@ -97,7 +105,7 @@ BYSTANDERS: list[psutil.Process] = []
 def test_a_run_that_fails_stops_no_other(tmp_path: Path, instead: Callable[[str], None]) -> None:
     instead("print('two'); 'rloo' in sys.argv[1] and sys.exit(f'no {sys.argv[1]}\\n')")
     watcher = Watcher()
-    with hold_folder(tmp_path) as lock:
+    with hold(tmp_path) as lock:
         failures = train_runs(plan("grpo", "rloo", "gigpo"), tmp_path, 2, watcher, lock)
     assert failures == (Failure("rloo_s0", "no rloo_s0"),)
     assert watcher.problems == {"grpo_s0": "", "rloo_s0": "no rloo_s0", "gigpo_s0": ""}
@@ -112,7 +120,7 @@ def test_a_run_that_fails_stops_no_other(tmp_path: Path, instead: Callable[[str]
 def test_workers_bound_what_runs_at_once(tmp_path: Path, instead: Callable[[str], None]) -> None:
     instead("pass")
     watcher = Watcher()
-    with hold_folder(tmp_path) as lock:
+    with hold(tmp_path) as lock:
         assert train_runs(plan("grpo", seeds=range(3)), tmp_path, 1, watcher, lock) == ()
     assert watcher.most_at_once() == 1
     assert len(watcher.problems) == 3
@@ -129,7 +137,7 @@ def test_a_signal_ends_all_children(tmp_path: Path, instead: Callable[[str], Non
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), hold_folder(tmp_path) as lock:
+    with pytest.raises(KeyboardInterrupt), hold(tmp_path) as lock:
         train_runs(plan("grpo", seeds=range(3)), tmp_path, 2, Watcher(act), lock)
     assert children() == []
     assert signal.getsignal(signal.SIGTERM) is before
@@ -141,6 +149,7 @@ from pathlib import Path
 from declutch.children import followed_command
 from declutch.compare import launch
 from declutch.compare.grid import plan_grid
+from declutch.runs.lock import hold_folder
 class Silent:
     def start(self, name, iterations): ...
     def update(self, name, rows): ...
@@ -148,7 +157,7 @@ class Silent:
 folder = Path(sys.argv[1])
 launch.training_command = lambda config, run: followed_command("sleeper", [str(folder)])
 runs = plan_grid({}, ["grpo"], [False], [0, 1], [], "model")
-with launch.hold_folder(folder) as lock:
+with hold_folder(folder, "declutch compare", is_inherited=True) as lock:
     launch.train_runs(runs, folder, 2, Silent(), lock)
 """
 
@@ -180,17 +189,17 @@ def test_a_run_is_trained_by_a_command_that_follows_its_parent(tmp_path: Path) -
 
 
 def test_a_child_left_behind_still_holds_the_folder(tmp_path: Path) -> None:
-    with hold_folder(tmp_path) as lock:
+    with hold(tmp_path) as lock:
         orphan = subprocess.Popen(
             [sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=(lock,)
         )
     try:
-        with pytest.raises(UserError, match="already trains"), hold_folder(tmp_path):
+        with pytest.raises(UserError, match=f"process {os.getpid()} on"), hold(tmp_path):
             pass
     finally:
         orphan.kill()
         orphan.wait()
-    with hold_folder(tmp_path):
+    with hold(tmp_path):
         pass
 
 

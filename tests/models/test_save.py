@@ -1,9 +1,11 @@
 """A saved folder is a model that other programs load as it was saved."""
 
+import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from declutch.cold_start.tiny import init_tiny
 from declutch.config.policy import ModelConfig, TinyConfig
+from declutch.errors import UserError
 from declutch.models.load import load_model
 from declutch.models.save import save_model
 
@@ -25,3 +27,23 @@ def test_plain_transformers_load_the_tokenizer_of_a_tiny_model_as_it_is_stored(t
             assert (plain.pad_token_id, plain.eos_token_id) == (0, 2)
         weights = AutoModelForCausalLM.from_pretrained(folder).state_dict()
         assert all((weights[name] == value).all() for name, value in model.state_dict().items())
+
+
+class Nothing:
+    """A model that has nothing to save."""
+
+    def save_pretrained(self, folder):
+        (folder / "config.json").write_text("{}")
+
+
+class FullDisk:
+    """A tokenizer that finds the disk full; tokenizers says so by a plain `Exception`."""
+
+    def save_pretrained(self, folder):
+        raise Exception("No space left on device (os error 28)")
+
+
+def test_a_disk_that_is_full_for_the_tokenizer_is_one_message(tmp_path):
+    with pytest.raises(UserError, match=r"cannot write the model folder .*: No space left"):
+        save_model(tmp_path / "model", Nothing(), FullDisk(), {})
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,6 @@
 """The run folder survives crashes and full disks."""
 
 import ast
-import json
 import shutil
 from pathlib import Path
 
@@ -12,45 +11,7 @@ from declutch.config.files import load_config
 from declutch.errors import UserError
 from declutch.files import write_atomically
 from declutch.learner.checkpoint import TRAINER_FILE
-from declutch.runs.folder import CONTROL, RunFolder, claim, iteration_name, iteration_of
-
-
-def write_metrics(run: RunFolder, count: int) -> None:
-    for iteration in range(1, count + 1):
-        run.append_metrics({"iteration": iteration, "x": 0.5})
-
-
-def iterations(run: RunFolder) -> list[int]:
-    return [json.loads(line)["iteration"] for line in run.metrics_path.read_text().splitlines()]
-
-
-def test_rewind_cuts_what_came_after_and_what_was_half_written(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
-    write_metrics(run, 5)
-    with run.metrics_path.open("a") as file:
-        file.write('{"iteration": 6, "x"')
-    for iteration in (2, 4):
-        write_atomically(run.evaluation_path(iteration_name(iteration)), "{}")
-        for path in (run.episodes_path, run.advice_path, run.suggestions_path):
-            write_atomically(path(iteration), "{}")
-    write_atomically(run.evaluation_path(CONTROL), "{}")
-    run.rewind(3)
-    assert iterations(run) == [1, 2, 3]
-    assert sorted(run.relative(path) for path in run.path.glob("*/*")) == [
-        "advice/iteration_0002.jsonl",
-        "episodes/iteration_0002.jsonl",
-        "evals/control.json",
-        "evals/iteration_0002.json",
-        "suggestions/iteration_0002.json",
-    ]
-    run.append_metrics({"iteration": 4})
-    assert iterations(run) == [1, 2, 3, 4]
-
-
-def test_rewinding_nothing_is_nothing(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path / "run")
-    run.rewind(0)
-    assert not run.metrics_path.exists()
+from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of
 
 
 def test_the_configuration_comes_back(tmp_path: Path) -> None:
@@ -61,16 +22,6 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     config = load_config(None, ["seed=4"])
     run.write_config(config)
     assert run.read_config() == config
-
-
-def test_a_claim_is_for_one_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "made.yaml"
-    claim(path, load_config(None, ["seed=4"]))
-    written = path.read_bytes()
-    claim(path, load_config(None, ["seed=4", "threads=2"]), ignored=("threads",))
-    assert path.read_bytes() == written
-    with pytest.raises(UserError, match=r"made\.yaml says threads=null, but threads=2"):
-        claim(path, load_config(None, ["seed=4", "threads=2"]))
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,13 +44,24 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_layout_is_that_of_the_runs_there_are(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     paths = [
-        *(run.config_path, run.cold_start_path, run.metrics_path, run.report_path),
+        *(
+            run.config_path,
+            run.started_path,
+            run.missing_path,
+            run.reference_path,
+            run.cold_start_path,
+            run.metrics_path,
+            run.report_path,
+        ),
         *(run.evaluation_path(CONTROL), run.evaluation_path(iteration_name(10))),
         *(run.episodes_path(10), run.advice_path(10), run.suggestions_path(10)),
         run.checkpoint_path(10),
     ]
     assert [run.relative(path) for path in paths] == [
         "config.yaml",
+        "started.yaml",
+        "missing.json",
+        "reference.sha256",
         "cold_start.json",
         "metrics.jsonl",
         "report.html",

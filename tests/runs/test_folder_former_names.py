@@ -8,7 +8,8 @@ import yaml
 from declutch.config.files import change_config, dump_config, load_config
 from declutch.config.run import Config
 from declutch.errors import UserError
-from declutch.runs.folder import RunFolder, check_claim
+from declutch.runs.claims import check_claim
+from declutch.runs.folder import RunFolder
 from declutch.runs.read import read_run
 
 OVERRIDES = ["sft.suggestion_share=0.25", "gcd.suggestions.max_suggestions=3", "seed=7"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,68 @@ def test_killed_and_resumed_is_the_same_run(
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     assert metrics_without_times(path) == metrics_without_times(finished)
     assert evaluations(path) == evaluations(finished)
+
+
+def interrupt(base: dict, path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at: int) -> None:
+    """Train, and stop where the run would call a method of its folder for the `at`-th time."""
+    calls, method = [], getattr(RunFolder, name)
+
+    def stop(*arguments: object) -> object:
+        calls.append(name)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return method(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_training(parse_config(base, "test"), path)
+
+
+def test_a_run_that_stopped_between_checkpoint_and_metrics_loses_no_row(
+    base: dict, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    interrupt(base, path, monkeypatch, "append_metrics", at=2)
+    assert len(metrics_without_times(path)) == 1
+    assert RunFolder(path).iterations_saved() == 2
+    run_training(parse_config(base, "test"), path)
+    assert metrics_without_times(path) == metrics_without_times(finished)
+    assert evaluations(path) == evaluations(finished)
+
+
+def test_an_evaluation_of_the_last_checkpoint_that_is_gone_is_made_again(
+    base: dict, finished: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    last = RunFolder(path).evaluation_path(f"iteration_{ITERATIONS:04d}")
+    last.unlink()
+    run_training(parse_config(base, "test"), path)
+    assert evaluations(path) == evaluations(finished)
+
+
+def test_a_resumed_run_keeps_what_it_knows_of_its_cold_start(
+    base: dict, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, model = tmp_path / "run", tmp_path / "model"
+    shutil.copytree(base["model"]["path"], model)
+    moved = {**base, "model": {"path": str(model)}, "loss": {"kl_coef": 0.0}}
+    interrupt(moved, path, monkeypatch, "append_metrics", at=2)
+    facts = RunFolder(path).cold_start_path.read_text()
+    assert '"protocol": "strict"' in facts
+    shutil.rmtree(model)
+    run_training(parse_config(moved, "test"), path)
+    assert RunFolder(path).cold_start_path.read_text() == facts
+
+
+def test_a_renamed_checkpoint_is_refused(base: dict, finished: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished, run.path)
+    shutil.rmtree(run.checkpoint_path(ITERATIONS))
+    run.checkpoint_path(ITERATIONS - 1).rename(run.checkpoint_path(ITERATIONS))
+    with pytest.raises(UserError, match=f"holds iteration {ITERATIONS - 1}"):
+        run_training(parse_config(base, "test"), run.path)
 
 
 def test_judge_weight_zero_is_plain_grpo_bit_for_bit(base: dict, tmp_path: Path) -> None:
