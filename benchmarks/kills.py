@@ -248,6 +248,8 @@ def files_of(folder: Path) -> set[str]:
 
 
 TIMED = re.compile(r"time/|.*seconds")
+OF_TIMED = ("further", "sha256")
+"""Checksums of what holds times: in the manifest of a checkpoint, and in an evaluation."""
 
 
 def content(path: Path) -> Any:
@@ -262,7 +264,6 @@ def content(path: Path) -> Any:
         del state["torch_rng"]
         return flatten(state)
     if path.suffix in (".json", ".jsonl"):
-        # The manifest of a checkpoint has checksums of files that hold times.
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         return [timeless(json.loads(line)) for line in lines]
     return path.read_bytes()
@@ -270,7 +271,8 @@ def content(path: Path) -> Any:
 
 def timeless(data: Any) -> Any:
     if isinstance(data, dict):
-        return {k: timeless(v) for k, v in data.items() if not TIMED.match(k) and k != "further"}
+        kept = {k: v for k, v in data.items() if not TIMED.match(k) and k not in OF_TIMED}
+        return {key: timeless(value) for key, value in kept.items()}
     return [timeless(each) for each in data] if isinstance(data, list) else data
 
 
