@@ -121,9 +121,9 @@ def test_bootstrap_is_deterministic_and_its_seed_matters():
 
 def test_bootstrap_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch):
     values = np.random.default_rng(0).random(50)
-    whole = bootstrap_mean(values, num_resamples=500)
+    whole = bootstrap_mean(values, num_resamples=507)
     monkeypatch.setattr("declutch.evaluation.intervals.CELLS_PER_CHUNK", 1000)
-    assert bootstrap_mean(values, num_resamples=500) == whole
+    assert bootstrap_mean(values, num_resamples=507) == whole
 
 
 def test_bootstrap_is_over_the_games_of_one_run():
@@ -237,7 +237,9 @@ def test_a_run_counts_where_it_has_plays_on_every_level():
     two = np.array([[0.0, 0.0, 1.0], [nan] * 3, [nan] * 3])
     alone = mean_of_independent([success_rate(each[0], num_seeds=2) for each in (one, two)])
     assert success_over_runs([one, two]) == alone
-    assert difference_over_runs([one, two]).over == OVER_GAMES
+    difference = difference_over_runs([one, two])
+    assert difference.over == OVER_GAMES
+    assert difference.mean == pytest.approx((0.75 + 1 / 3) / 2)
     nothing = np.full((3, 3), nan)
     assert success_over_runs([one, nothing]) == NOTHING
     assert difference_over_runs([one, nothing]) == NOTHING
