@@ -43,7 +43,7 @@ class TheoryJob:
         Path | None,
         typer.Option(
             "--out",
-            help="A folder for the tables as Markdown and CSV, and for the figures.",
+            help="A folder for the page, the tables as Markdown and CSV, and the figures.",
         ),
     ] = None
 
@@ -59,6 +59,7 @@ def theory_command(job: TheoryJob) -> None:
 
     from declutch.coupling.figures import write_figures
     from declutch.coupling.output import write_json, write_tables
+    from declutch.coupling.theory.page import render_theory
     from declutch.coupling.theory.portraits import theory_figures
     from declutch.coupling.theory.registry import check_claims, select_claims, theory_data
     from declutch.coupling.theory.table import claims_sheets, numbers_sheet, theory_page
@@ -79,8 +80,11 @@ def theory_command(job: TheoryJob) -> None:
         write_tables(job.out, "theory", claims_sheets(checked))
         write_atomically(job.out / "theory.md", theory_page(checked))
         console.print(f"tables: {job.out / 'theory.md'}", soft_wrap=True)
-        write_figures(job.out / "figures", theory_figures())
+        figures = theory_figures()
+        write_figures(job.out / "figures", figures)
         console.print(f"figures: {job.out / 'figures'}", soft_wrap=True)
+        write_atomically(job.out / "theory.html", render_theory(checked, figures))
+        console.print(f"page: {job.out / 'theory.html'}", soft_wrap=True)
 
 
 def split_numbers_at(values: Sequence[str]) -> dict[str, float]:

@@ -1,0 +1,3 @@
+"use strict";
+
+drawFigures(JSON.parse(document.getElementById("data").textContent).figures);
