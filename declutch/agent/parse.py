@@ -107,6 +107,16 @@ def parse_response(
     )
 
 
+def drop_thought(text: str) -> str:
+    """Parse a reply of a model that thinks by itself: leave its thought out, read what follows.
+
+    Such a thought may weigh several answers, and its opening tag may be missing. A reply that ends
+    within the thought is left as it is.
+    """
+    after = text.rpartition("</think>")[2]
+    return after if after.strip() else text
+
+
 def parse_verdict(text: str) -> Verdict:
     r"""Parse the judge's response into a `Verdict`, from its `\boxed{0}` or `\boxed{1}`.
 

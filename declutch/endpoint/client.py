@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import openai
@@ -22,6 +22,7 @@ import openai
 from declutch.config.judge import EndpointConfig
 from declutch.endpoint.cache import ReplyCache, cache_key
 from declutch.endpoint.chat import ChatReply, ChatRequest
+from declutch.endpoint.dialect import Dialect, read_reply
 from declutch.endpoint.replies import ReplyRefusedError, clean_text, open_client
 from declutch.endpoint.usage import (
     Usage,
@@ -35,6 +36,10 @@ from declutch.errors import UserError
 BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 60.0
+_MORE_ROOM = 4
+"""How many times more tokens a reply may have, asked once more, that was cut before its text."""
+_MAX_OTHER_WAYS = 3
+"""How often a request is put in another way that its server asks for."""
 _MIN_EXHAUSTED = 3
 """Requests in a row that must have run out of retries before a server is taken for dead."""
 _SECRET_LENGTH = 8
@@ -56,6 +61,8 @@ class _Answer:
         text: None where there is none; then `error` says why.
         may_pass: whether the same call might be answered if it is repeated later.
         wait_seconds: how long the server asks to wait before that, 0 where it does not say.
+        is_misunderstood: the server wants to be asked in another way, which has been learned.
+        is_cut: the limit of tokens ended the reply before its text.
         usage: what the call consumed.
     """
 
@@ -63,6 +70,8 @@ class _Answer:
     error: str = ""
     may_pass: bool = False
     wait_seconds: float = 0.0
+    is_misunderstood: bool = False
+    is_cut: bool = False
     usage: Usage = field(default_factory=lambda: Usage(calls=1))
 
 
@@ -109,6 +118,7 @@ class Endpoint:
         self._jitter = random.Random()
         self._next_start = 0.0
         self._usage = Usage()
+        self._dialect = Dialect()
 
     @property
     def usage(self) -> Usage:
@@ -155,8 +165,8 @@ class Endpoint:
 
     async def _ask_one(self, batch: _Batch, key: str, request: ChatRequest) -> ChatReply:
         async with batch.open:
-            answer = _Answer()
-            for number in range(self._config.max_retries + 1):
+            answer, number, others = _Answer(), 0, _MAX_OTHER_WAYS
+            while True:
                 if number:
                     await self._sleep(self._backoff(number, answer.wait_seconds))
                 refusal = self._refuse_dead(batch) or await self._reserve(batch, request)
@@ -164,7 +174,15 @@ class Endpoint:
                     return ChatReply(None, refusal)
                 self._usage += Usage(retries=int(number > 0))
                 answer = await self._call(batch, request)
-                if not answer.may_pass:
+                # Asked in another way, or with more room, a request is no repetition.
+                if others and answer.is_cut:
+                    others = 0
+                    request = replace(request, max_tokens=request.max_tokens * _MORE_ROOM)
+                elif others and answer.is_misunderstood:
+                    others -= 1
+                elif answer.may_pass and number < self._config.max_retries:
+                    number += 1
+                else:
                     break
         if answer.may_pass:
             batch.num_exhausted += 1
@@ -234,6 +252,7 @@ class Endpoint:
     async def _send(self, client: openai.AsyncOpenAI, request: ChatRequest) -> _Answer:
         limit = self._config.timeout_seconds
         messages: Any = [{"role": role, "content": content} for role, content in request.messages]
+        parameters = self._dialect.parameters(request)
         try:
             # The client's own limit is on the time between two bytes, which a server that sends
             # one byte at a time never exceeds.
@@ -241,8 +260,7 @@ class Endpoint:
                 client.chat.completions.with_raw_response.create(
                     model=self._config.model,
                     messages=messages,
-                    max_tokens=request.max_tokens,
-                    temperature=request.temperature,
+                    **parameters,
                 ),
                 limit,
             )
@@ -252,7 +270,12 @@ class Endpoint:
         except ReplyRefusedError as refused:
             return _Answer(error=self._clean(str(refused)))
         except openai.APIStatusError as problem:
-            return self._read_status(problem)
+            answer = self._read_status(problem)
+            if problem.status_code in (400, 422) and self._dialect.learn(
+                parameters, str(problem.message)
+            ):
+                return replace(answer, is_misunderstood=True)
+            return answer
         except openai.OpenAIError as problem:
             # Whether the client wraps what is raised while it reads depends on its version.
             if isinstance(problem.__cause__, ReplyRefusedError):
@@ -279,17 +302,19 @@ class Endpoint:
         # Numbers of thousands of digits are a ValueError, too.
         except (ValueError, RecursionError):
             return _Answer(error="the reply is not JSON")
-        text, counted = _find_text(data), data.get("usage") if isinstance(data, dict) else None
+        said, counted = read_reply(data), data.get("usage") if isinstance(data, dict) else None
         counts = counted if isinstance(counted, dict) else {}
         asked = sum(count_tokens(content) for _, content in request.messages)
         usage = account_call(
             _count(counts.get("prompt_tokens"), asked),
-            _count(counts.get("completion_tokens"), count_tokens(text or "")),
+            _count(counts.get("completion_tokens"), count_tokens(said.text or "")),
             self._config,
         )
-        if text is None:
-            return _Answer(error="the reply holds no text", usage=usage)
-        return _Answer(self._clean(text), usage=usage)
+        if said.text is None:
+            error = self._clean(said.error)[:_ERROR_LENGTH]
+            may_pass = said.status in (408, 429) or said.status >= 500
+            return _Answer(error=error, may_pass=may_pass, is_cut=said.is_cut, usage=usage)
+        return _Answer(self._clean(said.text), usage=usage)
 
     def _clean(self, text: str) -> str:
         """Take the key out of a text, as a server may quote it, and what is no text, too."""
@@ -322,15 +347,6 @@ def open_endpoint(config: EndpointConfig, sleep: Sleep = asyncio.sleep) -> Endpo
             f"the key in the variable {config.api_key_env} holds characters that no key has"
         )
     return Endpoint(config, base_url, key, sleep)
-
-
-def _find_text(data: Any) -> str | None:
-    """The first choice's text; None where the reply has another shape or says nothing."""
-    try:
-        text = data["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return text if isinstance(text, str) and text.strip() else None
 
 
 def _count(value: Any, otherwise: int) -> int:

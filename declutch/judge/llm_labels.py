@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from declutch.agent.parse import parse_verdict
+from declutch.agent.parse import drop_thought, parse_verdict
 from declutch.agent.prompt import render_agent, render_judge, view_at
 from declutch.config.judge import GCDConfig
 from declutch.config.policy import AgentConfig
@@ -172,7 +172,7 @@ def count_votes(
 ) -> Ballot:
     """Count the votes of an LLM's replies about one step, and label the step by them."""
     texts = [reply.text for reply in replies if reply.text is not None]
-    read = [parse_verdict(text).value for text in texts]
+    read = [parse_verdict(drop_thought(text)).value for text in texts]
     verdicts = tuple(value for value in read if value is not None)
     winners = [value for value in (0, 1) if verdicts.count(value) >= gcd.llm_agree]
     return Ballot(

@@ -89,7 +89,9 @@ class ChatServer:
         def send_json(data, status=200, **headers):
             send(json.dumps(data).encode(), status, **headers)
 
-        if manner == "slow":
+        if isinstance(manner, tuple):  # (status, data)
+            send_json(manner[1], manner[0])
+        elif manner == "slow":
             self.released.wait(5)
         elif manner == "drip":
             handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 99999\r\n\r\n")
