@@ -14,7 +14,7 @@ CONFIG ?= demo
 NAME := $(basename $(notdir $(CONFIG)))
 EXTRA := $(if $(findstring scienceworld,$(NAME)),-scienceworld)
 
-DEV_EXTRAS := dev,math,scienceworld,textworld,peers,serve,suggestions
+DEV_EXTRAS := dev,lora,math,scienceworld,textworld,peers,serve,suggestions
 # verl asks for an older transformers than the one in use, and for packages that its advantage
 # functions and losses never import; see the extra `peers` in pyproject.toml.
 VERL := verl==0.9.1

@@ -45,11 +45,15 @@ class Role(IntEnum):
 
 
 class Outcome(StrEnum):
-    """How a recorded episode ended: only WON is success; ENV_ERROR is counted, not trained on."""
+    """How a recorded episode ended: only WON is success; ENV_ERROR is counted, not trained on.
+
+    TRUNCATED is a failure: the model had no room left for the next prompt.
+    """
 
     WON = "won"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
+    TRUNCATED = "truncated"
     ENV_ERROR = "env_error"
 
 
@@ -93,6 +97,9 @@ class Step:
         allowed_ids: for each response token the tokens the action mask allowed, or None where
             the token was free; () when no mask was used at all.
         oracle_label: 1 good, 0 bad, None unlabelled or not asked (from the true state).
+        is_truncated: the limit of tokens ended the response, not the agent.
+        num_shown: how many pairs of the history the prompt shows where there was no room for as
+            many as it should; None where there was.
     """
 
     observation: str
@@ -105,6 +112,8 @@ class Step:
     reward: float
     allowed_ids: tuple[tuple[int, ...] | None, ...] = ()
     oracle_label: int | None = None
+    is_truncated: bool = False
+    num_shown: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from declutch.agent.prompt import PromptForm, response_prefix
+from declutch.agent.turns import Turns
+from declutch.config.policy import AgentConfig
 from declutch.config.section import Reasoning
 from declutch.envs.wording import Wording
 from declutch.errors import UserError
@@ -42,8 +44,10 @@ class Codec:
         form: prompt form; "full" prompts go through the tokenizer's chat template if it has one.
         wording: the words of the suite that is played.
         reasoning: how the agent reasons; a judge always thinks.
+        turns: what opens and what ends a response; None takes it from the tokenizer alone.
     Raises:
-        UserError: the tokenizer cannot write the tags of `reasoning`.
+        UserError: the tokenizer cannot write the tags of `reasoning`, or its chat template opens a
+            response with another one.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Codec:
         form: PromptForm,
         wording: Wording,
         reasoning: Reasoning = "think",
+        turns: Turns | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.form = form
@@ -63,29 +68,33 @@ class Codec:
                 "tokenizer does not know; make a model with `declutch init-tiny` and "
                 "agent.reasoning=meta, or set agent.reasoning=think"
             )
+        config = AgentConfig(prompt=form, reasoning=reasoning)
+        self.turns = Turns(tokenizer, config) if turns is None else turns
+        if reasoning == "meta" and self.turns.opening:
+            raise UserError(
+                "agent.reasoning=meta has the agent name its way of reasoning, but the chat "
+                "template of this model opens <think> for it; set "
+                "agent.chat_template_kwargs={enable_thinking: false} if the template knows that, "
+                "or agent.reasoning=think"
+            )
         self.encode_line = lru_cache(maxsize=65536)(self._encode_line)
 
     def encode_prompt(self, text: str) -> Tensor:
         """Turn a prompt's text into token ids i64[P], by the chat template where there is one."""
-        if self.form == "full" and getattr(self.tokenizer, "chat_template", None):
-            ids = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-            )
-        else:
-            ids = self.tokenizer.encode(text, add_special_tokens=self.form == "full")
-        return torch.tensor(ids, dtype=torch.long)
+        return torch.tensor(self.turns.encode(text), dtype=torch.long)
+
+    def opening(self, role: Role = Role.AGENT) -> str:
+        """The beginning of a response that its prompt already ends with, "" for none."""
+        reasoning = self.reasoning if role is Role.AGENT else "think"
+        return response_prefix(self.form, reasoning) or self.turns.opening
 
     def decode(self, ids: Tensor, role: Role = Role.AGENT) -> str:
         """Turn a response's token ids into its text, with the part that the prompt gave."""
         text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
-        for token in (self.tokenizer.eos_token, self.tokenizer.pad_token):
-            if token and token not in TAGS:
+        for token in self.turns.end_texts:
+            if token not in TAGS:
                 text = text.replace(token, "")
-        reasoning = self.reasoning if role is Role.AGENT else "think"
-        return response_prefix(self.form, reasoning) + text
+        return self.opening(role) + text
 
     def token_id(self, text: str) -> int | None:
         """The id of `text` when it is one token, else None."""
@@ -98,8 +107,8 @@ class Codec:
         return None if None in ids.values() else {k: v for k, v in ids.items() if v is not None}
 
     def stop_ids(self, closing_tag: str) -> tuple[int, ...]:
-        """The ids that end a response: the tag where it is one token, and the end of text."""
-        ids = [self.token_id(closing_tag), self.tokenizer.eos_token_id]
+        """The ids that end a response: the tag where it is one token, and what ends a turn."""
+        ids = [self.token_id(closing_tag), *self.turns.end_ids]
         return tuple(dict.fromkeys(i for i in ids if i is not None))
 
     def end_test(self, closing_tag: str) -> Callable[[Sequence[int]], bool] | None:

@@ -9,7 +9,7 @@ suite's own `Wording`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -37,6 +37,7 @@ class View:
         suggestions: suggestions to follow; always () in evaluation.
         answers: all the agent's own responses so far, oldest first.
         draft: the agent's own first answer, which it is asked to reflect on; "" for none.
+        max_shown: how many of the latest pairs there is room for; None for all that are asked for.
     """
 
     intro: str
@@ -47,6 +48,7 @@ class View:
     suggestions: tuple[str, ...] = ()
     answers: tuple[Action, ...] = ()
     draft: str = ""
+    max_shown: int | None = None
 
     @property
     def observations(self) -> tuple[str, ...]:
@@ -77,6 +79,8 @@ def render_agent(
         wording: the suite's words.
         reasoning: "meta" asks for one of `META_TAGS` and shows the last plan and answers.
     """
+    if view.max_shown is not None:
+        history_length = min(history_length, view.max_shown)
     recent = view.history[-history_length:] if history_length else ()
     if form == "compact":
         return _render_compact(view, recent, reasoning, wording)
@@ -224,7 +228,7 @@ def build_view(
 def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
     """Build the `View` for the agent's prompt at one step of a recorded episode."""
     step = episode.steps[position]
-    return build_view(
+    view = build_view(
         [s.observation for s in episode.steps[: position + 1]],
         [s.action.text for s in episode.steps[:position]],
         step.inventory,
@@ -232,6 +236,7 @@ def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) 
         suggestions,
         [s.action for s in episode.steps[:position]],
     )
+    return replace(view, max_shown=step.num_shown)
 
 
 def last_informative(observations: Sequence[str], wording: Wording) -> str:

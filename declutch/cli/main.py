@@ -24,6 +24,7 @@ from declutch.cli.eval import eval_command
 from declutch.cli.help import HelpApp
 from declutch.cli.init_tiny import init_tiny_command
 from declutch.cli.labels import labels_command
+from declutch.cli.merge import merge_command
 from declutch.cli.paper import paper_command
 from declutch.cli.play import play_command
 from declutch.cli.presets import presets_command
@@ -62,7 +63,11 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "labels": labels_command,
     },
     "Coupling": {"theory": theory_command, "paper": paper_command},
-    "Models": {"serve": serve_command, "convert-gguf": convert_gguf_command},
+    "Models": {
+        "serve": serve_command,
+        "merge": merge_command,
+        "convert-gguf": convert_gguf_command,
+    },
     "Environments": {"play": play_command},
 }
 """Functions by command and by heading of the help, in order of use."""

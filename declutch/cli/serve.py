@@ -45,7 +45,8 @@ def serve_command(
 
     set_threads(settings.threads)
     called = name or Path(model).name
-    served = ServedModel(*load_model(model, settings.model), called, max_batch, max_tokens)
+    loaded = load_model(model, settings.model)
+    served = ServedModel(*loaded, called, max_batch, max_tokens, settings.agent)
 
     def announce(url: str) -> None:
         console.print(f"serving {called} at {url}", soft_wrap=True, highlight=False)

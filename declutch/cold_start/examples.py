@@ -58,9 +58,14 @@ class PromptStyle:
 def encode_example(codec: Codec, prompt: str, response: str) -> Example:
     """Encode a cold start's `Example`: a prompt, and the rest of the response after it."""
     tail = response.removeprefix(response_prefix(codec.form))
+    opening = codec.turns.opening
+    if opening:
+        # The template's line break is in the prompt already.
+        tail = tail.removeprefix(opening.rstrip())
+        tail = tail.lstrip() if opening != opening.rstrip() else tail
     ids = codec.tokenizer.encode(tail, add_special_tokens=False)
-    if codec.form == "full" and codec.tokenizer.eos_token_id is not None:
-        ids = [*ids, codec.tokenizer.eos_token_id]
+    if codec.form == "full" and codec.turns.closing_id is not None:
+        ids = [*ids, codec.turns.closing_id]
     return Example(codec.encode_prompt(prompt), torch.tensor(ids, dtype=torch.long))
 
 

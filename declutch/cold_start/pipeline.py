@@ -11,9 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel
 
 from declutch.agent.codec import Codec
+from declutch.agent.turns import Turns
 from declutch.cold_start.agent_examples import build_agent_examples
 from declutch.cold_start.demonstrate import (
     DemonstrationPlan,
@@ -50,7 +52,9 @@ from declutch.learner.value_head import (
     layer_bytes,
     start_head,
 )
+from declutch.models.checkpointing import enable_checkpointing
 from declutch.models.load import load_model, pad_token_id, set_threads
+from declutch.models.lora import add_lora, merge_lora
 from declutch.models.save import save_model
 from declutch.streams import stream
 
@@ -169,8 +173,14 @@ def run_sft(
     _check_header(header, demonstrations_path, sft)
     set_threads(config.threads)
     model, tokenizer = load_model(config.model.path, config.model)
+    if config.model.lora.rank is not None:
+        draw = torch.randint(2**62, (), generator=stream(config.seed, "sft-lora"))
+        add_lora(model, config.model.path, config.model.lora, int(draw))
+    if config.model.gradient_checkpointing:
+        enable_checkpointing(model)
     wording = find_wording(config.env)
-    codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
+    turns = Turns(tokenizer, config.agent, model.generation_config)
+    codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning, turns)
     style = PromptStyle(codec, config.agent.history_length, config.gcd.judge_prompt)
     critique_writer = None
     if sft.critiques == "endpoint":
@@ -205,7 +215,8 @@ def run_sft(
     files = {COLD_START_FILE: (json.dumps(vars(facts), indent=1) + "\n").encode()}
     if trainee.head is not None:
         files[HEAD_FILE] = layer_bytes(trainee.head.layer)
-    save_model(out, model, tokenizer, files)
+    # Training sees a whole model, upon which it may put adapters of its own.
+    save_model(out, merge_lora(model), tokenizer, files)
     return facts
 
 

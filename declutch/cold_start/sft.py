@@ -15,7 +15,10 @@ from transformers import PreTrainedModel
 
 from declutch.cold_start.examples import Example
 from declutch.config.policy import SFTConfig
+from declutch.learner.forward import example_logits
+from declutch.learner.optimizer import trained_parameters
 from declutch.learner.value_head import ValueHead, classification_loss
+from declutch.models.capabilities import check_length
 
 FLOOR = 0.1
 """The share of the learning rate that a schedule ends with."""
@@ -78,8 +81,11 @@ def train_sft(
             steps at a falling one.
     Returns:
         The last step's progress.
+    Raises:
+        UserError: an example is longer than the model, or nothing of it can be trained.
     """
     model, head = trainee.model, trainee.head
+    check_length(model, max((example.num_tokens for example in examples), default=0))
     passes = _passes(examples, config.batch_tokens, generator)
     rate: Callable[[int], float | None]
     num_steps = 0
@@ -89,7 +95,8 @@ def train_sft(
         rate, passes = _Cosine(num_steps, config.warmup_share), iter(plan)
     else:
         rate = _OpenEnded(should_stop)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0, fused=True)
+    parameters = trained_parameters(model)
+    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=0.0, fused=True)
     started = time.perf_counter()
     progress = SFTProgress(0, num_steps, 0, math.nan, 0, 0.0)
     model.train()
@@ -102,7 +109,7 @@ def train_sft(
         loss = _loss(trainee, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+        torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimizer.step()
         if head is not None:
             head.step(config.grad_clip)
@@ -172,12 +179,10 @@ def _loss(trainee: Trainee, batch: Sequence[Example]) -> Tensor:
         input_ids[row, :start] = example.prompt_ids
         input_ids[row, start:stop] = example.response_ids
         targets[row, start:stop] = example.response_ids
-    # Right padding under causal attention needs no mask: no token attends to what follows it.
-    device = model.device
-    hidden = model.base_model(input_ids=input_ids.to(device), use_cache=False).last_hidden_state
     wanted = targets[:, 1:] != -100
-    logits = model.get_output_embeddings()(hidden[:, :-1][wanted.to(device)]).float()
-    wanted_ids = targets[:, 1:][wanted].to(device)
+    places, columns = wanted.to(model.device).nonzero(as_tuple=True)
+    logits, hidden = example_logits(model, input_ids.to(model.device), (places, columns))
+    wanted_ids = targets[:, 1:][wanted].to(model.device)
     rows = [row for row, example in enumerate(batch) if example.label is not None]
     if head is None or not rows:
         return F.cross_entropy(logits, wanted_ids)

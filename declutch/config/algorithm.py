@@ -205,9 +205,14 @@ class LossConfig(Section):
     with; 0 also skips the forward pass of that model."""
     importance_cap: float = Field(default=2.0, gt=0)
     """The cap of the truncated importance weight between the sampling engine and the learner."""
-    recompute_old: bool = False
-    """Compute the old log-probabilities anew in the learner, rather than take those of the engine
-    that sampled; it is needed where the engine is not the learner's own model."""
+    recompute_old: bool | None = None
+    """Whether the old log-probabilities are computed anew in the learner, rather than taken from
+    the engine that sampled; null does so wherever the engine computes in other ways or in a lower
+    precision than float32."""
+    max_mismatch: float | None = Field(default=None, gt=0)
+    """How far, in nats per token, the log-probabilities of the engine that sampled and of the
+    learner may lie apart on average before the run stops (one token alone may be 20 times further
+    off). Null takes 0.005 where both compute in float32, and 0.1 elsewhere."""
 
 
 class OptimizerConfig(Section):

@@ -154,4 +154,6 @@ def _kind(annotation: Any) -> str:
         return f"{', '.join(others)} or {last}" if others else last
     if origin is tuple:
         return f"list of {_kind(arguments[0])}s".replace("texts", "words")
+    if origin is dict:
+        return "mapping"
     return _KINDS.get(annotation, str(annotation))

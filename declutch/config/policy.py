@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from declutch.config.section import Reasoning, Section
 
@@ -27,6 +28,42 @@ class AgentConfig(Section):
     """Whether the action is masked to the admissible commands, in sampling and learning alike."""
     max_response_tokens: int = Field(default=24, ge=2)
     """The most tokens of one response of the agent. With agent.prompt=full, 512 is usual."""
+    system_prompt: str = ""
+    """A system message before each prompt, for models with a chat template; empty for none."""
+    chat_template: str | None = None
+    """Which of the chat templates is used, where a model's tokenizer has several with names; null
+    takes the one named default."""
+    chat_template_kwargs: dict[str, JsonValue] | None = None
+    """Arguments of the chat template, such as {enable_thinking: false}; null gives none."""
+    chat_date: str = Field(default="2025/01/01", pattern=r"^\d{4}/\d{2}/\d{2}$")
+    """The day, as year/month/day, that is written into chat templates that print today's date, so
+    that prompts do not change with the clock."""
+
+    @model_validator(mode="after")
+    def _check_date(self) -> Self:
+        try:
+            self.chat_day()
+        except ValueError:
+            raise ValueError(f"agent.chat_date={self.chat_date} is no day") from None
+        return self
+
+    def chat_day(self) -> date:
+        """The day of `chat_date`."""
+        return date(*map(int, self.chat_date.split("/")))
+
+
+class LoRAConfig(Section):
+    """Settings of LoRA, by which adapters are trained in the place of the model's own weights."""
+
+    rank: int | None = Field(default=None, ge=1)
+    """The rank of the adapters, usually 8 to 64; null trains all weights. Needs the extra lora."""
+    alpha: float = Field(default=32.0, gt=0)
+    """The scale of the adapters, which is divided by their rank."""
+    targets: tuple[str, ...] = ("all-linear",)
+    """Which linear layers have adapters, by name, such as [q_proj, v_proj]; [all-linear] are all
+    but the read-out."""
+    dropout: Literal[0] = 0
+    """The dropout of the adapters: none, since the policy that learns is the one that sampled."""
 
 
 class ModelConfig(Section):
@@ -39,7 +76,12 @@ class ModelConfig(Section):
     """The PyTorch device of the model, such as "cpu" or "cuda:1"; "auto" takes CUDA where there is
     one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """The type of the model's weights and of its arithmetic."""
+    """The type of the model's arithmetic. Its weights are float32 in any case, as steps of an
+    optimizer are too small for bfloat16; files of either type are read."""
+    lora: LoRAConfig = LoRAConfig()
+    gradient_checkpointing: bool = False
+    """Whether learning keeps only the states between the layers and computes the rest again for the
+    gradient: a third slower, for a fraction of the memory, and the same gradient."""
     check_files: bool = True
     """Whether the files of a model folder that this project wrote are compared with the sizes and
     SHA-256 in its manifest.json before they are loaded. A folder from elsewhere has no manifest."""

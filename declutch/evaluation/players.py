@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from declutch.config.env import EnvConfig
 from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
-from declutch.envs.protocol import Expert, Suite, new_expert
+from declutch.envs.protocol import Expert, Suite, TextEnv, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
@@ -105,12 +105,22 @@ def scripted_player(
         episodes = []
         for index, task in enumerate(tasks):
             expert = new_expert(suite, seed) if name == "expert" else Wanderer(f"{seed}/{index}")
-            episodes.append(_play_scripted(task, index, suite, expert, max_steps))
+            episodes.append(_play_alone(task, index, suite, expert, max_steps))
             if on_finished is not None:
                 on_finished(episodes[-1])
         return episodes
 
     return Player(name, play, max_steps)
+
+
+def _play_alone(task: TaskId, group: int, suite: Suite, expert: Expert, max_steps: int) -> Episode:
+    """An episode of a scripted player; one that fails is an environment error, as a model's is."""
+    try:
+        return _play_scripted(task, group, suite, expert, max_steps)
+    # Anything an environment or its expert raises must end one game, not the evaluation.
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        return Episode(task, group, Role.AGENT, (), Outcome.ENV_ERROR, 0.0, error=message)
 
 
 def _play_scripted(
@@ -121,6 +131,13 @@ def _play_scripted(
     max_steps: int,
 ) -> Episode:
     env = suite.make_env()
+    try:
+        return _play_in(env, task, group, expert, max_steps)
+    finally:
+        env.close()
+
+
+def _play_in(env: TextEnv, task: TaskId, group: int, expert: Expert, max_steps: int) -> Episode:
     observation = env.reset(task)
     expert.reset(task, observation)
     steps: list[Step] = []
@@ -152,5 +169,4 @@ def _play_scripted(
         if transition.is_won or transition.is_done:
             outcome = Outcome.WON if transition.is_won else Outcome.FAILED
             break
-    env.close()
     return Episode(task, group, Role.AGENT, tuple(steps), outcome, score, observation.text)

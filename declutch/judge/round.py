@@ -111,5 +111,20 @@ def choose_sources(
     return {name: known[name] for name in gcd.labels.split("+") if name in known}
 
 
+def why_no_questions(judged: JudgeRound, gcd: GCDConfig) -> str:
+    """Say why a judge's round asked nothing: how many good and bad steps its labels tell."""
+    counts = []
+    for source, labels in (("rule", judged.rule), ("oracle", judged.oracle)):
+        marks = [mark for each in labels for mark in each]
+        if source in gcd.labels:
+            counts.append(f"{source}: {marks.count(1)} good, {marks.count(0)} bad")
+    found = "; ".join(counts) or f"by gcd.labels={gcd.labels}"
+    return (
+        f"0 questions for the judge: it is asked about as many good steps as bad ones, and the "
+        f"labels give no such pairs ({found}). A model that seldom gets the format or the game "
+        "right needs a cold start first"
+    )
+
+
 def _without_steps(episode: Episode) -> Episode:
     return Episode(episode.task, episode.group, episode.role, (), episode.outcome, episode.score)

@@ -127,7 +127,8 @@ class SampledTask(AuxiliaryTask):
             CollectParams(max_steps=1, temperature=config.rollout.temperature, role=Role.JUDGE),
             stream(config.seed, "judge", iteration),
         )
-        return Answers(episodes=tuple(played))
+        # A question that is too long for the model has no answer.
+        return Answers(episodes=tuple(episode for episode in played if episode.steps))
 
     def lesson(
         self,

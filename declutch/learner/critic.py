@@ -20,6 +20,8 @@ from declutch.learner.pack import pack
 from declutch.learner.restore import restore_module, restore_optimizer
 from declutch.learner.samples import Sample, build_samples
 from declutch.learner.update import Randomness, plan_steps
+from declutch.models.checkpointing import checkpointing
+from declutch.models.lora import copy_trained, has_lora
 from declutch.records import Role, Step, TokenBatch
 
 
@@ -54,13 +56,27 @@ class Critic:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"model": _trained_weights(self.model), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave."""
         what = "the checkpoint's critic"
-        restore_module(self.model, state.get("model"), what)
+        saved = state.get("model")
+        if has_lora(self.model) and isinstance(saved, Mapping):
+            frozen = set(self.model.state_dict()) - set(_trained_weights(self.model))
+            own = self.model.state_dict()
+            saved = {**{name: own[name] for name in frozen}, **saved}
+        restore_module(self.model, saved, what)
         restore_optimizer(self.optimizer, state.get("optimizer"), what)
+
+
+def _trained_weights(model: Any) -> dict[str, Tensor]:
+    """A critic's weights by name; beside LoRA adapters those that are only read are left out."""
+    own: dict[str, Tensor] = model.state_dict()
+    if not has_lora(model):
+        return own
+    trained = {name for name, each in model.named_parameters() if each.requires_grad}
+    return {name: tensor for name, tensor in own.items() if name in trained}
 
 
 def make_critic(model: Any, opt: OptimizerConfig, lr: float) -> Critic:
@@ -71,9 +87,14 @@ def make_critic(model: Any, opt: OptimizerConfig, lr: float) -> Critic:
 
 def build_critic(model: Any) -> Any:
     """Copy a causal language model into a critic, whose read-out is one number a token."""
-    critic = copy.deepcopy(model).requires_grad_(True)
+    # Beside LoRA adapters the weights are only read: policy and critic share them.
+    critic: Any = copy_trained(model) if has_lora(model) else copy.deepcopy(model)
+    if not has_lora(model):
+        critic.requires_grad_(True)
     weight = model.get_output_embeddings().weight
-    head = nn.Linear(weight.shape[1], 1).to(weight)
+    # What is trained is never of a coarser type than float32.
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    head = nn.Linear(weight.shape[1], 1).to(weight.device, dtype)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     critic.set_output_embeddings(head)
@@ -133,7 +154,7 @@ def update_critic(
         UserError: the gradient is not finite.
     """
     model, optimizer = critic.model, critic.optimizer
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     losses, norms, num_clipped = [], [], 0
     with evaluation_mode(model):
         for _ in range(opt.epochs):
@@ -183,9 +204,10 @@ def _backward(
     break_even = sharing_break_even(critic)
     total, num_clipped = 0.0, 0
     for batch in pack(samples, opt.micro_batch_tokens, pad_id, vocabulary_size(critic), break_even):
-        values = response_values(critic, batch)
-        loss = value_loss(values, batch, clip, normalizer)
-        loss.backward()
+        with checkpointing(critic):
+            values = response_values(critic, batch)
+            loss = value_loss(values, batch, clip, normalizer)
+            loss.backward()
         total += float(loss.detach())
         assert batch.old_values is not None
         moved = (values.detach().cpu() - batch.old_values[batch.response_mask]).abs()

@@ -5,7 +5,6 @@ Notation: B x L batch, N response tokens, V vocabulary.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from declutch.learner.pack import SHARED_SEGMENT
+from declutch.models.capabilities import (
+    capabilities,
+    check_length,
+    last_feed_forward,
+    text_config,
+)
+from declutch.models.checkpointing import is_checkpointing
+from declutch.models.precision import compute_dtype, computing
 from declutch.records import TokenBatch
 
 BREAK_EVEN_PER_HIDDEN = 2.0
@@ -77,29 +84,47 @@ def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
     return given[0][row.to(device), place.to(device)].float()
 
 
+def example_logits(
+    model: Any, input_ids: Tensor, place: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Compute by a forward pass the logits after given tokens of supervised examples.
+
+    Args:
+        input_ids: i64[B, L] on the model's device, rows padded on the right.
+        place: rows and columns i64[N] of the tokens.
+    Returns:
+        The model's own logits f32[N, V], scaled and capped as its architecture does it; and the
+        hidden states [B, L, D] that they are read from.
+    """
+    given: list[Tensor] = []
+    head = model.get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    try:
+        with computing(model), _computing_only(model, place, feed_forward=False):
+            # Right padding under causal attention needs no mask.
+            logits: Tensor = model(input_ids=input_ids, use_cache=False).logits
+    finally:
+        handle.remove()
+    return logits[0].float(), given[0]
+
+
 def vocabulary_size(model: Any) -> int:
     """How many logits V the learner's forward pass gives for a token."""
     head = model.get_output_embeddings()
     if head is not None:
         return int(head.weight.shape[0])
-    return int(model.config.get_text_config().vocab_size)
+    return int(text_config(model).vocab_size)
 
 
 def sharing_break_even(model: Any) -> float | None:
     """Row length up to which one forward pass over shared prompts is faster than one for each.
 
-    At that length attention costs as much as everything else. None is for models that cannot
-    compute several samples after one beginning: they do not take an attention mask of any form
-    and positions they are told, or have a sliding window.
+    At that length attention costs as much as everything else. None is for models whose capability
+    record says that they cannot compute several samples after one beginning.
     """
-    config = model.config.get_text_config()
-    accepted = inspect.signature(model.forward).parameters
-    can_share = (
-        {"attention_mask", "position_ids"} <= set(accepted)
-        and getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
-        and getattr(config, "sliding_window", None) is None
-    )
-    return BREAK_EVEN_PER_HIDDEN * config.hidden_size if can_share else None
+    if not capabilities(model).can_share_rows:
+        return None
+    return BREAK_EVEN_PER_HIDDEN * float(text_config(model).hidden_size)
 
 
 def _predictor(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
@@ -138,46 +163,57 @@ def _read_out(
     """Logits [N, V] at the N given places."""
     # What follows the last place predicts nothing that is asked for.
     width = int(column.max()) + 1 if column.numel() else 1
+    check_length(model, int(batch.position_ids[:, :width].max()) + 1)
     place = (row.to(device), column.to(device))
     inputs = {"input_ids": batch.input_ids[:, :width].to(device)}
     if bool((batch.segment_ids > SHARED_SEGMENT + 1).any()):
-        mask = _attention_mask(batch.segment_ids[:, :width], model.dtype)
+        mask = _attention_mask(batch.segment_ids[:, :width], compute_dtype(model))
         inputs["attention_mask"] = mask.to(device)
         inputs["position_ids"] = batch.position_ids[:, :width].to(device)
-    with _computing_only(model, place):
+    with computing(model), _computing_only(model, place):
         logits: Tensor = model(**inputs, use_cache=False).logits
     is_full = logits.shape[:2] == inputs["input_ids"].shape
     return logits[place] if is_full else logits[0]
 
 
 @contextmanager
-def _computing_only(model: Any, place: tuple[Tensor, Tensor]) -> Iterator[None]:
+def _computing_only(
+    model: Any, place: tuple[Tensor, Tensor], feed_forward: bool = True
+) -> Iterator[None]:
     """Inside the block the model's logits are [1, N, V], of N places of the batch only.
 
     After the last attention tokens do not meet again: the last feed-forward network, where it is
     found under the usual names, and the read-out are handed those places alone. What the
     architecture does to the logits (scaling, soft-capping) stays in its own code.
+
+    Args:
+        feed_forward: whether the last feed-forward network is, or the read-out alone.
     """
 
     # A place that predicts the first token of several samples is there several times; put back
     # more than once, its gradient would be too.
     distinct = torch.stack(place).unique(dim=1).unbind()
 
-    def read_out_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (args[0][place][None], *args[1:])
+    def read_out_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        # Some read out several predictions of each token, in further dimensions.
+        return (args[0][place][None], *args[1:]) if args[0].dim() == 3 else None
 
     def feed_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         shape.append(args[0].shape)
         return (args[0][distinct][None], *args[1:])
 
-    def put_back(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    def put_back(module: nn.Module, args: tuple[Tensor, ...], out: Any) -> Any:
+        # Some mixtures of experts give what they routed beside what they computed.
+        if isinstance(out, tuple):
+            return (put_back(module, args, out[0]), *out[1:])
         # The hidden state that the network's output is added to still has all B x L tokens.
-        return out.new_zeros(shape[0]).index_put(distinct, out[0])
+        return out.new_zeros(shape[0]).index_put(distinct, out.reshape(-1, out.shape[-1]))
 
     shape: list[torch.Size] = []
     handles = []
-    layers = getattr(model.base_model, "layers", None)
-    last = getattr(layers[-1], "mlp", None) if isinstance(layers, nn.ModuleList) else None
+    # A layer that is computed again for the gradient would not find these hooks any more.
+    feed_forward = feed_forward and not is_checkpointing(model)
+    last = last_feed_forward(model) if feed_forward else None
     if last is not None:
         handles.append(last.register_forward_pre_hook(feed_at))
         handles.append(last.register_forward_hook(put_back))

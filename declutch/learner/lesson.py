@@ -18,6 +18,7 @@ from declutch.learner.loss import loss_normalizer, policy_loss
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, has_no_gradient
 from declutch.learner.update_stats import PartSums
+from declutch.models.checkpointing import checkpointing
 
 
 class Lesson(Protocol):
@@ -107,9 +108,10 @@ class PolicyLesson:
             active, settings.token_budget, settings.pad_id, vocabulary_size(model), break_even
         )
         for batch in batches:
-            logprobs, entropy = token_logprobs(model, batch, settings.temperature)
-            part, stats = policy_loss(logprobs, batch, loss, normalizer)
-            part.backward()
+            with checkpointing(model):
+                logprobs, entropy = token_logprobs(model, batch, settings.temperature)
+                part, stats = policy_loss(logprobs, batch, loss, normalizer)
+                part.backward()
             sums = sums.add(batch, part.detach(), stats, logprobs.detach(), entropy)
         return sums
 

@@ -6,18 +6,52 @@ import torch
 from torch import nn
 
 from declutch.config.algorithm import OptimizerConfig
+from declutch.errors import UserError
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Build the optimizer, AdamW, over the parameters of a model that require a gradient."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Build the optimizer, AdamW, over the parameters of a model that require a gradient.
+
+    Raises:
+        UserError: as `trained_parameters`.
+    """
     return torch.optim.AdamW(
-        parameters,
+        trained_parameters(model),
         lr=config.lr,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a model that an optimizer is to train: those that require a gradient.
+
+    Raises:
+        UserError: there are none, or they are of a type that a step of an optimizer is too small
+            for.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    name = type(model).__name__
+    if not parameters:
+        raise UserError(
+            f"{name} has no parameter that could be trained: all are frozen; unfreeze some, or "
+            "train LoRA adapters on it by model.lora"
+        )
+    if getattr(model, "is_quantized", False) and not hasattr(model, "peft_config"):
+        raise UserError(
+            f"the weights of {name} are quantised and cannot be trained; take the model that they "
+            "were made of, or train LoRA adapters on it by model.lora"
+        )
+    low = [each for each in parameters if each.dtype in (torch.bfloat16, torch.float16)]
+    if low:
+        raise UserError(
+            f"{len(low)} of the weights of {name} that are to be trained are {low[0].dtype}: the "
+            "steps of an optimizer are smaller than the spacing of such numbers, so that they "
+            "would not move. Keep the weights in float32; model.dtype=bfloat16 then is the type "
+            "of the arithmetic alone"
+        )
+    return parameters
 
 
 def set_learning_rate(

@@ -19,6 +19,7 @@ from declutch.learner.forward import (
 from declutch.learner.mode import evaluation_mode
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, build_samples
+from declutch.models.capabilities import logit_scale
 from declutch.records import Role, Step, TokenBatch
 
 
@@ -74,24 +75,14 @@ def readout_matrix(model: Any) -> Tensor:
     Raises:
         UserError: the model does more to its logits: scales or caps them, or adds a bias.
     """
-    head = model.get_output_embeddings()
-    given: list[Tensor] = []
-    handle = head.register_forward_pre_hook(lambda _, args: given.append(args[0]))
-    with evaluation_mode(model), torch.no_grad():
-        try:
-            some = torch.arange(min(8, vocabulary_size(model)), device=model.device)
-            logits = model(input_ids=some[None], use_cache=False).logits.float()
-        finally:
-            handle.remove()
-        product = given[0].float() @ head.weight.float().T
-    # Half precision rounds by less than this; a scale or a cap changes more.
-    if not torch.allclose(logits, product, rtol=0, atol=0.02 * float(product.abs().max())):
+    if logit_scale(model) != 1.0:
         raise UserError(
             f"this method needs logits that are one matrix product of the hidden states, but "
             f"{type(model).__name__} scales or caps them or adds a bias; choose another model or "
             "another algorithm.type"
         )
-    return head.weight.detach().float().cpu()
+    weight: Tensor = model.get_output_embeddings().weight
+    return weight.detach().float().cpu()
 
 
 def _by_response(

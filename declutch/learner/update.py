@@ -14,8 +14,16 @@ from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner.lesson import Lesson
 from declutch.learner.mode import evaluation_mode
-from declutch.learner.update_stats import PartSums, StepStats, UpdateStats, summarise
+from declutch.learner.update_stats import (
+    PartSums,
+    StepStats,
+    UpdateStats,
+    sum_mismatch,
+    summarise,
+)
 
+LARGEST_MISMATCH = 20.0
+"""A single token may be this many times further off than tokens may be on average."""
 MAX_JUDGE_SCALE = 10.0
 """`gcd.gradient_ratio` multiplies the judge's gradient with no more than this."""
 
@@ -41,6 +49,7 @@ def update(
     opt: OptimizerConfig,
     gcd: GCDConfig,
     randomness: Randomness,
+    max_mismatch: float | None = None,
 ) -> UpdateStats:
     """Update the policy on one iteration's samples, the agent's and an auxiliary task's.
 
@@ -58,14 +67,17 @@ def update(
         opt: mini-batches, epochs and gradient clipping.
         gcd: weight of the auxiliary part.
         randomness: shuffles the samples.
+        max_mismatch: how far, in nats, the sampler's log-probabilities may lie from the learner's
+            on average, and a token's by 20 times more; None does not look.
     Raises:
-        UserError: the gradient is not finite; the weights are still those of the step before.
+        UserError: the gradient is not finite; the weights are still those of the step before. Or
+            the log-probabilities lie apart; nothing is changed then.
         ValueError: no agent samples.
     """
     if not agent.prompts:
         raise ValueError("an update needs at least one agent sample")
     questions = judge.prompts if judge is not None else ()
-    steps = []
+    steps: list[StepStats] = []
     with evaluation_mode(model):
         for _ in range(opt.epochs):
             for agent_ids, judge_ids in plan_steps(len(agent.prompts), questions, opt, randomness):
@@ -73,6 +85,9 @@ def update(
                 judge_part = None
                 if judge is not None and judge_ids:
                     judge_part = _differentiate(model, judge, judge_ids)
+                if not steps and max_mismatch is not None:
+                    parts = [part.sums for part in (agent_part, judge_part) if part is not None]
+                    _check_mismatch(parts, max_mismatch)
                 steps.append(_step(model, optimizer, agent_part, judge_part, opt, gcd))
                 if judge is not None and judge_ids:
                     judge.step(opt.grad_clip)
@@ -171,6 +186,22 @@ def _step(
         cosine=cosine,
         grad_norm=norm,
     )
+
+
+def _check_mismatch(parts: Sequence[PartSums], limit: float) -> None:
+    """Stop before the first step where the samples are not of the policy that is to learn."""
+    mean, largest = sum_mismatch(parts)
+    if mean is None or largest is None:
+        return
+    if mean > limit or largest > LARGEST_MISMATCH * limit:
+        raise UserError(
+            f"the log-probabilities of the engine that sampled and of the learner are "
+            f"{mean:.3g} nats apart on average and {largest:.3g} at most (update/mismatch_mean, "
+            f"update/mismatch_max), beyond loss.max_mismatch={limit:g}: the samples are not of the "
+            "policy that would learn from them. Nothing was learned from them. Set "
+            "model.dtype=float32 if the model computes in another type, report the architecture "
+            "if it does not, or raise loss.max_mismatch and resume the run"
+        )
 
 
 def _judge_scale(agent_norm: float, judge_norm: float, gcd: GCDConfig) -> float:

@@ -135,7 +135,7 @@ def summarise(steps: Sequence[StepStats], agent_has_kl: bool, judge_has_kl: bool
             judge_has_kl,
         )
     first = [part for part in (steps[0].agent, steps[0].judge) if part is not None]
-    num_first = sum(part.num_tokens for part in first)
+    mismatch_mean, mismatch_max = sum_mismatch(first)
     return UpdateStats(
         num_steps=len(steps),
         agent=_summarise_part(
@@ -145,9 +145,21 @@ def summarise(steps: Sequence[StepStats], agent_has_kl: bool, judge_has_kl: bool
         grad_norm=sum(step.grad_norm for step in steps) / len(steps),
         cosine=_mean([step.cosine for step in steps if step.cosine is not None]),
         judge_scale=_mean([step.judge_scale for step in with_judge]),
-        mismatch_mean=sum(part.mismatch for part in first) / num_first if num_first else None,
-        mismatch_max=max(part.mismatch_max for part in first) if num_first else None,
+        mismatch_mean=mismatch_mean,
+        mismatch_max=mismatch_max,
     )
+
+
+def sum_mismatch(parts: Sequence[PartSums]) -> tuple[float | None, float | None]:
+    """Update statistics: how far sampler and learner are apart, mean and maximum over the tokens.
+
+    None where no token was computed.
+    """
+    num_tokens = sum(part.num_tokens for part in parts)
+    if not num_tokens:
+        return None, None
+    mean = sum(part.mismatch for part in parts) / num_tokens
+    return mean, max(part.mismatch_max for part in parts)
 
 
 def _summarise_part(parts: Sequence[PartSums], norms: Sequence[float], has_kl: bool) -> PartStats:

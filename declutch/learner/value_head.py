@@ -26,7 +26,9 @@ from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.restore import restore_module, restore_optimizer
 from declutch.learner.update_stats import PartSums
+from declutch.models.checkpointing import checkpointing
 from declutch.models.manifest import check_further_file
+from declutch.models.precision import computing
 
 HEAD_FILE = "value_head.pt"
 
@@ -97,10 +99,11 @@ class Classification:
         total = 0.0
         prompts = [example.prompt_ids for example in examples]
         for batch in split_prompts(prompts, self.budget):
-            chosen_prompts = [prompts[i] for i in batch]
-            logits = read_logits(model, self.head.layer, chosen_prompts, self.pad_id)
-            loss = classification_loss(logits, [examples[i].label for i in batch], len(examples))
-            loss.backward()
+            chosen_prompts, labels = [prompts[i] for i in batch], [examples[i].label for i in batch]
+            with checkpointing(model):
+                logits = read_logits(model, self.head.layer, chosen_prompts, self.pad_id)
+                loss = classification_loss(logits, labels, len(examples))
+                loss.backward()
             total += float(loss.detach())
         num_tokens = sum(prompt.numel() for prompt in prompts)
         return PartSums(num_samples=len(examples), num_forward_tokens=num_tokens, loss=total)
@@ -159,7 +162,8 @@ def read_logits(model: Any, layer: nn.Linear, prompts: Sequence[Tensor], pad_id:
     for row, prompt in enumerate(prompts):
         input_ids[row, : prompt.numel()] = prompt
     # Right padding under causal attention needs no mask: no token attends to what follows it.
-    hidden = model.base_model(input_ids=input_ids.to(model.device), use_cache=False)
+    with computing(model):
+        hidden = model.base_model(input_ids=input_ids.to(model.device), use_cache=False)
     end = hidden.last_hidden_state[torch.arange(len(prompts)), length - 1]  # [K, D]
     logits: Tensor = layer(end.to(layer.weight.dtype))[:, 0]
     return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from transformers.utils import logging as transformers_logging
 from declutch.config.policy import ModelConfig
 from declutch.contents import parse_json, read_text
 from declutch.errors import UserError, error_reason
+from declutch.models.adapters import find_base, is_adapter, merge_adapter, require_peft
+from declutch.models.capabilities import check_causal
 from declutch.models.manifest import check_model_files
+from declutch.models.precision import set_compute_dtype
 
 
 def set_threads(threads: int | None) -> None:
@@ -32,9 +35,14 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
     """Load a causal language model and its tokenizer, on the configured device.
 
     Args:
-        path: a Hugging Face model folder, or the name of a model on the hub.
+        path: a Hugging Face model folder, or the name of a model on the hub; a folder of a LoRA
+            adapter is loaded with its model, merged.
+    Returns:
+        The model, its weights in float32 whatever type the files hold and `config.dtype` has it
+        compute in; and the tokenizer.
     Raises:
-        UserError: nothing that can be loaded is there, or the device does not exist.
+        UserError: nothing that can be loaded is there, weights are missing or do not fit, the
+            model is no causal one, or the device does not exist.
     """
     if not str(path):
         raise UserError(
@@ -43,9 +51,22 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
         )
     if config.check_files:
         check_model_files(Path(path))
+    if is_adapter(Path(path)):
+        return _load_adapted(Path(path), config)
     tokenizer = load_tokenizer(path)
-    dtype = getattr(torch, config.dtype)
-    return load_network(path, dtype, config.device, check_files=False), tokenizer
+    model = load_network(path, torch.float32, config.device, check_files=False)
+    set_compute_dtype(model, getattr(torch, config.dtype))
+    check_causal(model)
+    return model, tokenizer
+
+
+def _load_adapted(path: Path, config: ModelConfig) -> tuple[PreTrainedModel, Any]:
+    """A folder's adapter merged into its model, with the folder's own tokenizer if it has one."""
+    require_peft(f"{path} holds an adapter")
+    model, tokenizer = load_model(find_base(path), config)
+    if (path / "tokenizer_config.json").is_file():
+        tokenizer = load_tokenizer(path)
+    return merge_adapter(model, path), tokenizer
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -75,9 +96,14 @@ def load_network(
     with _explained(path):
         # Pickles can run code when they are loaded, safetensors cannot.
         model, loading = AutoModelForCausalLM.from_pretrained(
-            str(path), dtype=dtype or "auto", use_safetensors=True, output_loading_info=True
+            str(path),
+            dtype=dtype or "auto",
+            use_safetensors=True,
+            output_loading_info=True,
+            # Told apart below, by name; the library's own error names none.
+            ignore_mismatched_sizes=True,
         )
-    _check_weights(str(path), loading["missing_keys"])
+    _check_weights(str(path), loading)
     return model.to(pick_device(device)).eval()
 
 
@@ -93,12 +119,21 @@ def _explained(path: str | Path) -> Iterator[None]:
         ) from None
 
 
-def _check_weights(path: str, missing: Collection[str]) -> None:
-    """transformers fills weights that a folder lacks at random, without an error."""
+def _check_weights(path: str, loading: Mapping[str, Any]) -> None:
+    """Refuse weights that are not the model's: transformers fills what it lacks at random."""
+    missing = sorted(loading["missing_keys"])
+    unfitting = sorted(str(each[0]) for each in loading["mismatched_keys"])
+    strange = sorted(loading["unexpected_keys"])
+    hint = f" (it holds {strange[0]}, which the model does not know)" if strange else ""
     if missing:
         raise UserError(
             f"{path!r} lacks {len(missing)} of the model's weights, the first of them "
-            f"{min(missing)}: take a whole copy of the model"
+            f"{missing[0]}{hint}: take a whole copy of the model"
+        )
+    if unfitting:
+        raise UserError(
+            f"{len(unfitting)} of the model's weights in {path!r} have another shape than its "
+            f"config.json says, the first of them {unfitting[0]}: take a whole copy of the model"
         )
 
 

@@ -19,8 +19,17 @@ from declutch.envs.protocol import (
     max_live,
 )
 from declutch.errors import UserError
-from declutch.records import Completion, Episode, Outcome, Request, Role, Step, TaskId
-from declutch.rollout.engine import Engine
+from declutch.records import (
+    Completion,
+    Episode,
+    Outcome,
+    Request,
+    Role,
+    SamplingParams,
+    Step,
+    TaskId,
+)
+from declutch.rollout.engine import Engine, max_prompt_tokens
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ def collect(
     Episodes are advanced together, one step each per call of the engine; one that has finished
     leaves, and one that waits takes its place, so that no more environments exist than the source
     allows. An environment that raises ends its episode as ENV_ERROR, which callers count and never
-    train on.
+    train on. A prompt that is too long for the model is shortened by its oldest history; where
+    that is not enough its episode ends as TRUNCATED, or as ENV_ERROR if it was the first.
 
     Args:
         plays: what to play; equal groups must mean equal tasks.
@@ -111,8 +121,11 @@ def collect(
                 continue
             answers = _sample_answers(live, speaker, engine, params, generator)
             still = []
-            for episode, (request, completion) in zip(live, answers, strict=True):
-                outcome = episode.advance(request.prompt_ids, completion, speaker, params)
+            for episode, answer in zip(live, answers, strict=True):
+                if answer is None:
+                    finish(episode, episode.run_out_of_room())
+                    continue
+                outcome = episode.advance(answer, speaker, params)
                 if outcome is None:
                     still.append(episode)
                 else:
@@ -124,24 +137,74 @@ def collect(
     return [finished[i] for i in range(len(plays))]
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """A response to the request that it was sampled for.
+
+    Attributes:
+        num_shown: as `Step.num_shown`.
+    """
+
+    request: Request
+    completion: Completion
+    num_shown: int | None
+
+
 def _sample_answers(
     live: Sequence[_Live],
     speaker: Speaker,
     engine: Engine,
     params: CollectParams,
     generator: torch.Generator,
-) -> list[tuple[Request, Completion]]:
-    """The next request of every live episode and the response to it, a reflected one if asked."""
-    views = [episode.view(params.suggestions) for episode in live]
-    sampling = speaker.sampling(params.temperature)
+) -> list[_Answer | None]:
+    """The response to every live episode's next request, a reflected one if asked; None where the
+    prompt does not fit into the model."""
+    views: list[View | None] = [episode.view(params.suggestions) for episode in live]
+    asked = _Asked(speaker, engine, speaker.sampling(params.temperature), generator)
     if params.reflection:
-        drafts = engine.generate([speaker.request(view) for view in views], sampling, generator)
+        drafts = asked.sample(views)
         views = [
-            replace(view, draft=speaker.text(draft))
+            None
+            if view is None or draft is None
+            else replace(view, draft=speaker.text(draft.completion))
             for view, draft in zip(views, drafts, strict=True)
         ]
-    requests = [speaker.request(view) for view in views]
-    return list(zip(requests, engine.generate(requests, sampling, generator), strict=True))
+    return asked.sample(views)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who is asked in a step, and how."""
+
+    speaker: Speaker
+    engine: Engine
+    sampling: SamplingParams
+    generator: torch.Generator
+
+    def sample(self, views: Sequence[View | None]) -> list[_Answer | None]:
+        """A response for each view whose prompt fits, all in one call of the engine."""
+        limit = max_prompt_tokens(self.engine, self.sampling)
+        fitting = [None if view is None else self._fit(view, limit) for view in views]
+        requests = [found[0] for found in fitting if found is not None]
+        completions = iter(
+            self.engine.generate(requests, self.sampling, self.generator) if requests else ()
+        )
+        return [
+            None if found is None else _Answer(found[0], next(completions), found[1])
+            for found in fitting
+        ]
+
+    def _fit(self, view: View, limit: int | None) -> tuple[Request, int | None] | None:
+        """The request for a view, with as many pairs of the history as there is room for, and how
+        many those are if it should be more; None where the rest does not fit either."""
+        request = self.speaker.request(view)
+        if limit is None or len(request.prompt_ids) <= limit:
+            return request, None
+        for count in reversed(range(len(view.history))):
+            shorter = self.speaker.request(replace(view, max_shown=count))
+            if len(shorter.prompt_ids) <= limit:
+                return shorter, count
+        return None
 
 
 @dataclass
@@ -169,26 +232,22 @@ class _Live:
             answers=tuple(step.action for step in self.steps),
         )
 
-    def advance(
-        self,
-        prompt_ids: torch.Tensor,
-        completion: Completion,
-        speaker: Speaker,
-        params: CollectParams,
-    ) -> Outcome | None:
+    def advance(self, answer: _Answer, speaker: Speaker, params: CollectParams) -> Outcome | None:
         """Play one response; the outcome when it was the last."""
-        before = self.observation
+        before, completion = self.observation, answer.completion
         action = speaker.read(completion, before.admissible)
         step = Step(
             observation=before.text,
             inventory=before.inventory,
             admissible=before.admissible,
             action=action,
-            prompt_ids=prompt_ids,
+            prompt_ids=answer.request.prompt_ids,
             response_ids=completion.token_ids,
             sample_logprobs=completion.logprobs,
             reward=0.0,
             allowed_ids=completion.allowed_ids,
+            is_truncated=completion.is_truncated,
+            num_shown=answer.num_shown,
         )
         try:
             label = self.ask_oracle(action.text) if self.is_asked(params.oracle_every) else None
@@ -225,6 +284,17 @@ class _Live:
                     f"{len(self.steps) + 1}: it has to be a finite number; mend the environment, "
                     "or leave the task out"
                 )
+
+    def run_out_of_room(self) -> Outcome:
+        """End the episode, since the model has no room for its next prompt."""
+        if self.steps:
+            return Outcome.TRUNCATED
+        # Nothing was played that could be a failure of the agent.
+        self.error = (
+            "the first prompt does not fit into the model beside a response of "
+            "agent.max_response_tokens; lower that or take a longer model"
+        )
+        return Outcome.ENV_ERROR
 
     def is_asked(self, every: int) -> bool:
         """Whether the oracle is asked now; shifted from episode to episode."""

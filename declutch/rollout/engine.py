@@ -29,3 +29,20 @@ class Engine(Protocol):
     def sync(self, model: nn.Module) -> None:
         """Sample with the weights that `model` has now; to be called after every update of them."""
         ...
+
+
+def is_exact(engine: Engine) -> bool:
+    """Whether an engine's log-probabilities are the learner's but for single precision's rounding.
+
+    An engine says so by an attribute `is_exact`; one that does not is taken for another program.
+    """
+    return bool(getattr(engine, "is_exact", False))
+
+
+def max_prompt_tokens(engine: Engine, params: SamplingParams) -> int | None:
+    """How many tokens a prompt to an engine may have for such responses; None for no bound.
+
+    An engine says so by a method `max_prompt_tokens(params)`.
+    """
+    ask = getattr(engine, "max_prompt_tokens", None)
+    return None if ask is None else ask(params)

@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
 from declutch.agent.codec import Codec
 from declutch.agent.speaker import Agent
+from declutch.agent.turns import Turns
 from declutch.config.run import Config
 from declutch.envs.registry import find_wording
-from declutch.models.load import load_model, pad_token_id, set_threads
+from declutch.errors import UserError
+from declutch.models.adapters import find_base, is_adapter
+from declutch.models.checkpointing import enable_checkpointing
+from declutch.models.load import load_model, load_tokenizer, pad_token_id, set_threads
+from declutch.models.lora import add_lora, load_lora
 from declutch.rollout.engine import Engine
 from declutch.rollout.hf.engine import HFEngine
+from declutch.streams import stream
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,47 @@ def load_policy(path: str | Path, config: Config) -> Policy:
     return make_policy(model, tokenizer, config)
 
 
+def load_trainee(path: str | Path, config: Config, continues: bool = False) -> Policy:
+    """Load the policy that is to be trained: with LoRA adapters where `model.lora` asks for them.
+
+    Args:
+        path: a model folder or hub name, or a checkpoint to go on from.
+        continues: the adapters in the folder are trained on, rather than fresh ones.
+    Raises:
+        UserError: nothing loadable there, or adapters where none are to be trained.
+    """
+    set_threads(config.threads)
+    folder, has_adapter = Path(path), is_adapter(Path(path))
+    if config.model.lora.rank is None:
+        if has_adapter and continues:
+            raise UserError(
+                f"{path} is a checkpoint of LoRA adapters, but model.lora.rank is null; go on with "
+                "the settings of its run"
+            )
+        policy = load_policy(path, config)
+    elif has_adapter and continues:
+        model, tokenizer = load_model(find_base(folder), config.model)
+        policy = make_policy(load_lora(model, folder), load_tokenizer(folder), config)
+    elif has_adapter:
+        raise UserError(
+            f"{path} is an adapter, and fresh ones cannot be trained upon it; write it into its "
+            f"model with `declutch merge {path} OUT`, and train on that"
+        )
+    else:
+        model, tokenizer = load_model(path, config.model)
+        draw = torch.randint(2**62, (), generator=stream(config.seed, "lora"))
+        model = add_lora(model, str(path), config.model.lora, int(draw))
+        policy = make_policy(model, tokenizer, config)
+    if config.model.gradient_checkpointing:
+        enable_checkpointing(policy.model)
+    return policy
+
+
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
     """Make the rollout's policy of a loaded model and tokenizer, with the words of the suite."""
     wording = find_wording(config.env)
-    codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning)
+    turns = Turns(tokenizer, config.agent, model.generation_config)
+    codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning, turns)
     agent = Agent(codec, config.agent)
     engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
     return Policy(model, tokenizer, codec, agent, engine)

@@ -45,6 +45,7 @@ CHARTS = (
     Chart("Training success by task type", SUCCESS, "", 0, 1),
     Chart("Repeated and looped actions", BEHAVIOUR),
     Chart("Invalid, inadmissible, out of steps", BEHAVIOUR),
+    Chart("Responses cut off, prompts shortened", BEHAVIOUR),
     Chart("Steps per episode", BEHAVIOUR),
     Chart("Tokens per response", BEHAVIOUR),
     Chart("Groups without a difference in return", BEHAVIOUR, "they teach nothing"),
@@ -152,6 +153,28 @@ METRICS = (
         is_live=True,
     ),
     Metric(
+        *("agent/truncated_share", "cut off", "%"),
+        "Share of the agent's responses that the limit of tokens ended.",
+        chart="Responses cut off, prompts shortened",
+        line="agent's responses",
+        color="c2",
+        is_live=True,
+    ),
+    Metric(
+        *("agent/shortened_share", "prompts shortened", "%"),
+        "Share of the steps whose prompt left out the oldest history, since the model had no room "
+        "for all of it.",
+        chart="Responses cut off, prompts shortened",
+        color="c5",
+    ),
+    Metric(
+        *("agent/out_of_room_share", "out of room", "%"),
+        "Share of the episodes that ended since the next prompt did not fit into the model at all.",
+        chart="Responses cut off, prompts shortened",
+        line="episodes out of room",
+        color="c7",
+    ),
+    Metric(
         *("agent/env_errors", "environment errors", ""),
         "Number of episodes that an error of the environment ended; they count nowhere else.",
         is_live=True,
@@ -227,6 +250,17 @@ METRICS = (
         chart="What the judge says",
         color="c7",
         is_live=True,
+    ),
+    Metric(
+        *("judge/truncated_share", "answers cut off", "%"),
+        "Share of the answers that the limit of tokens ended.",
+        chart="Responses cut off, prompts shortened",
+        line="answers",
+        color="c4",
+    ),
+    Metric(
+        *("judge/too_long", "questions too long", ""),
+        "Number of questions that did not fit into the model, and have no answer.",
     ),
     Metric(
         *("judge/response_tokens", "tokens per answer", "tokens"),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from declutch.config.files import dump_config, first_difference, parse_config, read_dumped
 from declutch.config.judge import EndpointConfig
@@ -32,6 +33,30 @@ CHANGEABLE = (
 """Settings that may change when a run is resumed, since its numbers do not depend on them."""
 GROWING = "train.iterations"
 """The setting of a run that may grow when it is resumed, and not shrink."""
+
+
+def _lower(old: Any, new: Any) -> bool:
+    return new is not None and (old is None or new <= old)
+
+
+def _higher(old: Any, new: Any) -> bool:
+    return new is not None and (old is None or new >= old)
+
+
+def _whatever(old: Any, new: Any) -> bool:
+    return True
+
+
+ADVISED: Mapping[str, Callable[[Any, Any], bool]] = {
+    "optimizer.lr": _lower,
+    "algorithm.critic_lr": _lower,
+    "agent.history_length": _lower,
+    "agent.max_response_tokens": _lower,
+    "loss.max_mismatch": _higher,
+    "loss.recompute_old": _whatever,
+    "model.dtype": _whatever,
+}
+"""Settings that the messages of a run that stopped advise to change, and how they may be."""
 
 _SEAL = re.compile(r"# sha256 of the lines above: ([0-9a-f]{64})\n")
 
@@ -136,7 +161,10 @@ def check_resumed(run: RunFolder, found: Config, config: Config) -> None:
         UserError: it would be another run; the message names the first key and both values.
     """
     remedy = f"undo the change, choose another folder, or start anew with `{run.restart}`"
-    difference = first_difference(found, config, (*CHANGEABLE, GROWING))
+    advised = [
+        key for key, fits in ADVISED.items() if fits(_value(found, key), _value(config, key))
+    ]
+    difference = first_difference(found, config, (*CHANGEABLE, GROWING, *advised))
     if difference is not None:
         key, there, here = difference
         raise UserError(
@@ -149,6 +177,11 @@ def check_resumed(run: RunFolder, found: Config, config: Config) -> None:
             f"{run.path} is a run of {GROWING}={before}, but {GROWING}={after} is asked for, and "
             f"the number of iterations may only grow: {remedy}"
         )
+
+
+def _value(config: Config, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name, None)
 
 
 def bind_reference(run: RunFolder, model: str, is_start: bool) -> None:

@@ -26,10 +26,15 @@ from declutch.learner.probe import probe, probe_hidden, probe_values, readout_ma
 from declutch.learner.samples import build_samples
 from declutch.learner.update import Randomness, update
 from declutch.learner.update_stats import UpdateStats
+from declutch.models.lora import has_lora, saved_form, without_lora
 from declutch.records import Episode, Probes, Role, Step, StepTable
-from declutch.rollout.policy import Policy, load_policy
+from declutch.rollout.engine import is_exact
+from declutch.rollout.policy import Policy, load_policy, load_trainee
 from declutch.streams import stream
 
+EXACT_MISMATCH, OTHER_MISMATCH = 0.005, 0.1
+"""Nats that the log-probabilities of sampler and learner may be apart on average, where both
+compute in single precision and where they do not."""
 CRITIC = "critic"
 """Name of the critic in a checkpoint."""
 
@@ -78,7 +83,8 @@ class Learner:
     Attributes:
         method: how steps are credited.
         policy, optimizer: the actor, and what updates it in place.
-        reference: the model that the policy is held to; None where no divergence is asked for.
+        reference: the model that the policy is held to, itself with its LoRA adapters switched off
+            where it has some; None where no divergence is asked for.
         critic: None for a method without one.
         task: what the actor learns beside acting; None where `gcd.enabled` is false.
     """
@@ -99,7 +105,8 @@ class Learner:
             UserError: a model that cannot be loaded, a checkpoint of another kind of run.
         """
         method = find_method(config.algorithm.type)
-        policy = load_policy(checkpoint.path if checkpoint else config.model.path, config)
+        start = checkpoint.path if checkpoint else config.model.path
+        policy = load_trainee(start, config, continues=checkpoint is not None)
         optimizer = build_optimizer(policy.model, config.optimizer)
         critic = None
         if method.critic is not None:
@@ -110,10 +117,16 @@ class Learner:
             checkpoint.restore(optimizer)
             if critic is not None:
                 critic.restore(checkpoint.part(CRITIC))
+                # A run that stopped may go on with another rate than the saved one.
+                for group in critic.optimizer.param_groups:
+                    group["lr"] = rate
             if task is not None:
                 task.restore(checkpoint.part)
         reference = None
-        if config.loss.kl_coef > 0:
+        if config.loss.kl_coef > 0 and has_lora(policy.model):
+            # Without its adapters the policy is the model that the run started with.
+            reference = policy.model
+        elif config.loss.kl_coef > 0:
             first = load_policy(config.model.path, config) if checkpoint else policy
             reference = copy.deepcopy(first.model).requires_grad_(False)
         return cls(config, method, policy, optimizer, reference, critic, task)
@@ -164,7 +177,7 @@ class Learner:
             parts |= self.task.state()
         save_checkpoint(
             path,
-            self.policy.model,
+            saved_form(self.policy.model),
             self.policy.tokenizer,
             self.optimizer,
             iteration,
@@ -241,15 +254,30 @@ class Learner:
                 agent=stream(config.seed, "update", iteration),
                 judge=stream(config.seed, "update-judge", iteration),
             ),
+            self._max_mismatch(),
         )
+
+    def _max_mismatch(self) -> float:
+        """How far sampler and learner may be apart, where the settings leave it open."""
+        given = self.config.loss.max_mismatch
+        if given is not None:
+            return given
+        is_same = is_exact(self.policy.engine)
+        return EXACT_MISMATCH if is_same else OTHER_MISMATCH
 
     def _make_lesson(
         self, steps: Sequence[Step], advantage: Tensor | Sequence[Tensor], role: Role
     ) -> PolicyLesson:
         """Steps as a lesson of the policy loss; `advantage` is f32[S], or S tensors f32[T]."""
         config = self.config
-        old = self._logprobs(self.policy.model, steps) if config.loss.recompute_old else None
-        reference = None if self.reference is None else self._logprobs(self.reference, steps)
+        recompute = config.loss.recompute_old
+        if recompute is None:
+            recompute = not is_exact(self.policy.engine)
+        old = self._logprobs(self.policy.model, steps) if recompute else None
+        reference = None
+        if self.reference is not None:
+            with without_lora(self.reference):
+                reference = self._logprobs(self.reference, steps)
         limit = (config.agent if role is Role.AGENT else config.gcd).max_response_tokens
         settings = PassSettings(
             loss=config.loss,

@@ -114,6 +114,9 @@ def agent_metrics(play: Played, credited: Credited) -> Metrics:
         "inadmissible_share": shares.inadmissible,
         "repeated_share": shares.repeated,
         "looped_share": shares.looped,
+        "truncated_share": _mean([s.is_truncated for e in played for s in e.steps]),
+        "shortened_share": _mean([s.num_shown is not None for e in played for s in e.steps]),
+        "out_of_room_share": _mean([e.outcome is Outcome.TRUNCATED for e in played]),
         "timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
         "env_errors": len(episodes) - len(played),
         "zero_variance_share": _mean(even),
@@ -169,6 +172,9 @@ def _answer_values(judged: JudgeRound) -> Metrics:
         values["one_share"] = _mean([text == "1" for _, text in answers])
     if judged.episodes:
         values["unreadable_share"] = _mean([text == "" for _, text in answers])
+        values["truncated_share"] = _mean([e.steps[0].is_truncated for e in judged.episodes])
+        asked = len({episode.group for episode in judged.episodes})
+        values["too_long"] = float(len(judged.questions) - asked)
         values["response_tokens"] = _mean(
             [float(e.steps[0].response_ids.numel()) for e in judged.episodes]
         )

@@ -21,7 +21,7 @@ from declutch.evaluation.exam import Examiner
 from declutch.evaluation.players import evaluation_params, model_player
 from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
-from declutch.judge.round import JudgeRound, play_judge
+from declutch.judge.round import JudgeRound, play_judge, why_no_questions
 from declutch.learner.checkpoint import Checkpoint, load_checkpoint
 from declutch.records import Episode, Outcome
 from declutch.rollout.groups import Played
@@ -105,6 +105,7 @@ class Session:
         counted: the endpoint's account as of the last metrics.
         diagnosis: measures the policy at some iterations; None where nothing is asked for.
         row: the metrics of the last iteration, as far as they are known when it is saved.
+        was_idle: the auxiliary task had no question the last time.
     """
 
     config: Config
@@ -121,6 +122,7 @@ class Session:
     counted: Usage = field(default_factory=Usage)
     diagnosis: Diagnosis | None = None
     row: dict[str, float] = field(default_factory=dict)
+    was_idle: bool = False
 
     @classmethod
     def start(cls, config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Session:
@@ -221,13 +223,26 @@ class Session:
         if task is None or self.learner.is_warming(self.iteration):
             return JudgeRound.empty()
         try:
-            return play_judge(
+            judged = play_judge(
                 episodes, task, self.config, self.iteration, self.clock.phase, self.labeler
             )
+            self.note_questions(judged)
+            return judged
         except EndpointFailedError:
             if self.iteration and not self.checkpoint.exists():
                 self.save()
             raise
+
+    def note_questions(self, judged: JudgeRound) -> None:
+        """Say when the auxiliary task has nothing to ask about, and so teaches nothing."""
+        is_idle = not judged.questions
+        if is_idle and not self.was_idle:
+            reason = why_no_questions(judged, self.config.gcd)
+            self.watcher.note(
+                f"iteration {self.iteration + 1}: {reason}; until that changes, gcd.task="
+                f"{self.config.gcd.task} teaches nothing (judge/num_questions)"
+            )
+        self.was_idle = is_idle
 
     def suggest(self, judged: JudgeRound, episodes: Sequence[Episode]) -> dict[str, float]:
         """Collect the judgments' advice, and renew the suggestions when they are due; metrics."""

@@ -30,6 +30,7 @@ TESTED = {
     "serve",
     "serve_load",
     "train_step",
+    "zoo",
 }
 
 
@@ -190,3 +191,13 @@ def test_serve_load(
     assert set(counts) == {"small", "bad", "half-open"}
     assert int(counts["small"][1]) > 0
     assert [cells[3] for cells in counts.values()] == ["0", "0", "0"]
+
+
+def test_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("zoo")
+    monkeypatch.setattr(module, "list_names", lambda: ["qwen2", "prophetnet", "blt"])
+    run_benchmark(monkeypatch, module)
+    page = capsys.readouterr().out
+    assert "| qwen2 | Qwen2ForCausalLM | yes | yes | yes | tied and own |" in page
+    assert "| prophetnet | ProphetNetForCausalLM is no causal language model" in page
+    assert "| blt |" in page.split("## Not built")[1]

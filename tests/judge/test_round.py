@@ -13,7 +13,7 @@ from declutch.config.judge import GCDConfig
 from declutch.envs.wording import PLAIN
 from declutch.judge.llm_labels import LLMLabels
 from declutch.judge.questions import Question
-from declutch.judge.round import JudgeRound, choose_sources, play_judge
+from declutch.judge.round import JudgeRound, choose_sources, play_judge, why_no_questions
 from declutch.records import Outcome
 from declutch.streams import stream
 
@@ -126,3 +126,18 @@ def test_a_round_labels_asks_and_answers(labeler) -> None:
     assert (judged.llm is None) == (labeler is None)
     if labeler is not None:
         assert labeler.given == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "counts"),
+    [
+        ("rule", "rule: 0 good, 3 bad"),
+        ("oracle", "oracle: 1 good, 0 bad"),
+        ("llm", "gcd.labels=llm"),
+    ],
+)
+def test_a_round_without_questions_says_why(labels: str, counts: str) -> None:
+    judged = JudgeRound((), (), ((0, 0, None), (0,)), ((None, 1, None), (None,)), None)
+    reason = why_no_questions(judged, GCDConfig(labels=labels))
+    assert "0 questions for the judge" in reason
+    assert counts in reason

@@ -39,7 +39,9 @@ def test_the_lock_holds_exact_versions_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "requirement",
-    requirements("serve", "textworld", "suggestions", "math", "scienceworld", "peers", "dev"),
+    requirements(
+        "serve", "lora", "textworld", "suggestions", "math", "scienceworld", "peers", "dev"
+    ),
     ids=str,
 )
 def test_every_requirement_is_pinned_within_its_range(requirement: Requirement) -> None:

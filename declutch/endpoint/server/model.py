@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from declutch.agent.turns import Turns
+from declutch.config.policy import AgentConfig
 from declutch.endpoint.server.protocol import Answer, ChatBody, Message, RequestError
+from declutch.errors import UserError
 from declutch.models.load import pad_token_id
 from declutch.records import Request, SamplingParams
 from declutch.rollout.hf.engine import HFEngine
@@ -83,6 +85,7 @@ class ServedModel:
         name: what requests must call it.
         max_batch: how many answers are sampled at once.
         default_max_tokens: limit of an answer to a request that sets none.
+        agent: how the chat template is used, None for its own defaults; the rest is not.
     """
 
     def __init__(
@@ -92,13 +95,17 @@ class ServedModel:
         name: str,
         max_batch: int,
         default_max_tokens: int,
+        agent: AgentConfig | None = None,
     ) -> None:
         self.name = name
         self.max_batch = max_batch
         self._tokenizer = tokenizer
         self._engine = HFEngine(model, pad_token_id(tokenizer), max_batch)
         self._default_max_tokens = default_max_tokens
-        self._end_ids = _end_ids(model, tokenizer)
+        chat = AgentConfig() if agent is None else agent
+        chat = chat.model_copy(update={"prompt": "full", "system_prompt": ""})
+        self._turns = Turns(tokenizer, chat, model.generation_config)
+        self._end_ids = self._turns.end_ids
         config = model.config.get_text_config()
         self._num_positions: int = getattr(config, "max_position_embeddings", None) or sys.maxsize
         self._unused = torch.Generator()
@@ -175,7 +182,8 @@ class ServedModel:
         text = self._tokenizer.decode(ids[:-1] if is_ended else ids)
         end = min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))
         is_truncated = not is_ended and end == len(text) and draft.num_left <= 0
-        return Answer(text[:end], len(ids), is_truncated)
+        # What the template opens is a part of the answer that the prompt holds.
+        return Answer(self._turns.opening + text[:end], len(ids), is_truncated)
 
     def _extend(self, draft: Draft, tokens: Sequence[int]) -> None:
         """Add what a turn sampled, up to a stop text that began in the turn before it."""
@@ -195,21 +203,19 @@ class ServedModel:
         return any(stop in tail for stop in stops)
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
-        if not getattr(self._tokenizer, "chat_template", None):
+        if not self._turns.has_template:
             text = "\n".join(message.text for message in messages)
             return list(self._tokenizer.encode(text))
         turns = [{"role": message.role, "content": message.text} for message in messages]
         try:
-            ids: list[int] = self._tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=True, return_dict=False
-            )
+            return self._turns.encode_messages(turns)
+        except UserError as error:
+            raise RequestError(400, str(error), "messages") from None
         # A template is a program: it may fail in any way at contents that it was not written for.
         except Exception as error:
-            reason = error if isinstance(error, TemplateError) else repr(error)
             raise RequestError(
-                400, f"the model's chat template refuses the messages: {reason}", "messages"
+                400, f"the model's chat template refuses the messages: {error!r}", "messages"
             ) from None
-        return ids
 
     def _end_test(
         self, stops: tuple[str, ...], is_over: Callable[[int], bool]
@@ -220,11 +226,3 @@ class ServedModel:
             return bool(stops) and self._holds_stop(tokens, stops)
 
         return has_ended
-
-
-def _end_ids(model: PreTrainedModel, tokenizer: Any) -> tuple[int, ...]:
-    """Every token that the tokenizer or the model's generation settings call an end of text."""
-    settings = model.generation_config.eos_token_id if model.generation_config else None
-    also = settings if isinstance(settings, list) else [settings]
-    ids = [tokenizer.eos_token_id, *also]
-    return tuple(dict.fromkeys(each for each in ids if each is not None))

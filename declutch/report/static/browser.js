@@ -12,7 +12,7 @@ function loadChunk(iteration) {
   return unpackedChunks.get(iteration);
 }
 
-const OUTCOME_WORDS = { won: "won", failed: "failed", timed_out: "ran out of steps", env_error: "environment error" };
+const OUTCOME_WORDS = { won: "won", failed: "failed", timed_out: "ran out of steps", truncated: "ran out of room for its prompt", env_error: "environment error" };
 
 function episodeBrowser(host, chunks) {
   const items = chunks.flatMap((chunk) => chunk.episodes.map((episode, index) => ({ ...episode, index, iteration: chunk.iteration }))).reverse();

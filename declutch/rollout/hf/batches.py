@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from transformers import PreTrainedModel
 
+from declutch.models.precision import compute_dtype
+
 
 def split_batches(
     prompts: Sequence[tuple[int, ...]], room: int, max_rows: int, max_slots: int
@@ -52,6 +54,10 @@ def cache_bytes_per_token(model: PreTrainedModel) -> int:
     config = model.config.get_text_config()
     if not hasattr(config, "num_attention_heads"):
         return 1
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(config.num_hidden_layers * 2 * heads * size * model.dtype.itemsize)
+    try:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    # Where layers differ, the library refuses to name one value; no layer keeps more than this.
+    except Exception:
+        heads, size = 1, config.hidden_size
+    return int(config.num_hidden_layers * 2 * heads * size * compute_dtype(model).itemsize)

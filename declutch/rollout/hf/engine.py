@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from declutch.errors import UserError
+from declutch.models.capabilities import capabilities
+from declutch.models.precision import computing, is_exact
 from declutch.records import Completion, Request, SamplingParams
 from declutch.rollout.hf.batches import cache_bytes_per_token, split_batches
 from declutch.rollout.hf.decoder import Decoder, RecomputeDecoder
 from declutch.rollout.hf.response import Constraints, Response
 from declutch.rollout.hf.sampling import sample_tokens
 from declutch.rollout.hf.slot_cache import Arena
-from declutch.rollout.hf.slot_decoder import PassLimits, SlotDecoder, can_use_slots
+from declutch.rollout.hf.slot_decoder import PassLimits, SlotDecoder
 from declutch.rollout.hf.trie import build_trie
 
 CPU_PREFILL_TOKENS = 768
@@ -75,7 +77,8 @@ class HFEngine:
         self._share_prefixes = share_prefixes
         self._jump_forward = jump_forward
         self._open_trie = lru_cache(maxsize=MAX_TRIES)(build_trie)
-        self.reuses_cache = can_use_slots(model)
+        self._capabilities = capabilities(model)
+        self.reuses_cache = self._capabilities.can_cache
         if not self.reuses_cache:
             warnings.warn(
                 f"{type(model).__name__} with attention {model.config._attn_implementation!r} "
@@ -104,17 +107,28 @@ class HFEngine:
         """
         constraints = Constraints(params, _check_params(params), self._open_trie)
         prompts = [tuple(request.prompt_ids.tolist()) for request in requests]
-        self._check_prompts(prompts, params.max_tokens)
+        self._check_prompts(prompts, params)
         responses = [
             Response(index, request.mask, generator=request.generator)
             for index, request in enumerate(requests)
         ]
         max_slots = self._max_cache_bytes // cache_bytes_per_token(self._model)
-        with torch.inference_mode(), _evaluating(self._model):
+        with torch.inference_mode(), _evaluating(self._model), computing(self._model):
             for batch in split_batches(prompts, params.max_tokens, self._max_batch, max_slots):
                 members = [responses[index] for index in batch]
                 self._run(members, [prompts[index] for index in batch], constraints, generator)
         return [response.to_completion() for response in responses]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its log-probabilities are the learner's but for single precision's rounding."""
+        return is_exact(self._model)
+
+    def max_prompt_tokens(self, params: SamplingParams) -> int | None:
+        """How long a prompt may be for such responses: what the model's positions leave."""
+        limit = self._capabilities.num_positions
+        # The last token is never fed.
+        return None if limit is None else limit + 1 - params.max_tokens
 
     def sync(self, model: nn.Module) -> None:
         """Nothing to do: the engine samples from the very module that is trained.
@@ -193,17 +207,16 @@ class HFEngine:
         limits = PassLimits(self._prefill_tokens, self._share_prefixes, min(max_tokens, 64))
         return SlotDecoder(self._model, self._pad_id, limits, self._arena)
 
-    def _check_prompts(self, prompts: list[tuple[int, ...]], max_tokens: int) -> None:
-        longest = max(map(len, prompts), default=1)
+    def _check_prompts(self, prompts: list[tuple[int, ...]], params: SamplingParams) -> None:
         if min(map(len, prompts), default=1) == 0:
             raise ValueError("a prompt needs at least one token")
-        limit = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        # The last token is never fed.
-        if limit is not None and longest + max_tokens - 1 > limit:
+        longest, limit = max(map(len, prompts), default=1), self.max_prompt_tokens(params)
+        if limit is not None and longest > limit:
             raise UserError(
-                f"a prompt of {longest} tokens and a response of up to {max_tokens} do not fit "
-                f"into the {limit} positions of {type(self._model).__name__}; lower "
-                "agent.history_length or agent.max_response_tokens, or take a longer model"
+                f"a prompt of {longest} tokens and a response of up to {params.max_tokens} do not "
+                f"fit into the {self._capabilities.num_positions} positions of "
+                f"{type(self._model).__name__}; lower agent.history_length or "
+                "agent.max_response_tokens, or take a longer model"
             )
 
 

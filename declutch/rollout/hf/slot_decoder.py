@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import PreTrainedModel
 
+from declutch.models.precision import compute_dtype
 from declutch.rollout.hf.prefix import PrefixPlan, Segment, plan_prefixes
 from declutch.rollout.hf.slot_cache import Arena, SlotCache
 
@@ -21,38 +21,6 @@ PREFIX_OVERHEAD_TOKENS = 32
 # tokens: padding unequal chunks to one width is weighed against another pass.
 PASS_OVERHEAD_TOKENS = 48
 ROW_OVERHEAD_TOKENS = 1
-# Their attention adds a bias that they derive from a two-dimensional mask.
-_WITH_ALIBI = frozenset({"bloom", "mpt"})
-
-
-def can_use_slots(model: PreTrainedModel) -> bool:
-    """Whether the `SlotDecoder` is exact for a model: plain causal attention, no other state.
-
-    It takes a causal attention whose mask the caller may give in full (what transformers calls
-    full-graph compilable) in every layer, and no state but keys and values.
-    """
-    config = model.config.get_text_config()
-    types = getattr(config, "layer_types", None) or ()
-    return (
-        bool(getattr(model, "_can_compile_fullgraph", False))
-        and _follows_the_mask(model)
-        and set(types) <= {"full_attention", "sliding_attention"}
-        and getattr(config, "attention_chunk_size", None) is None
-        and not getattr(config, "alibi", False)
-        and config.model_type not in _WITH_ALIBI
-        and all(
-            type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
-            for layer in DynamicCache(config=model.config).layers
-        )
-    )
-
-
-def _follows_the_mask(model: PreTrainedModel) -> bool:
-    """Whether attention looks where the given mask says, and only there."""
-    attention = model.config._attn_implementation
-    # Older eager code adds a causal mask of its own, by slot and not by position.
-    has_own = any(b.dim() == 4 and b.shape[-2] == b.shape[-1] > 1 for b in model.buffers())
-    return attention == "sdpa" or (attention == "eager" and not has_own)
 
 
 @dataclass(frozen=True)
@@ -83,7 +51,7 @@ class SlotDecoder:
     """The slot decoder: keeps keys and values of rows in a `SlotCache`, shared prefixes once.
 
     Args:
-        model: a model for which `can_use_slots` holds, in the mode it is to run in.
+        model: a model whose capability record says `can_cache`, in the mode it is to run in.
         pad_id: fills up chunks of different lengths; never attended.
         limits: see there.
         arena: memory of the cache.
@@ -251,8 +219,9 @@ class SlotDecoder:
         # PyTorch's CPU kernel would turn a boolean mask into numbers again in every layer.
         if self._model.config._attn_implementation == "sdpa" and seen.device.type != "cpu":
             return seen[:, None]
-        lowest = torch.finfo(self._model.dtype).min
-        zero = torch.zeros((), dtype=self._model.dtype, device=seen.device)
+        dtype = compute_dtype(self._model)
+        lowest = torch.finfo(dtype).min
+        zero = torch.zeros((), dtype=dtype, device=seen.device)
         return torch.where(seen, zero, lowest)[:, None]
 
 

@@ -1,0 +1,67 @@
+"""LoRA adapter folders: few weights that belong to another model, loaded together with it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from declutch.contents import parse_json, read_text
+from declutch.errors import UserError
+
+ADAPTER_FILE = "adapter_config.json"
+"""The file by which a folder says that it holds an adapter, and whose."""
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds a LoRA adapter instead of a whole model."""
+    return (path / ADAPTER_FILE).is_file()
+
+
+def find_base(path: Path) -> str:
+    """Find the model that a folder's adapter belongs to: a folder or a hub name.
+
+    Raises:
+        UserError: the adapter does not say.
+    """
+    try:
+        base = parse_json(read_text(path / ADAPTER_FILE))["base_model_name_or_path"]
+    except (KeyError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise UserError(
+            f"{path} holds an adapter whose {ADAPTER_FILE} does not name its model; write it as "
+            "base_model_name_or_path there"
+        )
+    beside = path / base
+    return str(beside) if not Path(base).exists() and beside.exists() else base
+
+
+def merge_adapter(model: Any, path: Path) -> Any:
+    """Add a folder's adapter to the weights of its model, which is then like any other.
+
+    Raises:
+        UserError: the package that reads adapters is missing, or the adapter does not fit.
+    """
+    require_peft(f"{path} holds an adapter")
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, str(path)).merge_and_unload()
+    # The library raises many types for an adapter of another model.
+    except Exception as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"the adapter in {path} does not fit {type(model).__name__} ({reason}); give the "
+            f"model that it was trained on in its {ADAPTER_FILE}"
+        ) from None
+
+
+def require_peft(what: str) -> None:
+    """Make sure that adapters can be read and made.
+
+    Raises:
+        UserError: the package is missing; `what` says what needs it.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise UserError(f"{what}, which needs the package peft: pip install 'declutch[lora]'")
