@@ -43,14 +43,17 @@ class Capabilities:
             positions; else each has a row of its own.
         can_skip_tokens: the last feed-forward network can be given only the tokens whose logits
             are wanted, since after the last attention tokens do not meet again.
-        num_positions: the longest sequence whose numbers are the same however it is computed; None
-            where there is no bound.
+        num_positions: the longest sequence that is sampled, as the model was made for; None where
+            there is no bound.
+        num_exact: the longest sequence whose numbers are the same in whatever batch it is computed;
+            None where there is no bound.
     """
 
     can_cache: bool
     can_share_rows: bool
     can_skip_tokens: bool
     num_positions: int | None
+    num_exact: int | None
 
 
 _known: WeakKeyDictionary[Any, Capabilities] = WeakKeyDictionary()
@@ -79,7 +82,8 @@ def _read(model: Any) -> Capabilities:
         can_cache=can_cache and obeys,
         can_share_rows=can_share and obeys,
         can_skip_tokens=runs_once and _can_skip_tokens(model),
-        num_positions=_num_positions(config),
+        num_positions=_least(getattr(config, "max_position_embeddings", None), _num_exact(config)),
+        num_exact=_num_exact(config),
     )
 
 
@@ -89,7 +93,7 @@ def check_length(model: Any, num_tokens: int) -> None:
     Raises:
         UserError: it is longer.
     """
-    limit = capabilities(model).num_positions
+    limit = capabilities(model).num_exact
     if limit is not None and num_tokens > limit:
         raise UserError(
             f"a sequence of {num_tokens} tokens is beyond the {limit} positions up to which "
@@ -197,12 +201,15 @@ def _follows_the_mask(model: Any) -> bool:
     return attention == "sdpa" or (attention == "eager" and not has_own)
 
 
-def _num_positions(config: Any) -> int | None:
-    limits = [getattr(config, "max_position_embeddings", None)]
-    if _rope_kinds(config) & _BY_LENGTH:
-        limits.append(_original_length(config))
+def _num_exact(config: Any) -> int | None:
+    by_length = _rope_kinds(config) & _BY_LENGTH
     # Where attention chooses among more keys than these, equal scores are ordered by chance.
-    limits.append(getattr(config, "index_topk", None))
+    return _least(
+        _original_length(config) if by_length else None, getattr(config, "index_topk", None)
+    )
+
+
+def _least(*limits: Any) -> int | None:
     known = [int(limit) for limit in limits if isinstance(limit, int)]
     return min(known) if known else None
 

@@ -110,10 +110,9 @@ def test_attention_to_some_keys_bounds_a_sequence():
 
 
 def test_a_cold_start_refuses_examples_that_are_too_long():
-    model = tiny_model("gpt2")
-    examples = [Example(torch.ones(70, dtype=torch.long), torch.ones(2, dtype=torch.long))]
-    with pytest.raises(UserError, match=r"72 tokens .* 64 positions"):
-        train_sft(Trainee(model, 0), examples, SFTConfig(), torch.Generator())
+    examples = [Example(torch.arange(1, 16), torch.ones(2, dtype=torch.long))]
+    with pytest.raises(UserError, match=r"17 tokens .* 16 positions"):
+        train_sft(Trainee(long_rope(), 0), examples, SFTConfig(), torch.Generator())
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ def test_judgments_by_hand() -> None:
         "judge/accuracy_bad": 0.5,
         "judge/one_share": 0.25,
         "judge/unreadable_share": 0.25,
+        "judge/truncated_share": 0,
+        "judge/too_long": 0,
         "judge/response_tokens": 7,
         "labels/rule_good": 0.1,
         "labels/rule_bad": 0.2,
