@@ -4,7 +4,7 @@ Sampling is fast where keys and values of rows can be kept, copied and cut; lear
 samples share a row and where the end of the network is computed at a few places only. Not every
 architecture allows that, and one that does not gives wrong numbers without a word. `capabilities`
 is the one answer that the sampler, the learner, probes, critics and cold starts go by; the test of
-all architectures (`tests/models/test_zoo.py`) holds it to the truth.
+all architectures (`tests/journeys/test_zoo.py`) holds it to the truth.
 """
 
 from __future__ import annotations
