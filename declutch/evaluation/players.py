@@ -117,7 +117,9 @@ def _play_alone(task: TaskId, group: int, suite: Suite, expert: Expert, max_step
     """An episode of a scripted player; one that fails is an environment error, as a model's is."""
     try:
         return _play_scripted(task, group, suite, expert, max_steps)
-    # Anything an environment or its expert raises must end one game, not the evaluation.
+    except UserError:
+        raise  # What the player can never play is no failure of one game.
+    # Anything else that an environment or its expert raises ends one game, not the evaluation.
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         return Episode(task, group, Role.AGENT, (), Outcome.ENV_ERROR, 0.0, error=message)

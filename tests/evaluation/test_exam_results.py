@@ -61,5 +61,5 @@ def test_file_round_trip() -> None:
 def test_a_damaged_part_is_no_evaluation(damage: dict) -> None:
     data = json.loads(to_json(JUDGED))
     data["judge"] |= damage
-    with pytest.raises(ValueError, match=r"missing|wrong|shorter|longer"):
+    with pytest.raises(ValueError, match=r"missing|wrong|shorter|longer|damaged"):
         from_json(json.dumps(data))

@@ -26,6 +26,7 @@ from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.hf.engine import HFEngine
 from declutch.rollout.policy import load_policy
 from declutch.runs.folder import RunFolder
+from declutch.runs.resume import go_back
 from declutch.streams import stream
 
 VALUE_HEAD = {"enabled": True, "task": "value_head", "num_questions": 6}
@@ -130,8 +131,7 @@ def test_a_resumed_value_head_is_the_uninterrupted_one(base: dict, tmp_path: Pat
     data["train"] = {**base["train"], "iterations": 3}
     rows, last = trained(data, tmp_path / "straight")
     shutil.copytree(tmp_path / "straight", tmp_path / "broken")
-    for iteration in (2, 3):
-        shutil.rmtree(RunFolder(tmp_path / "broken").checkpoint_path(iteration))
+    go_back(RunFolder(tmp_path / "broken"), 1)
     again, resumed = trained(data, tmp_path / "broken")
     assert again == rows
     assert same_weights(last, resumed)

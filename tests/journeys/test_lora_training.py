@@ -14,6 +14,7 @@ from declutch.config.files import parse_config
 from declutch.models.adapters import is_adapter
 from declutch.models.load import load_model
 from declutch.runs.folder import RunFolder
+from declutch.runs.resume import go_back
 
 pytest.importorskip("peft")
 pytestmark = pytest.mark.slow
@@ -51,7 +52,7 @@ def test_adapters_are_trained_saved_and_resumed(
 
     run = RunFolder(tmp_path / "broken")
     shutil.copytree(tmp_path / "whole", run.path)
-    shutil.rmtree(run.checkpoint_path(2))
+    go_back(run, 1)
     again = run_training(config, run.path)
     assert metrics_without_times(run.path) == [first, second]
     left, right = (load_file(path / "adapter_model.safetensors") for path in (last, again))
