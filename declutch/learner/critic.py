@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from declutch.config.algorithm import OptimizerConfig
 from declutch.errors import UserError
 from declutch.learner.forward import response_values, sharing_break_even, vocabulary_size
-from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.pack import pack
 from declutch.learner.restore import restore_module, restore_optimizer
@@ -22,6 +21,7 @@ from declutch.learner.samples import Sample, build_samples
 from declutch.learner.update import Randomness, plan_steps
 from declutch.models.checkpointing import checkpointing
 from declutch.models.lora import copy_trained, has_lora
+from declutch.models.mode import evaluation_mode
 from declutch.records import Role, Step, TokenBatch
 
 

@@ -16,10 +16,10 @@ from declutch.learner.forward import (
     token_logprobs,
     vocabulary_size,
 )
-from declutch.learner.mode import evaluation_mode
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, build_samples
 from declutch.models.capabilities import logit_scale
+from declutch.models.mode import evaluation_mode
 from declutch.records import Role, Step, TokenBatch
 
 

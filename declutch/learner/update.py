@@ -13,7 +13,6 @@ from declutch.config.algorithm import OptimizerConfig
 from declutch.config.judge import GCDConfig
 from declutch.errors import UserError
 from declutch.learner.lesson import Lesson
-from declutch.learner.mode import evaluation_mode
 from declutch.learner.update_stats import (
     PartSums,
     StepStats,
@@ -21,6 +20,7 @@ from declutch.learner.update_stats import (
     sum_mismatch,
     summarise,
 )
+from declutch.models.mode import evaluation_mode
 
 LARGEST_MISMATCH = 20.0
 """A single token may be this many times further off than tokens may be on average."""

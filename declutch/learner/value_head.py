@@ -22,12 +22,12 @@ from transformers import PreTrainedModel
 
 from declutch.config.algorithm import OptimizerConfig
 from declutch.errors import UserError
-from declutch.learner.mode import evaluation_mode
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.restore import restore_module, restore_optimizer
 from declutch.learner.update_stats import PartSums
 from declutch.models.checkpointing import checkpointing
 from declutch.models.manifest import check_further_file
+from declutch.models.mode import evaluation_mode
 from declutch.models.precision import computing
 
 HEAD_FILE = "value_head.pt"

@@ -23,6 +23,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from declutch.errors import UserError
+from declutch.models.mode import evaluation_mode
 from declutch.models.precision import compute_dtype, computing, is_exact
 
 _WITH_ALIBI = frozenset({"bloom", "mpt"})
@@ -251,18 +252,13 @@ def _obeys(model: Any) -> bool:
         "attention_mask": mask[None, None].to(model.device),
         "position_ids": positions.to(model.device),
     }
-    training = [module for module in model.modules() if module.training]
-    model.eval()
     try:
-        with torch.no_grad(), computing(model):
+        with torch.no_grad(), evaluation_mode(model), computing(model):
             together = model.base_model(input_ids=inputs[0], use_cache=False, **given)[0]
             alone = model.base_model(input_ids=inputs[1], use_cache=False)[0]
     # Whatever an architecture does with what it does not understand, it does not obey.
     except Exception:
         return False
-    finally:
-        for module in training:
-            module.training = True
     difference = (together[:, 6:].float() - alone[:, 3:].float()).abs().max()
     tolerance = 1e-3 if is_exact(model) else 0.1
     return bool(difference <= tolerance * alone.float().abs().max().clamp(min=1e-6))
@@ -278,11 +274,9 @@ def _runs_layers_once(model: Any) -> bool:
         layer.register_forward_pre_hook(lambda module, _: calls.update([id(module)]))
         for layer in layers
     ]
-    training = [module for module in model.modules() if module.training]
-    model.eval()
     tokens = torch.zeros(1, 2, dtype=torch.long, device=model.device)
     try:
-        with torch.no_grad(), computing(model):
+        with torch.no_grad(), evaluation_mode(model), computing(model):
             base(input_ids=tokens, use_cache=False)
     # A model that takes more than tokens is refused where it is loaded.
     except (TypeError, ValueError, RuntimeError):
@@ -290,8 +284,6 @@ def _runs_layers_once(model: Any) -> bool:
     finally:
         for handle in handles:
             handle.remove()
-        for module in training:
-            module.training = True
     return max(calls.values(), default=0) <= 1
 
 
@@ -334,17 +326,12 @@ def logit_scale(model: Any) -> float | None:
         return None
     given: list[Tensor] = []
     handle = head.register_forward_pre_hook(lambda _, args: given.append(args[0]))
-    was_training = model.training
-    model.eval()
+    some = torch.arange(min(8, head.weight.shape[0]), device=model.device)
     try:
-        with torch.no_grad():
-            some = torch.arange(min(8, head.weight.shape[0]), device=model.device)
-            with computing(model):
-                logits = model(input_ids=some[None], use_cache=False).logits
-            logits = logits.float()
+        with torch.no_grad(), evaluation_mode(model), computing(model):
+            logits = model(input_ids=some[None], use_cache=False).logits.float()
     finally:
         handle.remove()
-        model.train(was_training)
     product = given[0].float() @ head.weight.detach().float().T
     scale = float((logits * product).sum() / product.square().sum().clamp(min=1e-30))
     # Half precision rounds by less than this; a cap changes more.

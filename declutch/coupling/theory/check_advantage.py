@@ -21,11 +21,8 @@ from declutch.coupling.theory.findings import (
     Finding,
     Place,
     RiskGrid,
-    counted,
-    decide,
-    first_wrong,
+    conclude,
     risk_grid,
-    worst,
 )
 from declutch.coupling.theory.groups import (
     NUM_GROUPS,
@@ -91,10 +88,10 @@ def _value_finding(
     grid = risk_grid()
     found, printed = exact(grid), grid.q * grid.r * (grid.q - 1)
     is_true = np.abs(found - printed) < TOLERANCE
-    numbers |= counted(is_true) | {"grid_largest_difference": float(np.abs(found - printed).max())}
+    error = np.abs(found - printed)
+    numbers |= {"grid_largest_difference": float(error.max())}
     columns = grid.columns | {"printed": printed, "exact": found}
-    wrong = None if is_true.all() else worst(np.abs(found - printed), columns)
-    return Finding(decide(is_true), numbers, wrong)
+    return conclude(is_true, numbers, columns, badness=error)
 
 
 def _value_check(estimator: Estimator, *, is_conditional: bool = False) -> Callable[..., Finding]:
@@ -188,11 +185,9 @@ def _sign_check(estimator: Estimator) -> Callable[..., Finding]:
         is_true = exact < 0
         joint, _ = simulated(q, p, r, estimator, groups, seed)
         value = float(risky_action(q, p, r, estimator))
-        numbers = at_example(q, p, r, estimator, joint, value) | counted(is_true)
+        numbers = at_example(q, p, r, estimator, joint, value)
         numbers["grid_smallest_gain"] = float(np.nanmin(gain(grid.p + grid.q * grid.r, estimator)))
-        return Finding(
-            decide(is_true), numbers, first_wrong(is_true, grid.columns | {"exact": exact})
-        )
+        return conclude(is_true, numbers, grid.columns | {"exact": exact})
 
     return check
 
@@ -229,11 +224,8 @@ def check_harmful(q: float = 0.0, p: float = 0.2, r: float = 0.4) -> Finding:
     exact = risky_action(grid.q, grid.p, grid.r)
     is_true, meets = exact < 0, grid.q > 0
     numbers = {"q": q, "p": p, "r": r, "exact": float(risky_action(q, p, r))}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, grid.columns | {"exact": exact}),
-        condition="q > 0",
+    return conclude(
+        is_true, numbers, grid.columns | {"exact": exact}, meets=meets, condition="q > 0"
     )
 
 
@@ -248,9 +240,6 @@ def check_helpful(q: float = 0.0, p: float = 0.5, r: float = -0.4) -> Finding:
     exact = risky_action(grid.q, grid.p, grid.r)
     is_true, meets = exact > 0, grid.q > 0
     numbers = {"q": q, "p": p, "r": r, "exact": float(risky_action(q, p, r))}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, grid.columns | {"exact": exact}),
-        condition="q > 0",
+    return conclude(
+        is_true, numbers, grid.columns | {"exact": exact}, meets=meets, condition="q > 0"
     )

@@ -11,11 +11,8 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
-    decide,
-    first_wrong,
+    conclude,
     risk_grid,
-    worst,
 )
 from declutch.coupling.theory.groups import NUM_GROUPS, credit_steps, mean_of, step_table
 from declutch.coupling.theory.occurrences import (
@@ -113,7 +110,7 @@ def check_additive(
         "simulated_error": error / steps,
     }
     columns = {"q": q_, "p": p_, "r": r_, "steps": n_, "printed": printed, "exact": exact}
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 @claims.add(
@@ -159,9 +156,7 @@ def check_compounding(
         "grid_largest_value": float(exact.max()),
     }
     columns = {"q": q_, "p": p_, "r": r_, "steps": n_, "printed": printed, "exact": exact}
-    return Finding(
-        decide(is_true), numbers | counted(is_true), worst(np.abs(exact - printed), columns)
-    )
+    return conclude(is_true, numbers, columns, badness=np.abs(exact - printed))
 
 
 @claims.add(
@@ -207,19 +202,14 @@ def check_wasted(
         name: np.array(column)
         for name, column in zip(("q", "needed", "limit"), zip(*rows, strict=True), strict=True)
     }
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        first_wrong(is_true, columns | {"exact": exact}),
-    )
+    return conclude(is_true, numbers, columns | {"exact": exact})
 
 
 @claims.add(
     ASSUMPTION,
     "Lemma 3.1 assumes that the risky action has the same probability in won and in lost episodes.",
     "P(action | won) = q(1-p-r) / (1-p-qr) and P(action | lost) = q(p+r) / (p+qr) in the lemma's "
-    "own "
-    "setting. They are equal only where the advantage is 0.",
+    "own setting. They are equal only where the advantage is 0.",
     "bayes",
 )
 def check_assumption(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
@@ -243,7 +233,7 @@ def check_assumption(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
         "joint_from_shares": float(fail * (1 - fail) * (in_won - in_lost)),
     }
     columns = grid.columns | {"share_in_won": won, "share_in_lost": lost}
-    return Finding(decide(is_true), numbers | counted(is_true), worst(lost - won, columns))
+    return conclude(is_true, numbers, columns, badness=lost - won)
 
 
 def _length_cases() -> list[tuple[tuple[int, int], tuple[int, int], float]]:
@@ -257,9 +247,60 @@ def _length_cases() -> list[tuple[tuple[int, int], tuple[int, int], float]]:
     ]
 
 
-def _frequency_finding(
-    *, by_share: bool, by_steps: bool, example: Occurrences, groups: int, seed: int
+def _excess(case: Occurrences, *, by_share: bool) -> float:
+    """How much more frequent the action is in won episodes than in lost ones."""
+    if by_share:
+        return case.share_of_steps(is_won=True) - case.share_of_steps(is_won=False)
+    return case.mean_in(case.count, is_won=True) - case.mean_in(case.count, is_won=False)
+
+
+@claims.add(
+    FREQUENCY,
+    MORE_OFTEN,
+    "Frequent: occurrences per episode. Statistics of a group over its episodes (the default).",
+    "per-episode",
+    by_share=False,
+    by_steps=False,
+)
+@claims.add(
+    FREQUENCY,
+    MORE_OFTEN,
+    "Frequent: share of all steps, as a share of repeated actions is usually reported. Statistics "
+    "of a group over its episodes.",
+    "per-step",
+    by_share=True,
+    by_steps=False,
+)
+@claims.add(
+    FREQUENCY,
+    MORE_OFTEN,
+    "Frequent: share of all steps. Statistics of a group over its steps (group_stats=steps), as in "
+    "code that takes a step for a sample.",
+    "per-step-step-statistics",
+    by_share=True,
+    by_steps=True,
+)
+@claims.add(
+    FREQUENCY,
+    MORE_OFTEN,
+    "Frequent: occurrences per episode. Statistics of a group over its steps (group_stats=steps).",
+    "per-episode-step-statistics",
+    by_share=False,
+    by_steps=True,
+)
+def check_frequency(
+    *,
+    in_won: int = 2,
+    steps_of_won: int = 10,
+    in_lost: int = 3,
+    steps_of_lost: int = 30,
+    failure: float = 0.5,
+    groups: int = 5000,
+    seed: int = 6,
+    by_share: bool,
+    by_steps: bool,
 ) -> Finding:
+    example = two_lengths((in_won, steps_of_won), (in_lost, steps_of_lost), failure)
     cases = _length_cases()
     found = [two_lengths(*case) for case in cases]
     total = total_advantage_by_steps if by_steps else total_advantage
@@ -290,101 +331,9 @@ def _frequency_finding(
         "exact": exact,
         "frequency_in_won_less_in_lost": often,
     }
-    return Finding(
-        decide(is_true),
-        {key: float(value) for key, value in numbers.items()} | counted(is_true),
-        None if is_true.all() else worst(-exact * np.array(often), columns),
-    )
-
-
-def _excess(case: Occurrences, *, by_share: bool) -> float:
-    """How much more frequent the action is in won episodes than in lost ones."""
-    if by_share:
-        return case.share_of_steps(is_won=True) - case.share_of_steps(is_won=False)
-    return case.mean_in(case.count, is_won=True) - case.mean_in(case.count, is_won=False)
-
-
-@claims.add(
-    FREQUENCY,
-    MORE_OFTEN,
-    "Frequent: occurrences per episode. Statistics of a group over its episodes (the default).",
-    "per-episode",
-)
-def check_count(
-    in_won: int = 2,
-    steps_of_won: int = 10,
-    in_lost: int = 3,
-    steps_of_lost: int = 30,
-    failure: float = 0.5,
-    groups: int = 5000,
-    seed: int = 6,
-) -> Finding:
-    example = two_lengths((in_won, steps_of_won), (in_lost, steps_of_lost), failure)
-    return _frequency_finding(
-        by_share=False, by_steps=False, example=example, groups=groups, seed=seed
-    )
-
-
-@claims.add(
-    FREQUENCY,
-    MORE_OFTEN,
-    "Frequent: share of all steps, as a share of repeated actions is usually reported. Statistics "
-    "of a group over its episodes.",
-    "per-step",
-)
-def check_share(
-    in_won: int = 2,
-    steps_of_won: int = 10,
-    in_lost: int = 3,
-    steps_of_lost: int = 30,
-    failure: float = 0.5,
-    groups: int = 5000,
-    seed: int = 7,
-) -> Finding:
-    example = two_lengths((in_won, steps_of_won), (in_lost, steps_of_lost), failure)
-    return _frequency_finding(
-        by_share=True, by_steps=False, example=example, groups=groups, seed=seed
-    )
-
-
-@claims.add(
-    FREQUENCY,
-    MORE_OFTEN,
-    "Frequent: share of all steps. Statistics of a group over its steps (group_stats=steps), as in "
-    "code that takes a step for a sample.",
-    "per-step-step-statistics",
-)
-def check_share_by_steps(
-    in_won: int = 2,
-    steps_of_won: int = 10,
-    in_lost: int = 3,
-    steps_of_lost: int = 30,
-    failure: float = 0.5,
-    groups: int = 5000,
-    seed: int = 8,
-) -> Finding:
-    example = two_lengths((in_won, steps_of_won), (in_lost, steps_of_lost), failure)
-    return _frequency_finding(
-        by_share=True, by_steps=True, example=example, groups=groups, seed=seed
-    )
-
-
-@claims.add(
-    FREQUENCY,
-    MORE_OFTEN,
-    "Frequent: occurrences per episode. Statistics of a group over its steps (group_stats=steps).",
-    "per-episode-step-statistics",
-)
-def check_count_by_steps(
-    in_won: int = 2,
-    steps_of_won: int = 10,
-    in_lost: int = 3,
-    steps_of_lost: int = 30,
-    failure: float = 0.5,
-    groups: int = 5000,
-    seed: int = 9,
-) -> Finding:
-    example = two_lengths((in_won, steps_of_won), (in_lost, steps_of_lost), failure)
-    return _frequency_finding(
-        by_share=False, by_steps=True, example=example, groups=groups, seed=seed
+    return conclude(
+        is_true,
+        {key: float(value) for key, value in numbers.items()},
+        columns,
+        badness=-exact * np.array(often),
     )

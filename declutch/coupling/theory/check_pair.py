@@ -17,10 +17,7 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
-    decide,
-    first_wrong,
-    worst,
+    conclude,
 )
 from declutch.coupling.theory.groups import credited, draw_groups
 
@@ -119,10 +116,11 @@ def check_order(
     is_true = first >= second - 1e-15
     meets = pair.delta <= 1
     one = one_pair(q1, q2, r2, xi, delta)
-    return Finding(
-        decide(is_true, meets),
-        pair_numbers(one) | simulated_pulls(one, groups, seed) | counted(is_true, meets),
-        first_wrong(is_true, pair_columns(pair)),
+    return conclude(
+        is_true,
+        pair_numbers(one) | simulated_pulls(one, groups, seed),
+        pair_columns(pair),
+        meets=meets,
         condition="delta <= 1",
     )
 
@@ -156,9 +154,7 @@ def check_gap_log_odds(
         "log_odds_gap_change": float(log_odds[0]),
         "probability_gap_change": float(probability[0]),
     }
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, pair_columns(pair))
-    )
+    return conclude(is_true, numbers, pair_columns(pair))
 
 
 @claims.add(
@@ -188,10 +184,12 @@ def check_gap_probabilities(
         "log_odds_gap_change": float(log_odds[0]),
         "probability_gap_change": float(probability[0]),
     }
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        None if is_true.all() else worst(-change, pair_columns(pair) | {"gap_change": change}),
+    return conclude(
+        is_true,
+        numbers,
+        pair_columns(pair) | {"gap_change": change},
+        badness=-change,
+        meets=meets,
         condition="p_1 (1 - p_1)(A_1 + delta A_2) >= p_2 (1 - p_2)(A_2 + delta A_1)",
     )
 
@@ -220,10 +218,11 @@ def check_both_rise(
     is_true = (first > 0) & (second > 0)
     meets = pair.delta * np.abs(own_1) > np.abs(own_2)
     one = one_pair(q1, q2, r2, xi, delta)
-    return Finding(
-        decide(is_true, meets),
-        pair_numbers(one) | simulated_pulls(one, groups, seed) | counted(is_true, meets),
-        first_wrong(is_true, pair_columns(pair)),
+    return conclude(
+        is_true,
+        pair_numbers(one) | simulated_pulls(one, groups, seed),
+        pair_columns(pair),
+        meets=meets,
         condition="delta |A_1| > |A_2|",
     )
 
@@ -251,11 +250,8 @@ def check_pull_joint(q1: float = 0.2, r2: float = 0.1, xi: float = 2.0) -> Findi
         "advantage": xi * r2 * q1 * (1 - q1),
         "slope": xi * r2 * (1 - 2 * q1),
     }
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, {"q1": grid, "slope": slope}),
-        condition="q1 >= 0.5",
+    return conclude(
+        is_true, numbers, {"q1": grid, "slope": slope}, meets=meets, condition="q1 >= 0.5"
     )
 
 
@@ -269,9 +265,7 @@ def check_pull_conditional(q1: float = 0.2, r2: float = 0.1, xi: float = 2.0) ->
     grid = np.linspace(0.005, 0.995, 199)
     is_true = np.diff(1 - grid) < 0
     numbers = {"q1": q1, "advantage": xi * r2 * (1 - q1), "slope": -xi * r2}
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, {"q1": grid[1:]})
-    )
+    return conclude(is_true, numbers, {"q1": grid[1:]})
 
 
 TURN_TEXT = (
@@ -300,10 +294,11 @@ def check_turn_any(
         "odds_ratio": float(ratio[0]),
     }
     meets = odds_ratio(pair.q1, pair.q2) < pair.strength
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, pair_columns(pair)),
+    return conclude(
+        is_true,
+        numbers,
+        pair_columns(pair),
+        meets=meets,
         condition="q2 (1-q2) / (q1 (1-q1)) < xi delta at the start",
     )
 
@@ -311,10 +306,9 @@ def check_turn_any(
 @claims.add(
     TURN,
     TURN_TEXT,
-    "Pairs with delta < 1 and xi delta <= 10 whose flawed action rises first, exact steps of "
-    "0.02 in the faster logit: "
-    "it turns, from then on it only decreases, and at the turn q1 > 1/2 has reached the threshold "
-    "(1 + sqrt(1 - 4 q2 (1-q2) / (xi delta))) / 2.",
+    "Pairs with delta < 1 and xi delta <= 10 whose flawed action rises first, exact steps of 0.02 "
+    "in the faster logit: it turns, from then on it only decreases, and at the turn q1 > 1/2 has "
+    "reached the threshold (1 + sqrt(1 - 4 q2 (1-q2) / (xi delta))) / 2.",
     "after-rising",
 )
 def check_turn(
@@ -342,7 +336,7 @@ def check_turn(
         "grid_largest_q2_at_turn": float(np.nanmax(turn_q2)),
     }
     columns = pair_columns(pair) | {"q1_at_turn": turn_q1, "q2_at_turn": turn_q2}
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 def _turns(pair: Pair, move: float, num_steps: int) -> tuple[NDArray[np.bool_], Floats, Floats]:
@@ -377,7 +371,7 @@ def check_many(q2: float = 0.3, xi: float = 1.0, delta: float = 0.5) -> Finding:
     numbers: dict[str, float | int | None] = {"q2": q2, "xi": xi, "delta": delta}
     for num in (1, 2, 4, 8, 16, 32, 64):
         numbers[f"q1_needed_for_{num}"] = float(threshold(q2, xi * delta * num))
-    return Finding(decide(is_true), numbers | counted(is_true))
+    return conclude(is_true, numbers)
 
 
 @claims.add(
@@ -399,10 +393,11 @@ def check_goal(
     one = one_pair(q1, q2, r2, xi, delta)
     (own,), (other,) = one.own
     numbers = pair_numbers(one) | {"largest_delta": float(min(abs(own / other), abs(other / own)))}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, pair_columns(pair)),
+    return conclude(
+        is_true,
+        numbers,
+        pair_columns(pair),
+        meets=meets,
         condition="delta < min(|A_1| / |A_2|, |A_2| / |A_1|)",
     )
 
@@ -425,9 +420,7 @@ def check_scaled(
     numbers = pair_numbers(one) | {
         "effective_2_enlarged_3_times": float(one_pair(q1, q2, 3 * r2, xi, delta).pulls[1][0])
     }
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, pair_columns(pair))
-    )
+    return conclude(is_true, numbers, pair_columns(pair))
 
 
 @claims.add(
@@ -445,6 +438,4 @@ def check_second_alone(
     one = one_pair(q1, q2, r2, xi, delta)
     enlarged = 3 * one.own[1] + one.delta * one.own[0]
     numbers = pair_numbers(one) | {"effective_2_enlarged_3_times": float(enlarged[0])}
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, pair_columns(pair))
-    )
+    return conclude(is_true, numbers, pair_columns(pair))

@@ -24,10 +24,7 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
-    decide,
-    first_wrong,
-    worst,
+    conclude,
 )
 
 SIGN = Place("RM-A.3-eq19", "A.3, eq. 19")
@@ -57,9 +54,7 @@ def check_sign(
         "odds_ratio": float(odds_ratio(one.q1, one.q2)[0]),
         "strength": float(one.strength[0]),
     }
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, pair_columns(pair))
-    )
+    return conclude(is_true, numbers, pair_columns(pair))
 
 
 def _odds_grid() -> tuple[Floats, Floats, Floats]:
@@ -92,13 +87,12 @@ def check_identity(h1: float = 3.0, h2: float = 2.0, others: float = 1.0) -> Fin
         "right": float(_ratio_of_odds(np.array(h1), np.array(h2), np.array(others))),
     }
     columns = {"h1": first, "h2": second, "C": rest}
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 CHAIN_TEXT = (
     "xi delta <= q2 (1-q2) / (q1 (1-q1)) requires z_1 - z_2 >= 1/2 ln(xi delta), since the ratio "
-    "is "
-    "at most (h1 / h2)^2."
+    "is at most (h1 / h2)^2."
 )
 
 
@@ -124,12 +118,7 @@ def _chain_finding(
         "C": rest,
         "ratio": _ratio_of_odds(first, second, rest),
     }
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, columns),
-        condition=condition,
-    )
+    return conclude(is_true, numbers, columns, meets=meets, condition=condition)
 
 
 @claims.add(CHAIN, CHAIN_TEXT, "h2 <= h1, as the proof assumes.", "good-more-likely")
@@ -190,10 +179,11 @@ def check_sum(
     own_left, own_right = sides(one)
     numbers = pair_numbers(one) | {"left": float(own_left[0]), "right": float(own_right[0])}
     meets = pair.delta <= 1
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, pair_columns(pair) | {"left": left, "right": right}),
+    return conclude(
+        is_true,
+        numbers,
+        pair_columns(pair) | {"left": left, "right": right},
+        meets=meets,
         condition="delta <= 1",
     )
 
@@ -216,15 +206,12 @@ def check_rise(
         "left": float((1 - delta**2) * one.own[0][0]),
         "right": float(one.pulls[0][0]),
     }
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, pair_columns(pair))
-    )
+    return conclude(is_true, numbers, pair_columns(pair))
 
 
 STATEMENT = (
     "The good action's h1 = exp(z_1) has to be exp(1/2 xi delta + Delta z^) times its original "
-    "value "
-    "until the flawed action's probability starts to decrease."
+    "value until the flawed action's probability starts to decrease."
 )
 WITH_LN = STATEMENT.replace("1/2 xi delta", "1/2 ln(xi delta)")
 
@@ -265,10 +252,12 @@ def _bound_finding(
         "z1_at_turn": first,
         "z2_at_turn": second,
     }
-    return Finding(
-        decide(is_true, meets),
-        example | counted(is_true, meets),
-        None if is_true.all() else worst(np.where(is_true, -np.inf, claimed - rise), columns),
+    return conclude(
+        is_true,
+        example,
+        columns,
+        badness=np.where(is_true, -np.inf, claimed - rise),
+        meets=meets,
         condition="z_1 >= z_2 when it starts to decrease" if conditional else "",
     )
 
@@ -309,8 +298,7 @@ def _likely_pairs(*, is_ordered: bool) -> Pair:
     THEOREM,
     STATEMENT,
     "As printed, without the ln of its proof, as what is required at least. Delta z^ = z_2 - z_1 "
-    "at "
-    "the start, which the proof's sums give. q1 >= q2 > 1/2.",
+    "at the start, which the proof's sums give. q1 >= q2 > 1/2.",
     "as-printed",
 )
 def check_printed(
@@ -326,8 +314,7 @@ def check_printed(
     THEOREM,
     WITH_LN,
     "With the ln of the proof, as what is required at least; Delta z^ = z_2 - z_1 at the start. "
-    "The "
-    "statement's premise q1, q2 > 1/2, in any order.",
+    "The statement's premise q1, q2 > 1/2, in any order.",
     "with-ln",
 )
 def check_with_ln(
@@ -436,11 +423,7 @@ def check_enough(
         "effective_2_at_bound": float(own_pull[0]),
     }
     columns = pair_columns(pair) | {"q1_at_bound": at, "effective_2_at_bound": pull}
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        None if is_true.all() else worst(pull, columns),
-    )
+    return conclude(is_true, numbers, columns, badness=pull)
 
 
 @claims.add(
@@ -475,10 +458,12 @@ def check_unequal(
     }
     columns = {"h1": first, "h2": second, "C_1": rest_1, "C_2": rest_2, "ratio": ratio}
     meets = rest_1 == rest_2
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        worst(0.5 * np.log(ratio) - np.log(first / second), columns),
+    return conclude(
+        is_true,
+        numbers,
+        columns,
+        badness=0.5 * np.log(ratio) - np.log(first / second),
+        meets=meets,
         condition="C = C'",
     )
 
@@ -487,8 +472,7 @@ def check_unequal(
     THEOREM,
     WITH_LN,
     "Exact softmax steps of two actions per sample: the other logit falls as much as the chosen "
-    "one "
-    "rises, so that C does not stay. Equal others and z_1 >= z_2 at the start.",
+    "one rises, so that C does not stay. Equal others and z_1 >= z_2 at the start.",
     "other-logits-move",
 )
 def check_moving(

@@ -15,11 +15,8 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
-    decide,
-    first_wrong,
+    conclude,
     risk_grid,
-    worst,
 )
 from declutch.coupling.theory.groups import NUM_GROUPS, draw_groups, mean_of
 
@@ -50,12 +47,7 @@ def check_table(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
     names = ("no_mistake_success", "no_mistake_fail", "mistake_success", "mistake_fail")
     numbers = {"q": q, "p": p, "r": r} | dict(zip(names, map(float, example), strict=True))
     columns = {"q": grid_q, "p": grid_p, "r": grid_r, "mistake_fail": found[3]}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, columns),
-        condition="0 <= p + r <= 1",
-    )
+    return conclude(is_true, numbers, columns, meets=meets, condition="0 <= p + r <= 1")
 
 
 @claims.add(
@@ -82,7 +74,7 @@ def check_rates(
         "simulated": estimate.mean,
         "simulated_error": estimate.error,
     }
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, grid.columns))
+    return conclude(is_true, numbers, grid.columns)
 
 
 @claims.add(
@@ -113,7 +105,7 @@ def check_centred(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
         "success_advantage": failure / std,
         "failure_advantage": (failure - 1) / std,
     }
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, grid.columns))
+    return conclude(is_true, numbers, grid.columns)
 
 
 @claims.add(
@@ -155,7 +147,7 @@ def check_centred_groups(
         "failure_exact": float(example[1]),
     }
     columns = {"failure_rate": fail, "printed": printed[0], "exact": found[0]}
-    return Finding(decide(is_true), numbers | counted(is_true), worst(error, columns))
+    return conclude(is_true, numbers, columns, badness=error)
 
 
 @claims.add(
@@ -185,4 +177,4 @@ def check_algebra(q: float = 0.3, p: float = 0.2, r: float = 0.4) -> Finding:
     is_true = np.ptp(found, axis=0) < TOLERANCE
     example = chain(np.array(q), np.array(p), np.array(r))
     numbers = {"q": q, "p": p, "r": r, "first": float(example[0]), "last": float(example[-1])}
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, grid.columns))
+    return conclude(is_true, numbers, grid.columns)

@@ -9,10 +9,7 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
-    decide,
-    first_wrong,
-    worst,
+    conclude,
 )
 from declutch.coupling.theory.readout import (
     Sentence,
@@ -28,13 +25,11 @@ APART = (
 )
 FORMULA_TEXT = (
     "The coupling of two samples is sum over k, k' of alpha_{k,k'} <h_k, h_k'>, with alpha the "
-    "inner "
-    "product of their prediction errors."
+    "inner product of their prediction errors."
 )
 APART_TEXT = (
     "If the hidden states of a good and a similar bad sample are pushed apart, reinforcing the "
-    "good "
-    "one no longer reinforces the bad one."
+    "good one no longer reinforces the bad one."
 )
 claims = ClaimList()
 """The claims about the read-out that this module's checks are of."""
@@ -95,8 +90,7 @@ def _formula_finding(width: int, vocabulary: int, seed: int, *, is_whole: bool) 
         "grid_share_of_sign_agreement": float((np.sign(found) == np.sign(wanted)).mean()),
     }
     columns = {"seed": seed + np.arange(100), "formula": found, "exact": wanted}
-    bad = None if is_true.all() else worst(error, columns)
-    return Finding(decide(is_true), numbers | counted(is_true), bad)
+    return conclude(is_true, numbers, columns, badness=error)
 
 
 def _pushed_apart(amount: float, seed: int, *, rotates: bool) -> tuple[float, float, float]:
@@ -146,15 +140,14 @@ def check_distance(amount: float = 3.0, seed: int = 71) -> Finding:
         "coupling_before": before[kept],
         "coupling_after": after[kept],
     }
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 @claims.add(
     APART,
     APART_TEXT,
     "Apart: orthogonal. The read-out's coupling of a pair of tokens is then exactly 0, whatever "
-    "they "
-    "predict.",
+    "they predict.",
     "orthogonal",
 )
 def check_orthogonal(seed: int = 72) -> Finding:
@@ -162,8 +155,4 @@ def check_orthogonal(seed: int = 72) -> Finding:
     _, before, after = map(np.array, zip(*rows, strict=True))
     is_true = np.abs(after) < 1e-12 * np.maximum(np.abs(before), 1)
     numbers = {"coupling_before": float(before[0]), "coupling_after": float(after[0])}
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        first_wrong(is_true, {"coupling_before": before, "coupling_after": after}),
-    )
+    return conclude(is_true, numbers, {"coupling_before": before, "coupling_after": after})

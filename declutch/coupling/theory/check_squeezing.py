@@ -10,10 +10,8 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
+    conclude,
     decide,
-    first_wrong,
-    worst,
 )
 from declutch.coupling.theory.groups import credited, draw_groups
 from declutch.coupling.theory.three_actions import (
@@ -93,11 +91,10 @@ def _increase_finding(
 ) -> Finding:
     """A condition is required where every scene that meets the conclusion meets it."""
     is_true = ~is_increase | (condition >= 0)
-    numbers: dict[str, float | int | None] = {**example, **counted(is_true)}
-    numbers["grid_increases"] = int(is_increase.sum())
+    numbers = example | {"grid_increases": int(is_increase.sum())}
     columns = _columns(scene) | {"condition": condition}
     badness = np.where(is_true, -np.inf, -condition)
-    return Finding(decide(is_true), numbers, None if is_true.all() else worst(badness, columns))
+    return conclude(is_true, numbers, columns, badness=badness)
 
 
 @claims.add(
@@ -163,10 +160,8 @@ def check_sufficient(
     is_true = (printed < 0) | (rises > 0)
     columns = _columns(scene) | {"printed_condition": printed, "first_order_1": rises}
     badness = np.where(is_true, -np.inf, -rises)
-    return Finding(
-        decide(is_true),
-        _example(make_scene(q, r, q_hat, r_hat, p), 1e-3) | counted(is_true),
-        None if is_true.all() else worst(badness, columns),
+    return conclude(
+        is_true, _example(make_scene(q, r, q_hat, r_hat, p), 0.001), columns, badness=badness
     )
 
 
@@ -196,16 +191,15 @@ def check_corrected(
         is_true &= (change_of(scene, size)[:, 0] <= 1e-15) | (corrected > -1e-13)
     example = _example(make_scene(q, r, q_hat, r_hat, p), step_size)
     columns = _columns(scene) | {"corrected_condition": corrected}
-    return Finding(decide(is_true), example | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, example, columns)
 
 
 @claims.add(
     ENCOURAGED,
     "In some cases the probability of an action with a negative effect increases, because a worse "
     "one is punished more.",
-    "There is such a scene: r > 0 and a positive change by one exact step. In simulated groups "
-    "of 8 "
-    "by GRPO the mean first-order change is positive, too.",
+    "There is such a scene: r > 0 and a positive change by one exact step. In simulated groups of "
+    "8 by GRPO the mean first-order change is positive, too.",
     "exists",
 )
 def check_encouraged(
@@ -261,19 +255,14 @@ def check_gap_log_odds(
     one = make_scene(q, r, q_hat, r_hat, p)
     pulls = joint_advantages(one.policy, one.failure)
     numbers = _example(one, step_size) | {"log_odds_growth_per_step": float(pulls[0] - pulls[2])}
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        first_wrong(is_true, _columns(scene) | {"growth": growth}),
-    )
+    return conclude(is_true, numbers, _columns(scene) | {"growth": growth})
 
 
 @claims.add(
     GAP,
     GAP_TEXT,
     "Gap: difference of the probabilities p1 - p3, as the text says. One exact step of size 0.1. "
-    "It "
-    "can grow where p1 > p3, because both lose to or gain from action 2 in proportion.",
+    "It can grow where p1 > p3, because both lose to or gain from action 2 in proportion.",
     "probabilities",
 )
 def check_gap_probabilities(
@@ -294,10 +283,12 @@ def check_gap_probabilities(
     own = change_of(one, step_size)
     numbers = _example(one, step_size) | {"gap_change": float(own[0] - own[2])}
     columns = _columns(scene) | {"gap_change": growth}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        None if is_true.all() else worst(np.where(is_true, -np.inf, growth), columns),
+    return conclude(
+        is_true,
+        numbers,
+        columns,
+        badness=np.where(is_true, -np.inf, growth),
+        meets=meets,
         condition="p1 <= p3 and p3 does not fall itself",
     )
 
@@ -317,9 +308,7 @@ def check_impossible(
     own = float((2 - 2 * q - q_hat) * q * r + q_hat * r_hat)
     numbers = {"q": q, "r": r, "q_hat": q_hat, "r_hat": r_hat, "condition": own}
     numbers["grid_smallest"] = float(condition.min())
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, _columns(scene))
-    )
+    return conclude(is_true, numbers, _columns(scene))
 
 
 @claims.add(
@@ -351,10 +340,12 @@ def check_harm(
     }
     columns = _columns(scene) | {"relative_change_1": rates[:, 0], "relative_change_2": rates[:, 1]}
     badness = np.where(is_true, -np.inf, rates[:, 1] - rates[:, 0])
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        None if is_true.all() else worst(badness, columns),
+    return conclude(
+        is_true,
+        numbers,
+        columns,
+        badness=badness,
+        meets=meets,
         condition="q^ >= q (the more harmful action is at least as likely)",
     )
 
@@ -416,15 +407,15 @@ def check_limit(
         "failure_3": failure[:, 2],
         "end": end,
     }
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 @claims.add(
     VANISH,
     VANISH_TEXT,
-    "At every exact step of size 0.1: the probability of action 3 rises. It does not where "
-    "action 2 "
-    "is only a little flawed and far more likely, since pulls are in proportion to probabilities.",
+    "At every exact step of size 0.1: the probability of action 3 rises. It does not where action "
+    "2 is only a little flawed and far more likely, since pulls are in proportion to "
+    "probabilities.",
     "every-step",
 )
 def check_every_step(
@@ -443,10 +434,12 @@ def check_every_step(
     meets = pulls[:, 2] >= pulls[:, 1]
     one = make_scene(q, r, q_hat, r_hat, p)
     columns = _columns(scene) | {"change_3": change[:, 2]}
-    return Finding(
-        decide(is_true, meets),
-        _example(one, step_size) | counted(is_true, meets),
-        None if is_true.all() else worst(-change[:, 2], columns),
+    return conclude(
+        is_true,
+        _example(one, step_size),
+        columns,
+        badness=-change[:, 2],
+        meets=meets,
         condition="A3 >= A2",
     )
 
@@ -488,10 +481,11 @@ def check_sampled(
         "share_ending_at_3_small_steps": float((small > 0.5).mean()),
     }
     columns = {"run": np.arange(2 * runs) % runs, "end_3": np.concatenate([large, small])}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, columns | {"step_size": np.where(meets, small_step_size, step_size)}),
+    return conclude(
+        is_true,
+        numbers,
+        columns | {"step_size": np.where(meets, small_step_size, step_size)},
+        meets=meets,
         condition="steps are small against a group's noise (here 0.5)",
     )
 
@@ -566,8 +560,4 @@ def check_more_actions(
     columns = {f"policy_{i + 1}": policy[kept][:, i] for i in range(4)}
     columns |= {f"failure_{i + 1}": failure[kept][:, i] for i in range(4)}
     columns |= {"growth": growth}
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        None if is_true.all() else worst(growth, columns),
-    )
+    return conclude(is_true, numbers, columns, badness=growth)

@@ -10,19 +10,19 @@ from declutch.coupling.theory.findings import (
     ClaimList,
     Finding,
     Place,
-    counted,
-    decide,
-    first_wrong,
-    worst,
+    conclude,
 )
 from declutch.coupling.theory.groups import credited, draw_groups
 from declutch.coupling.theory.readout import Sentence, logit_step, readout_gradient
 from declutch.coupling.theory.three_actions import (
     Scene,
     draw_scenes,
+    gap_condition,
     make_scene,
     printed_condition,
+    scene_of,
     softmax,
+    step,
 )
 
 GRADIENT = Place("RM-A.2-eq8", "A.2, eq. 8")
@@ -84,46 +84,12 @@ def check_gradient(width: int = 5, actions: int = 4, seed: int = 30) -> Finding:
         errors.append(np.abs(exact - numeric).max() / np.abs(exact).max())
     is_true = np.array(errors) < 1e-7
     numbers = {"width": width, "actions": actions, "grid_largest_relative_error": max(errors)}
-    return Finding(decide(is_true), numbers | counted(is_true))
-
-
-def _logit_finding(
-    estimator: Estimator, *, is_conditional: bool, step_size: float, seed: int
-) -> Finding:
-    draw = np.random.default_rng(seed)
-    errors, cases = [], []
-    for index in range(200):
-        size = estimator.group_size or 8
-        policy, failure = draw.dirichlet(np.ones(4)), draw.random(4)
-        feature = draw.normal(size=3)
-        # A read-out whose logits for this state are those of the policy.
-        readout = np.outer(feature, np.log(policy)) / (feature @ feature)
-        drawn = draw_groups(policy, failure, size, 1, draw)
-        advantage = credited(drawn, estimator)[0]
-        action = drawn.action[0]
-        moved = logit_step(readout, feature, action, advantage, step_size)
-        totals = np.array([advantage[action == i].sum() for i in range(4)])
-        if is_conditional:
-            number = np.maximum([(action == i).sum() for i in range(4)], 1)
-            totals = size * totals / number
-        claimed = step_size * (feature @ feature) * totals
-        errors.append(np.abs(moved - claimed).max())
-        cases.append({"group": index, "logit_move": moved[0], "claimed_move": claimed[0]})
-    is_true = np.array(errors) < 1e-6
-    numbers = {
-        "group_size": estimator.group_size,
-        "learning_rate": step_size,
-        "grid_largest_error": max(errors),
-    } | counted(is_true)
-    if is_true.all():
-        return Finding(decide(is_true), numbers)
-    return Finding(decide(is_true), numbers, cases[int(np.argmax(errors))])
+    return conclude(is_true, numbers)
 
 
 LOGIT_TEXT = (
     "A step on a group of n moves the logit of action i by eta |pi(x)|^2 n A^_i / std, with A^_i "
-    "its "
-    "expected advantage; the advantages of a group sum to 0."
+    "its expected advantage; the advantages of a group sum to 0."
 )
 
 
@@ -133,35 +99,58 @@ LOGIT_TEXT = (
     "n A^_i is the sum of the advantages of the episodes that took i (the joint reading). Exact in "
     "every simulated group of 8 by GRPO, not only on average.",
     "joint",
+    by_rloo=False,
+    is_conditional=False,
 )
-def check_logits_joint(step_size: float = 0.1, seed: int = 31) -> Finding:
-    return _logit_finding(
-        Estimator(8, std_norm=True), is_conditional=False, step_size=step_size, seed=seed
-    )
-
-
 @claims.add(
     LOGITS,
     LOGIT_TEXT,
     "The same in groups of 8 by RLOO, whose advantages sum to 0, too.",
     "joint-leave-one-out",
+    by_rloo=True,
+    is_conditional=False,
 )
-def check_logits_rloo(step_size: float = 0.1, seed: int = 31) -> Finding:
-    return _logit_finding(
-        Estimator(8, is_leave_one_out=True), is_conditional=False, step_size=step_size, seed=seed
-    )
-
-
 @claims.add(
     LOGITS,
     LOGIT_TEXT,
     "A^_i is the mean advantage over the episodes that took i (the conditional reading).",
     "conditional",
+    by_rloo=False,
+    is_conditional=True,
 )
-def check_logits_conditional(step_size: float = 0.1, seed: int = 31) -> Finding:
-    return _logit_finding(
-        Estimator(8, std_norm=True), is_conditional=True, step_size=step_size, seed=seed
-    )
+def check_logits(
+    *, step_size: float = 0.1, seed: int = 31, by_rloo: bool, is_conditional: bool
+) -> Finding:
+    size = 8
+    estimator = Estimator(size, std_norm=not by_rloo, is_leave_one_out=by_rloo)
+    draw = np.random.default_rng(seed)
+    moves, claims_made = [], []
+    for _ in range(200):
+        policy, failure = draw.dirichlet(np.ones(4)), draw.random(4)
+        feature = draw.normal(size=3)
+        # A read-out whose logits for this state are those of the policy.
+        readout = np.outer(feature, np.log(policy)) / (feature @ feature)
+        drawn = draw_groups(policy, failure, size, 1, draw)
+        advantage = credited(drawn, estimator)[0]
+        action = drawn.action[0]
+        moves.append(logit_step(readout, feature, action, advantage, step_size))
+        totals = np.array([advantage[action == i].sum() for i in range(4)])
+        if is_conditional:
+            totals = size * totals / np.maximum([(action == i).sum() for i in range(4)], 1)
+        claims_made.append(step_size * (feature @ feature) * totals)
+    moved, claimed = np.array(moves), np.array(claims_made)
+    error = np.abs(moved - claimed).max(-1)
+    numbers = {
+        "group_size": size,
+        "learning_rate": step_size,
+        "grid_largest_error": float(error.max()),
+    }
+    columns = {
+        "group": np.arange(len(error)),
+        "logit_move": moved[:, 0],
+        "claimed_move": claimed[:, 0],
+    }
+    return conclude(error < 1e-6, numbers, columns, badness=error)
 
 
 @claims.add(
@@ -178,17 +167,14 @@ def check_third(
     mean = (policy[:, 1:] * failure[:, 1:]).sum(-1) / policy[:, 1:].sum(-1)
     is_true = np.abs(mean - scene.p) < TOLERANCE
     numbers = make_scene(q, r, q_hat, r_hat, p).as_numbers()
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, _columns(scene))
-    )
+    return conclude(is_true, numbers, _columns(scene))
 
 
 @claims.add(
     ADVANTAGES,
     "A_1 = q r (q-1), A_2 = q^ (q r - r^), A_3 = (1-q-q^) (q r - q^ r^ / (q+q^-1)).",
-    "Joint expectations over infinitely large groups, no deviation; they sum to 0. In groups "
-    "with a "
-    "deviation all three have one common positive factor, the gain.",
+    "Joint expectations over infinitely large groups, no deviation; they sum to 0. In groups with "
+    "a deviation all three have one common positive factor, the gain.",
     "joint",
 )
 def check_advantages(
@@ -216,9 +202,7 @@ def check_advantages(
             f"simulated_{index + 1}": float(sums.mean()),
             f"simulated_error_{index + 1}": float(sums.std(ddof=1) / np.sqrt(groups)),
         }
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, _columns(scene))
-    )
+    return conclude(is_true, numbers, _columns(scene))
 
 
 @claims.add(
@@ -226,40 +210,33 @@ def check_advantages(
     "p_1 = exp(z_1) / exp(sum_j z_j).",
     "As printed on the left-hand sides.",
     "as-printed",
+    is_printed=True,
 )
-def check_softmax_printed(z_1: float = 0.0, z_2: float = 1.0, z_3: float = -0.5) -> Finding:
-    logits = np.random.default_rng(34).normal(size=(1000, 3))
-    printed = np.exp(logits[:, 0]) / np.exp(logits.sum(-1))
-    return _softmax_finding(logits, printed, np.array([z_1, z_2, z_3]), is_printed=True)
-
-
 @claims.add(
     SOFTMAX,
     "p_1 = exp(z_1) / sum_j exp(z_j).",
     "As it goes on on the right-hand sides.",
     "as-used",
+    is_printed=False,
 )
-def check_softmax_used(z_1: float = 0.0, z_2: float = 1.0, z_3: float = -0.5) -> Finding:
-    logits = np.random.default_rng(34).normal(size=(1000, 3))
-    used = np.exp(logits[:, 0]) / np.exp(logits).sum(-1)
-    return _softmax_finding(logits, used, np.array([z_1, z_2, z_3]), is_printed=False)
-
-
-def _softmax_finding(
-    logits: Floats, claimed: Floats, example: Floats, *, is_printed: bool
+def check_softmax(
+    *, z_1: float = 0.0, z_2: float = 1.0, z_3: float = -0.5, is_printed: bool
 ) -> Finding:
-    exact = softmax(logits)[:, 0]
-    is_true = np.abs(claimed - exact) < TOLERANCE
-    below = np.exp(example.sum()) if is_printed else np.exp(example).sum()
+    def first(logits: Floats) -> Floats:
+        below = np.exp(logits.sum(-1)) if is_printed else np.exp(logits).sum(-1)
+        return np.asarray(np.exp(logits[..., 0]) / below)
+
+    logits, example = np.random.default_rng(34).normal(size=(1000, 3)), np.array([z_1, z_2, z_3])
+    claimed, exact = first(logits), softmax(logits)[:, 0]
     numbers = {
-        "z_1": example[0],
-        "z_2": example[1],
-        "z_3": example[2],
-        "claimed": np.exp(example[0]) / below,
-        "exact": softmax(example)[0],
+        "z_1": z_1,
+        "z_2": z_2,
+        "z_3": z_3,
+        "claimed": float(first(example)),
+        "exact": float(softmax(example)[0]),
     }
     columns = {f"z_{i + 1}": logits[:, i] for i in range(3)} | {"claimed": claimed, "exact": exact}
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(np.abs(claimed - exact) < TOLERANCE, numbers, columns)
 
 
 def _shifted(scene: Scene, step_size: float) -> tuple[Floats, Floats]:
@@ -273,25 +250,18 @@ def _shifted(scene: Scene, step_size: float) -> tuple[Floats, Floats]:
     SIGN,
     "p_1 increases where exp(z_2 + C(A_2-A_1)) + exp(z_3 + C(A_3-A_1)) > exp(z_2) + exp(z_3).",
     "As printed. The ratio p_1' / p_1 has the shifted sum below, so the inequality is the wrong "
-    "way "
-    "round; the text later asks for a smaller sum.",
+    "way round; the text later asks for a smaller sum.",
     "as-printed",
+    is_printed=True,
 )
-def check_direction_printed(step_size: float = 1.0, seed: int = 35) -> Finding:
-    return _direction_finding(step_size, seed, is_printed=True)
-
-
 @claims.add(
     SIGN,
     "p_1 increases where exp(z_2 + C(A_2-A_1)) + exp(z_3 + C(A_3-A_1)) < exp(z_2) + exp(z_3).",
     "As it is used from eq. 13 on.",
     "as-used",
+    is_printed=False,
 )
-def check_direction_used(step_size: float = 1.0, seed: int = 35) -> Finding:
-    return _direction_finding(step_size, seed, is_printed=False)
-
-
-def _direction_finding(step_size: float, seed: int, *, is_printed: bool) -> Finding:
+def check_direction(*, step_size: float = 1.0, seed: int = 35, is_printed: bool) -> Finding:
     scene = _scenes(seed)
     after, before = _shifted(scene, step_size)
     pulls = joint_advantages(scene.policy, scene.failure)
@@ -301,8 +271,7 @@ def _direction_finding(step_size: float, seed: int, *, is_printed: bool) -> Find
     claimed = difference > 0 if is_printed else difference < 0
     is_true = (rises == claimed) | (np.abs(difference) < 1e-14)
     columns = _columns(scene) | {"sum_after_less_before": difference, "change_1": moved - scene.q}
-    numbers = {"step_size": step_size} | counted(is_true)
-    return Finding(decide(is_true), numbers, first_wrong(is_true, columns))
+    return conclude(is_true, {"step_size": step_size}, columns)
 
 
 @claims.add(
@@ -311,31 +280,24 @@ def _direction_finding(step_size: float, seed: int, *, is_printed: bool) -> Find
     "= (exp(C(A_2-A_1)) - 1) exp(z_2) + (exp(C(A_3-A_1)) - 1) exp(z_3).",
     "As printed, with + exp(z_3) and no parentheses.",
     "eq11-printed",
+    is_printed=True,
 )
-def check_eq11_printed(step_size: float = 1.0, seed: int = 36) -> Finding:
-    return _eq11_finding(step_size, seed, sign=1.0)
-
-
 @claims.add(
     SIGN,
     "exp(z_2 + C(A_2-A_1)) + exp(z_3 + C(A_3-A_1)) - exp(z_2) - exp(z_3) "
     "= (exp(C(A_2-A_1)) - 1) exp(z_2) + (exp(C(A_3-A_1)) - 1) exp(z_3).",
     "With - exp(z_3), as the right-hand side has it.",
     "eq11-meant",
+    is_printed=False,
 )
-def check_eq11_meant(step_size: float = 1.0, seed: int = 36) -> Finding:
-    return _eq11_finding(step_size, seed, sign=-1.0)
-
-
-def _eq11_finding(step_size: float, seed: int, *, sign: float) -> Finding:
+def check_eq11(*, step_size: float = 1.0, seed: int = 36, is_printed: bool) -> Finding:
     scene = _scenes(seed)
     after, before = _shifted(scene, step_size)
-    left = after.sum(-1) - before[:, 0] + sign * before[:, 1]
+    third = before[:, 1] if is_printed else -before[:, 1]
+    left = after.sum(-1) - before[:, 0] + third
     right = (after - before).sum(-1)
-    is_true = np.abs(left - right) < TOLERANCE
     columns = _columns(scene) | {"left": left, "right": right}
-    numbers = {"step_size": step_size} | counted(is_true)
-    return Finding(decide(is_true), numbers, first_wrong(is_true, columns))
+    return conclude(np.abs(left - right) < TOLERANCE, {"step_size": step_size}, columns)
 
 
 @claims.add(
@@ -359,12 +321,7 @@ def check_exponential(x: float = -0.5) -> Finding:
         "upper_end": upper,
     }
     columns = {"x": grid, "left": np.exp(grid) - 1, "right": np.e * grid}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, columns),
-        condition="0 <= x <= 1.75079",
-    )
+    return conclude(is_true, numbers, columns, meets=meets, condition="0 <= x <= 1.75079")
 
 
 @claims.add(
@@ -404,11 +361,8 @@ def check_bound(
         "right": float(own_right),
     }
     columns = _columns(scene) | {"left": left, "right": right}
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        None if is_true.all() else worst(left - right, columns),
-        condition="A_2 >= A_1",
+    return conclude(
+        is_true, numbers, columns, badness=left - right, meets=meets, condition="A_2 >= A_1"
     )
 
 
@@ -417,8 +371,7 @@ def _difference_finding(
 ) -> Finding:
     is_true = np.abs(printed - exact) < TOLERANCE
     columns = _columns(scene) | {"printed": printed, "exact": exact}
-    bad = None if is_true.all() else worst(np.abs(printed - exact), columns)
-    return Finding(decide(is_true), example | counted(is_true), bad)
+    return conclude(is_true, example, columns, badness=np.abs(printed - exact))
 
 
 def _second_less_third(scene: Scene, *, is_printed: bool) -> Floats:
@@ -442,29 +395,30 @@ def _difference_example(scene: Scene, printed: Floats, first: int, second: int) 
     "A_2 - A_3 = 2 q q^ r^ + q^2 r - q r - 2 q^ r^.",
     "As printed.",
     "second-less-third-printed",
+    is_printed=True,
 )
-def check_second_third_printed(
-    q: float = 0.3, r: float = 0.1, q_hat: float = 0.4, r_hat: float = 0.2, p: float = 0.5
-) -> Finding:
-    scene, one = _scenes(38), make_scene(q, r, q_hat, r_hat, p)
-    example = _difference_example(one, _second_less_third(one, is_printed=True), 1, 2)
-    exact = _pull_difference(scene, 1, 2)
-    return _difference_finding(_second_less_third(scene, is_printed=True), exact, scene, example)
-
-
 @claims.add(
     DIFFERENCES,
     "A_2 - A_3 = 2 q q^ r + q^2 r - q r - 2 q^ r^.",
     "With r for r^ in the first term, as the line above it gives.",
     "second-less-third-corrected",
+    is_printed=False,
 )
 def check_second_third(
-    q: float = 0.3, r: float = 0.1, q_hat: float = 0.4, r_hat: float = 0.2, p: float = 0.5
+    *,
+    q: float = 0.3,
+    r: float = 0.1,
+    q_hat: float = 0.4,
+    r_hat: float = 0.2,
+    p: float = 0.5,
+    is_printed: bool,
 ) -> Finding:
     scene, one = _scenes(38), make_scene(q, r, q_hat, r_hat, p)
-    example = _difference_example(one, _second_less_third(one, is_printed=False), 1, 2)
+    example = _difference_example(one, _second_less_third(one, is_printed=is_printed), 1, 2)
     exact = _pull_difference(scene, 1, 2)
-    return _difference_finding(_second_less_third(scene, is_printed=False), exact, scene, example)
+    return _difference_finding(
+        _second_less_third(scene, is_printed=is_printed), exact, scene, example
+    )
 
 
 def _first_less_third(scene: Scene) -> Floats:
@@ -522,31 +476,29 @@ COLLECTED_TEXT = (
     COLLECTED_TEXT,
     "From the printed A_2 - A_3: whether the collecting of terms is right in itself.",
     "from-printed",
+    is_printed=True,
 )
-def check_collected_printed(
-    q: float = 0.3, r: float = 0.1, q_hat: float = 0.4, r_hat: float = 0.2, p: float = 0.5
-) -> Finding:
-    def left(scene: Scene) -> Floats:
-        second = scene.q_hat * _second_less_third(scene, is_printed=True)
-        return np.asarray(second + (scene.q - 1) * _first_less_third(scene))
-
-    scene, one = _scenes(40), make_scene(q, r, q_hat, r_hat, p)
-    example = one.as_numbers() | {"printed": float(_collected(one)), "exact": float(left(one))}
-    return _difference_finding(_collected(scene), left(scene), scene, example)
-
-
 @claims.add(
     COLLECTED,
     COLLECTED_TEXT,
     "From the advantages themselves.",
     "from-advantages",
+    is_printed=False,
 )
 def check_collected(
-    q: float = 0.3, r: float = 0.1, q_hat: float = 0.4, r_hat: float = 0.2, p: float = 0.5
+    *,
+    q: float = 0.3,
+    r: float = 0.1,
+    q_hat: float = 0.4,
+    r_hat: float = 0.2,
+    p: float = 0.5,
+    is_printed: bool,
 ) -> Finding:
     def left(scene: Scene) -> Floats:
-        second = scene.q_hat * _pull_difference(scene, 1, 2)
-        return np.asarray(second + (scene.q - 1) * _pull_difference(scene, 0, 2))
+        second, first = _pull_difference(scene, 1, 2), _pull_difference(scene, 0, 2)
+        if is_printed:
+            second, first = _second_less_third(scene, is_printed=True), _first_less_third(scene)
+        return np.asarray(scene.q_hat * second + (scene.q - 1) * first)
 
     scene, one = _scenes(40), make_scene(q, r, q_hat, r_hat, p)
     example = one.as_numbers() | {"printed": float(_collected(one)), "exact": float(left(one))}
@@ -574,9 +526,7 @@ def check_statement(
     numbers = one.as_numbers() | dict(
         zip(("from_eq13", "from_eq14", "theorem"), map(float, three(one)), strict=True)
     )
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, _columns(scene))
-    )
+    return conclude(is_true, numbers, _columns(scene))
 
 
 def _eq14_left(scene: Scene) -> Floats:
@@ -586,8 +536,7 @@ def _eq14_left(scene: Scene) -> Floats:
 
 GROWTH_TEXT = (
     "Once q increases, the left side of eq. 14 increases, and for q > 1/2 the right side 2 q r "
-    "(1-q) "
-    "decreases, so the condition goes on to be met."
+    "(1-q) decreases, so the condition goes on to be met."
 )
 
 
@@ -608,9 +557,7 @@ def check_growth_fixed(
         "left_slope": 2 * q_hat * r,
         "right_slope": 2 * r * (1 - 2 * q),
     }
-    return Finding(
-        decide(is_true), numbers | counted(is_true), first_wrong(is_true, _columns(scene))
-    )
+    return conclude(is_true, numbers, _columns(scene))
 
 
 @claims.add(
@@ -628,8 +575,6 @@ def check_growth_followed(
     p: float = 0.6,
     step_size: float = 0.1,
 ) -> Finding:
-    from declutch.coupling.theory.three_actions import scene_of, step
-
     def margin(scene: Scene) -> Floats:
         return _eq14_left(scene) - 2 * scene.q * scene.r * (1 - scene.q)
 
@@ -653,11 +598,7 @@ def check_growth_followed(
         "margin_after": float(margin(own)),
     }
     columns = _columns(scene) | {"margin_growth": growth}
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        None if is_true.all() else worst(-growth, columns),
-    )
+    return conclude(is_true, numbers, columns, badness=-growth)
 
 
 @claims.add(
@@ -669,8 +610,6 @@ def check_growth_followed(
 def check_gap(
     q: float = 0.3, r: float = 0.1, q_hat: float = 0.4, r_hat: float = 0.2, p: float = 0.5
 ) -> Finding:
-    from declutch.coupling.theory.three_actions import gap_condition
-
     scene, one = _scenes(44), make_scene(q, r, q_hat, r_hat, p)
     example = _difference_example(one, gap_condition(one), 2, 0)
     return _difference_finding(gap_condition(scene), _pull_difference(scene, 2, 0), scene, example)
@@ -689,8 +628,4 @@ def check_simplex(q: float = 0.3, q_hat: float = 0.4) -> Finding:
     value = 2 - 2 * first - second
     is_true = (np.abs(value - ((1 - first - second) + (1 - first))) < TOLERANCE) & (value >= 0)
     numbers = {"q": q, "q_hat": q_hat, "value": 2 - 2 * q - q_hat}
-    return Finding(
-        decide(is_true),
-        numbers | counted(is_true),
-        first_wrong(is_true, {"q": first, "q_hat": second}),
-    )
+    return conclude(is_true, numbers, {"q": first, "q_hat": second})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,7 @@ from declutch.coupling.theory.findings import (
     Finding,
     Numbers,
     Place,
-    counted,
-    decide,
-    first_wrong,
+    conclude,
 )
 from declutch.coupling.theory.groups import credited, draw_groups
 
@@ -104,7 +103,7 @@ def _parabola_check(
             "r": np.array([row[1] for row in rows]),
             "peak": np.array(peaks),
         }
-        return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+        return conclude(is_true, numbers, columns)
 
     return check
 
@@ -180,9 +179,7 @@ def _slope_check(
             "r": np.array([row[1] for row in rows]),
             "wrong_up_to": np.array(turns),
         }
-        return Finding(
-            decide(is_true), dict(numbers) | counted(is_true), first_wrong(is_true, columns)
-        )
+        return conclude(is_true, dict(numbers), columns)
 
     return check
 
@@ -267,56 +264,38 @@ SAFE_STARTS = np.array([0.02, 0.1, 0.25, 0.4, 0.49])
 DANGER_STARTS = np.array([0.51, 0.6, 0.75, 0.9, 0.98])
 
 
-def _resist_check(
-    kind: PushKind, estimator: Estimator, condition: str, *, is_conditional: bool = False
+def _fate_check(
+    kind: PushKind,
+    estimator: Estimator,
+    condition: str,
+    *,
+    is_safe: bool,
+    is_conditional: bool = False,
 ) -> Callable[..., Finding]:
-    """From a start below 0.5 the action does not run away; the condition is on the boundary."""
+    """From a start below 0.5 the action does not run away; from one above it, it does.
+
+    The condition is on the boundary.
+    """
+    starts = SAFE_STARTS if is_safe else DANGER_STARTS
 
     def check(
-        push: float = 0.05, risk: float = 0.4, base: float = 0.2, start: float = 0.3
+        push: float = 0.05,
+        risk: float = 0.4,
+        base: float = 0.2,
+        start: float = 0.3 if is_safe else 0.6,
     ) -> Finding:
         drifts = _drifts(kind, estimator, is_conditional=is_conditional)
-        index, first = _start_cases(drifts, SAFE_STARTS)
-        is_true = ~_ends(drifts, SAFE_STARTS).ravel()
-        meets = _edges(drifts)[index] >= 0.5
+        index, first = _start_cases(drifts, starts)
+        is_true = _ends(drifts, starts).ravel() != is_safe
+        edges = _edges(drifts)[index]
+        meets = edges >= 0.5 if is_safe else first > edges
         drift = Drift(push, risk, base, kind, estimator, is_conditional)
         numbers = _zone_numbers(drift) | {
             "start": start,
             "end": float(follow_action(drift, start, 4000)[-1]),
         }
-        return Finding(
-            decide(is_true, meets),
-            numbers | counted(is_true, meets),
-            first_wrong(is_true, _zone_columns(drifts, index, first)),
-            condition=condition,
-        )
-
-    return check
-
-
-def _runaway_check(
-    kind: PushKind, estimator: Estimator, condition: str, *, is_conditional: bool = False
-) -> Callable[..., Finding]:
-    """From a start above 0.5 the action runs away."""
-
-    def check(
-        push: float = 0.05, risk: float = 0.4, base: float = 0.2, start: float = 0.6
-    ) -> Finding:
-        drifts = _drifts(kind, estimator, is_conditional=is_conditional)
-        index, first = _start_cases(drifts, DANGER_STARTS)
-        is_true = _ends(drifts, DANGER_STARTS).ravel()
-        meets = first > _edges(drifts)[index]
-        drift = Drift(push, risk, base, kind, estimator, is_conditional)
-        numbers = _zone_numbers(drift) | {
-            "start": start,
-            "end": float(follow_action(drift, start, 4000)[-1]),
-        }
-        return Finding(
-            decide(is_true, meets),
-            numbers | counted(is_true, meets),
-            first_wrong(is_true, _zone_columns(drifts, index, first)),
-            condition=condition,
-        )
+        columns = _zone_columns(drifts, index, first)
+        return conclude(is_true, numbers, columns, meets=meets, condition=condition)
 
     return check
 
@@ -344,7 +323,7 @@ def _boundary_check(
             roots = constant_roots(push, risk)
             numbers["formula_boundary"] = roots[1] if roots else None
             numbers["formula_stable_point"] = roots[0] if roots else None
-        return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+        return conclude(is_true, numbers, columns)
 
     return check
 
@@ -415,10 +394,10 @@ for _name, _reading, _kind, _estimator, _conditional, _resist_if, _run_if in (
     ),
 ):
     claims.add(SAFE, RESISTS, _reading, f"resists-{_name}")(
-        _resist_check(_kind, _estimator, _resist_if, is_conditional=_conditional)  # type: ignore[arg-type]
+        _fate_check(_kind, _estimator, _resist_if, is_safe=True, is_conditional=_conditional)  # type: ignore[arg-type]
     )
     claims.add(DANGER, RUNS, _reading, f"runs-away-{_name}")(
-        _runaway_check(_kind, _estimator, _run_if, is_conditional=_conditional)  # type: ignore[arg-type]
+        _fate_check(_kind, _estimator, _run_if, is_safe=False, is_conditional=_conditional)  # type: ignore[arg-type]
     )
     claims.add(DANGER, BOUNDARY, _reading, f"boundary-{_name}")(
         _boundary_check(_kind, _estimator, is_conditional=_conditional)  # type: ignore[arg-type]
@@ -447,7 +426,7 @@ def check_feedback(push: float = 0.05, risk: float = 0.4) -> Finding:
         "risk": np.array([row[1] for row in rows]),
         "lower_fixed_point": np.array(points),
     }
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 @claims.add(
@@ -466,7 +445,7 @@ def check_overpowered(push: float = 0.12, risk: float = 0.4, start: float = 0.1)
         "end": float(path[-1]),
     }
     found = [float(Drift(0.26 * risk, risk)(q)) > 0 for risk in RISKS for q in GRID[::50]]
-    return Finding(decide(found), numbers | counted(found))
+    return conclude(found, numbers)
 
 
 # -- simulated groups, the cold start, and the way out ---------------------------------------
@@ -531,7 +510,7 @@ def check_sampled_boundary(
     numbers |= {"half_runs_away_from": half, "exact_boundary": exact}
     is_true = [half is not None and abs(half - 0.5) < 0.05]
     wrong = None if all(is_true) else {"half_runs_away_from": half, "exact_boundary": exact}
-    return Finding(decide(is_true), numbers | counted(is_true), wrong)
+    return replace(conclude(is_true, numbers), counterexample=wrong)
 
 
 @claims.add(
@@ -562,7 +541,7 @@ def check_cold_start(
         "end_from_warm": float(ends[1]),
     }
     columns = {"push": np.array([r[0] for r in rows]), "risk": np.array([r[1] for r in rows])}
-    return Finding(decide(is_true), numbers | counted(is_true), first_wrong(is_true, columns))
+    return conclude(is_true, numbers, columns)
 
 
 @claims.add(
@@ -582,11 +561,8 @@ def check_cold_start_any(push: float = 0.12, risk: float = 0.4, cold: float = 0.
         "cold": cold,
         "end_from_cold": float(follow_action(drift, cold, 10_000)[-1]),
     }
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, {"push": strength, "risk": size}),
-        condition="c <= r / 4",
+    return conclude(
+        is_true, numbers, {"push": strength, "risk": size}, meets=meets, condition="c <= r / 4"
     )
 
 
@@ -615,12 +591,11 @@ def check_escape(push: float = 0.05, risk: float = 0.4, start: float = 0.05) -> 
         "drift_at_start": float(drift(start)),
         "end": float(follow_action(drift, start, 10_000)[-1]),
     }
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(
-            is_true, {"push": strength, "risk": size, "start": low, "lower_fixed_point": lower}
-        ),
+    return conclude(
+        is_true,
+        numbers,
+        {"push": strength, "risk": size, "start": low, "lower_fixed_point": lower},
+        meets=meets,
         condition="q > (1 - sqrt(1 - 4c/r)) / 2",
     )
 
@@ -651,9 +626,10 @@ def check_escape_proportional(
         "drift_at_start": float(drift(start)),
         "end": float(follow_action(drift, start, 10_000)[-1]),
     }
-    return Finding(
-        decide(is_true, meets),
-        numbers | counted(is_true, meets),
-        first_wrong(is_true, {"push": strength, "risk": size, "start": low}),
+    return conclude(
+        is_true,
+        numbers,
+        {"push": strength, "risk": size, "start": low},
+        meets=meets,
         condition="q < 1 - c/r",
     )

@@ -70,6 +70,7 @@ class Claim:
         claim: what is claimed, in words of our own with the paper's formulas.
         reading: how it is read here.
         check: computes the finding; its keyword arguments are the worked example's parameters.
+        fixed: keyword arguments of the check that make the reading, and are no parameters.
     """
 
     id: str
@@ -78,12 +79,13 @@ class Claim:
     claim: str
     reading: str
     check: Callable[..., Finding]
+    fixed: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def parameters(self) -> dict[str, float]:
         """The worked example's parameters that the claim's check takes, with their defaults."""
-        signature = inspect.signature(self.check)
-        return {name: each.default for name, each in signature.parameters.items()}
+        parameters = inspect.signature(self.check).parameters
+        return {name: each.default for name, each in parameters.items() if name not in self.fixed}
 
     def find(self, given: Mapping[str, float] | None = None) -> Finding:
         """Check the claim; `given` parameters of its example replace the defaults it knows."""
@@ -98,7 +100,7 @@ class Claim:
                     raise UserError(f"{name}={value:g} of {self.id} has to be a whole number")
                 chosen[name] = int(value)
         try:
-            return self.check(**chosen)
+            return self.check(**chosen, **self.fixed)
         except ValueError as error:
             text = ", ".join(f"{name}={value:g}" for name, value in (known | chosen).items())
             raise UserError(f"{self.id} cannot be computed at {text}: {error}") from None
@@ -123,14 +125,28 @@ class ClaimList:
     claims: list[Claim] = field(default_factory=list)
 
     def add(
-        self, places: Place | tuple[Place, ...], claim: str, reading: str, name: str
+        self,
+        places: Place | tuple[Place, ...],
+        claim: str,
+        reading: str,
+        name: str,
+        **fixed: bool,
     ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
-        """Make a decorator that lists a check as a claim of each place, under a reading's name."""
+        """Make a decorator that lists a check as a claim of each place, under a reading's name.
+
+        Args:
+            fixed: keyword arguments of the check that make this reading. Decorators for several
+                readings of one check are written one above the other, in the order of the list.
+        """
         found = places if isinstance(places, tuple) else (places,)
 
         def register(check: Callable[..., Finding]) -> Callable[..., Finding]:
-            self.claims += [
-                Claim(f"{place.stem}.{name}", place.paper, place.text, claim, reading, check)
+            # Python applies the lowest decorator first.
+            start = len(self.claims)
+            while start and self.claims[start - 1].check is check:
+                start -= 1
+            self.claims[start:start] = [
+                Claim(f"{place.stem}.{name}", place.paper, place.text, claim, reading, check, fixed)
                 for place in found
             ]
             return check
@@ -155,6 +171,32 @@ def decide(is_true: ArrayLike, meets: ArrayLike | None = None) -> Verdict:
         return "fails"
     condition = np.asarray(meets, bool)
     return "holds only if" if condition.any() and right[condition].all() else "fails"
+
+
+def conclude(
+    is_true: ArrayLike,
+    numbers: Numbers,
+    columns: Mapping[str, ArrayLike] | None = None,
+    *,
+    meets: ArrayLike | None = None,
+    condition: str = "",
+    badness: ArrayLike | None = None,
+) -> Finding:
+    """Conclude from a claim's grid what is found: verdict, numbers and a counterexample.
+
+    Args:
+        is_true, meets: as for `decide`.
+        numbers: of the worked example; those of the grid are added.
+        columns: what tells the cases of the grid apart; none where there is one case.
+        condition: what `meets` is in words.
+        badness: how wrong each case is, for the worst one to be the counterexample; the first
+            wrong one otherwise.
+    """
+    right = np.asarray(is_true, bool)
+    bad = None
+    if columns is not None and not right.all():
+        bad = first_wrong(right, columns) if badness is None else worst(badness, columns)
+    return Finding(decide(right, meets), dict(numbers) | counted(right, meets), bad, condition)
 
 
 def counted(is_true: ArrayLike, meets: ArrayLike | None = None) -> dict[str, float]:

@@ -38,8 +38,7 @@ def parabola(p: float = 0.05, r: float = 0.3) -> FigureData:
         "Self-correction of a risky action: the parabola, and what normalisation does to it",
         caption=f"Size of the expected advantage of an action of risk r = {r:g} where the failure "
         f"rate without it is p = {p:g}, by exact enumeration over groups. Divided by a deviation "
-        f"it "
-        "is no parabola, and its peak leaves 0.5. The mean over the action's occurrences is a "
+        "it is no parabola, and its peak leaves 0.5. The mean over the action's occurrences is a "
         "line.",
         command=COMMAND,
         x_label="probability q of the action",

@@ -106,12 +106,13 @@ def check_claims(
             raise UserError(
                 f"none of these claims has a parameter {name!r}{nearest(name, tuple(known))}"
             )
-    done: dict[Callable[..., Finding], Finding] = {}
+    done: dict[tuple[Any, ...], Finding] = {}
     found = []
     for index, claim in enumerate(claims, start=1):
-        if claim.check not in done:
-            done[claim.check] = claim.find(parameters)
-        found.append(Checked(claim, done[claim.check]))
+        key = (claim.check, *sorted(claim.fixed.items()))
+        if key not in done:
+            done[key] = claim.find(parameters)
+        found.append(Checked(claim, done[key]))
         report(index, len(claims))
     return found
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -14,6 +13,7 @@ from transformers import PreTrainedModel
 
 from declutch.errors import UserError
 from declutch.models.capabilities import capabilities
+from declutch.models.mode import evaluation_mode
 from declutch.models.precision import computing, is_exact
 from declutch.records import Completion, Request, SamplingParams
 from declutch.rollout.hf.batches import cache_bytes_per_token, split_batches
@@ -113,7 +113,7 @@ class HFEngine:
             for index, request in enumerate(requests)
         ]
         max_slots = self._max_cache_bytes // cache_bytes_per_token(self._model)
-        with torch.inference_mode(), _evaluating(self._model), computing(self._model):
+        with torch.inference_mode(), evaluation_mode(self._model), computing(self._model):
             for batch in split_batches(prompts, params.max_tokens, self._max_batch, max_slots):
                 members = [responses[index] for index in batch]
                 self._run(members, [prompts[index] for index in batch], constraints, generator)
@@ -242,15 +242,3 @@ def swap_out(is_done: list[bool]) -> list[int]:
     count = len(kept)
     movers = iter(kept[sum(index < count for index in kept) :])
     return [index if not is_done[index] else next(movers) for index in range(count)]
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; each module gets its own mode back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -1,0 +1,23 @@
+"""The mode that a model is in while it samples, learns or is looked at: evaluation, no dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode inside the block; each module gets its own mode back.
+
+    The policy that is trained must be the one that sampled, which had no dropout.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
