@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from declutch.config.env import EnvConfig
 from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
-from declutch.envs.protocol import Expert, Suite, TextEnv, new_expert
+from declutch.envs.protocol import Advice, Expert, Suite, TextEnv, new_expert
 from declutch.envs.wanderer import Wanderer
 from declutch.errors import UserError
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
@@ -117,12 +117,16 @@ def _play_alone(task: TaskId, group: int, suite: Suite, expert: Expert, max_step
     """An episode of a scripted player; one that fails is an environment error, as a model's is."""
     try:
         return _play_scripted(task, group, suite, expert, max_steps)
-    except UserError:
-        raise  # What the player can never play is no failure of one game.
+    except _CannotPlayError as error:
+        raise UserError(str(error)) from None
     # Anything else that an environment or its expert raises ends one game, not the evaluation.
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         return Episode(task, group, Role.AGENT, (), Outcome.ENV_ERROR, 0.0, error=message)
+
+
+class _CannotPlayError(Exception):
+    """What the player can choose no command in, which is no failure of one game."""
 
 
 def _play_scripted(
@@ -139,13 +143,20 @@ def _play_scripted(
         env.close()
 
 
+def _advice(expert: Expert) -> Advice | None:
+    try:
+        return expert.act()
+    except UserError as error:
+        raise _CannotPlayError(str(error)) from error
+
+
 def _play_in(env: TextEnv, task: TaskId, group: int, expert: Expert, max_steps: int) -> Episode:
     observation = env.reset(task)
     expert.reset(task, observation)
     steps: list[Step] = []
     outcome, score = Outcome.TIMED_OUT, 0.0
     while len(steps) < max_steps:
-        advice = expert.act()
+        advice = _advice(expert)
         if advice is None:
             outcome = Outcome.FAILED
             break

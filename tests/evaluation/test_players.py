@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from declutch.envs.protocol import Observation, Transition
+from declutch.errors import UserError
 from declutch.evaluation.players import scripted_player
 from declutch.records import Outcome, TaskId
 
@@ -17,7 +18,7 @@ class Breaking:
 
     def reset(self, task: TaskId) -> Observation:
         if task.index == 1:
-            raise OSError("no such game")
+            raise UserError("no such game")
         self.task = task
         return Observation("here", ("go", "look"))
 
@@ -52,7 +53,7 @@ def test_a_game_that_fails_is_isolated() -> None:
     assert [e.outcome for e in episodes] == [Outcome.WON, wrong, wrong, Outcome.WON]
     assert [e.error for e in episodes] == [
         "",
-        "OSError: no such game",
+        "UserError: no such game",
         "RuntimeError: the engine died",
         "",
     ]
