@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import logging
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.forward import sharing_break_even, token_logprobs, vocabulary_size
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     )
     from declutch.envs.registry import make_suite
     from declutch.envs.wording import Wording
-    from declutch.errors import UserError
     from declutch.evaluation.evaluate import evaluate
     from declutch.evaluation.players import Player, model_player, scripted_player
     from declutch.evaluation.results import EvalResult
+    from declutch.ground.errors import UserError
     from declutch.judge.tasks import AuxiliaryTask
     from declutch.records import (
         Action,
@@ -126,7 +126,7 @@ _HOMES: Final = {
     "TextEnv": "envs.protocol",
     "TrainWatcher": "report.live",
     "Transition": "envs.protocol",
-    "UserError": "errors",
+    "UserError": "ground.errors",
     "Watcher": "train.session",
     "Wording": "envs.wording",
     "evaluate": "evaluation.evaluate",

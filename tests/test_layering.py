@@ -11,8 +11,8 @@ import declutch
 ROOT = Path(declutch.__file__).parent
 
 ORDER = (
-    ("records", "errors", "streams"),
-    ("files", "contents", "children"),
+    ("ground",),
+    ("records",),
     ("config",),
     ("envs", "models", "credit"),
     ("agent", "learner"),

@@ -14,7 +14,7 @@ from declutch.agent.turns import Turns
 from declutch.config.policy import AgentConfig
 from declutch.config.section import Reasoning
 from declutch.envs.wording import Wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import META_TAGS, Role
 
 TAGS = (

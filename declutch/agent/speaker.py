@@ -12,7 +12,7 @@ from declutch.agent.codec import Codec, _spell
 from declutch.agent.parse import REASONING_TAGS, parse_response
 from declutch.agent.prompt import View, render_agent, render_reflection
 from declutch.config.policy import AgentConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import (
     Action,
     ActionMask,

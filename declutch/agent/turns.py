@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from declutch.config.policy import AgentConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 _DATE_CALL = re.compile(r"strftime_now\(\s*(?P<quote>[\"'])(?P<format>.*?)(?P=quote)\s*\)")
 _THINK = "<think>"

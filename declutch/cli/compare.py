@@ -158,7 +158,7 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     from declutch.compare.page import render_comparison
     from declutch.compare.runs import read_comparison
     from declutch.compare.sheets import all_sheets, data_sheet
-    from declutch.files import write_atomically
+    from declutch.ground.files import write_atomically
     from declutch.report.drawers.csv import draw_csv
     from declutch.report.drawers.markdown import draw_markdown
 

@@ -10,7 +10,7 @@ import typer
 from declutch.cli.coupling_options import ResultOptions, command_line
 from declutch.cli.options import grouped
 from declutch.cli.terminal import console, open_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.config.run import Config
@@ -80,10 +80,10 @@ def _resample(
     checkpoint: Path, config: Config, suite: Suite, level: str, sizes: tuple[int, int]
 ) -> tuple[Consistency, ...]:
     from declutch.coupling.consistency import measure_consistency
+    from declutch.ground.streams import stream
     from declutch.rollout.collect import CollectParams, Play, collect
     from declutch.rollout.policy import load_policy
     from declutch.rollout.tasks import fixed_order
-    from declutch.streams import stream
 
     tasks = fixed_order(suite.tasks(level))
     if not tasks:

@@ -10,7 +10,7 @@ import typer
 from declutch.cli.coupling_options import ResultOptions
 from declutch.cli.options import grouped
 from declutch.cli.terminal import console, open_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @grouped

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from declutch.cli.terminal import console, show
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.coupling.figure_data import FigureData

@@ -84,7 +84,7 @@ def tokens_command(
 
 def token_texts(measured: MeasuredModel, sample: LabelledSample) -> Sequence[str]:
     """For `declutch coupling tokens`: texts of a response's tokens, () without a tokenizer."""
-    from declutch.errors import UserError
+    from declutch.ground.errors import UserError
     from declutch.models.load import load_tokenizer
 
     try:

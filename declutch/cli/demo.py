@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.rule import Rule
 
-from declutch.children import end_with_parent
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import show
-from declutch.errors import UserError
+from declutch.ground.children import end_with_parent
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event

@@ -17,7 +17,7 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import show
-from declutch.errors import Finding, Status, has_problem
+from declutch.ground.errors import Finding, Status, has_problem
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

@@ -9,7 +9,7 @@ import typer
 from declutch.cli.help import HelpApp
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import open_suite, show
-from declutch.errors import has_problem
+from declutch.ground.errors import has_problem
 
 app = HelpApp(help="Try out environments, above all your own.")
 

@@ -11,7 +11,7 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console, held, open_suite, show
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console

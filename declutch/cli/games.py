@@ -11,7 +11,7 @@ from declutch.cli.help import HelpApp
 from declutch.cli.options import GivenSettings, grouped, split_words
 from declutch.cli.terminal import console, open_suite, reported, show
 from declutch.cli.verify import games_verify_command
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 app = HelpApp(help="Look at, generate and verify games.")
 

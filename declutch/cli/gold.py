@@ -14,7 +14,7 @@ import typer
 from declutch.cli.options import GivenSettings, grouped, split_words
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import held, open_suite, show
-from declutch.errors import UserError, nearest
+from declutch.ground.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +69,7 @@ def run_gold(
         UserError: another suite, no such level or task, no memory, or a disk that refuses.
     """
     from declutch.envs.scienceworld.suite import ScienceWorldSuite
-    from declutch.files import write_atomically
+    from declutch.ground.files import write_atomically
     from declutch.report.games import gold_sheet
     from declutch.report.progress import print_plain, progress
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import held, open_suite, show
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,12 +92,12 @@ def run_labels(
         play_steps,
         report_data,
     )
-    from declutch.files import write_atomically
+    from declutch.ground.files import write_atomically
+    from declutch.ground.streams import stream
     from declutch.judge.llm_labels import AskSettings, build_requests, label_by_llm
     from declutch.judge.questions import spread_steps
     from declutch.report.tables import label_sheet
     from declutch.rollout.collect import CollectParams
-    from declutch.streams import stream
 
     params = CollectParams(
         max_steps=config.env.max_steps, temperature=config.rollout.temperature, oracle_every=1

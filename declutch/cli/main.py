@@ -35,7 +35,7 @@ from declutch.cli.sft import sft_command
 from declutch.cli.terminal import console
 from declutch.cli.theory import theory_command
 from declutch.cli.train import train_command
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 app = HelpApp(name="declutch")
 errors = Console(stderr=True)

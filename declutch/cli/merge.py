@@ -9,7 +9,7 @@ import typer
 
 from declutch.cli.options import grouped
 from declutch.cli.terminal import console
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @grouped

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_h
 import typer
 from typer.models import ArgumentInfo
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.config.run import Config

@@ -18,7 +18,7 @@ from declutch.cli.help import meaning_of, name_of
 from declutch.cli.main import app
 from declutch.cli.options import GivenSettings
 from declutch.cli.settings import settings_page, unescape_code
-from declutch.files import write_atomically
+from declutch.ground.files import write_atomically
 from declutch.report.drawers.markdown import draw_markdown
 from declutch.report.metric_list import metrics_page
 from declutch.report.sheet import Cell, Sheet, SheetRow, words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from declutch.cli.terminal import console, show
-from declutch.errors import UserError, nearest
+from declutch.ground.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from declutch.config.listing import SettingsSection

@@ -11,7 +11,7 @@ import typer
 
 from declutch.cli.options import grouped
 from declutch.cli.terminal import console, reported, show
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def theory_command(job: TheoryJob) -> None:
     from declutch.coupling.theory.portraits import theory_figures
     from declutch.coupling.theory.registry import check_claims, select_claims, theory_data
     from declutch.coupling.theory.table import claims_sheets, numbers_sheet, theory_page
-    from declutch.files import write_atomically
+    from declutch.ground.files import write_atomically
 
     claims = select_claims(job.claim or [])
     with reported("checking claims") as report:

@@ -10,7 +10,7 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console, open_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.config.run import Config

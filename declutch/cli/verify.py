@@ -12,7 +12,7 @@ from rich.markup import escape
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import show
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -33,7 +33,7 @@ from declutch.envs.protocol import (
     new_expert,
 )
 from declutch.envs.splits import manifest_hash
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 

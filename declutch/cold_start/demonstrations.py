@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from declutch.contents import parse_json, parse_record
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.contents import parse_json, parse_record
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 from declutch.records import TaskId
 
 FORMAT, FORMER_FORMAT = "declutch-demonstrations/3", "declutch-demonstrations/2"

@@ -19,7 +19,7 @@ from declutch.config.policy import SFTConfig
 from declutch.config.section import JudgePrompt
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
 from declutch.envs.wording import Wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 CHUNK = 64
 """How many questions are put at once, between two reports of the progress."""

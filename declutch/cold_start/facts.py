@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from declutch.cold_start.demonstrations import TEMPLATE
-from declutch.contents import parse_json, parse_record, read_text
-from declutch.errors import UserError
+from declutch.ground.contents import parse_json, parse_record, read_text
+from declutch.ground.errors import UserError
 from declutch.models.manifest import check_further_file
 
 COLD_START_FILE = "cold_start.json"

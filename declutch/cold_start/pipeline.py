@@ -44,7 +44,8 @@ from declutch.config.run import Config
 from declutch.endpoint.chat import Chat
 from declutch.envs.protocol import Suite, held_out_kinds, wording_of
 from declutch.envs.registry import find_wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 from declutch.learner.value_head import (
     HEAD_FILE,
     ValueHead,
@@ -56,7 +57,6 @@ from declutch.models.checkpointing import enable_checkpointing
 from declutch.models.load import load_model, pad_token_id, set_threads
 from declutch.models.lora import add_lora, merge_lora
 from declutch.models.save import save_model
-from declutch.streams import stream
 
 Progress = Callable[[int, int], None]
 """Told (done, total) while a stage goes on."""

@@ -11,7 +11,7 @@ from typing import Any
 from declutch.config.files import apply_overrides, change_config, lay_over, parse_config, read_yaml
 from declutch.config.preset import find_settings_file
 from declutch.config.run import Config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.claims import check_claim
 from declutch.runs.folder import RunFolder, iteration_name
 from declutch.runs.read import read_metrics

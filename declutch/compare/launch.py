@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from declutch.children import followed_command
 from declutch.compare.grid import PlannedRun, is_complete, iterations_done
 from declutch.config.run import Config
+from declutch.ground.children import followed_command
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, read_metrics
 

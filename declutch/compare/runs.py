@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from declutch.compare.grid import Arm, RunId
-from declutch.errors import UserError
 from declutch.evaluation.intervals import NOTHING, Estimate
 from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import Row, check_poolable, summarise
+from declutch.ground.errors import UserError
 from declutch.runs.catalogue import key_of
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_metrics

@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from declutch.config.dotted import import_dotted, is_dotted
 from declutch.config.section import Reasoning, Section
-from declutch.errors import nearest
+from declutch.ground.errors import nearest
 
 
 class MethodConfig(Section):

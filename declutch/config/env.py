@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from declutch.config.dotted import is_dotted
 from declutch.config.policy import AgentConfig
 from declutch.config.section import Section
-from declutch.errors import nearest
+from declutch.ground.errors import nearest
 
 
 class SuiteSection(Section):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from declutch.config.algorithm import fields_of_method
 from declutch.config.run import Config
 from declutch.config.section import Section
-from declutch.errors import NEAR
+from declutch.ground.errors import NEAR
 
 _MOST_PLACES = 3
 """A name that more sections have than this is too common for a hint."""

@@ -19,8 +19,8 @@ from declutch.config.explain import explain
 from declutch.config.preset import find_settings_file
 from declutch.config.renamed import refuse_renamed, translate_renamed
 from declutch.config.run import Config
-from declutch.contents import parse_yaml, read_text
-from declutch.errors import UserError
+from declutch.ground.contents import parse_yaml, read_text
+from declutch.ground.errors import UserError
 
 
 def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from declutch.config.dotted import import_dotted, is_dotted
 from declutch.config.section import JudgePrompt, Section
-from declutch.errors import nearest
+from declutch.ground.errors import nearest
 
 
 class SuggestionsConfig(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 FOLDER = Path(__file__).parent / "presets"
 

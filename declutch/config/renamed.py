@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import torch
 
 from declutch.evaluation.behaviour import mark_repeated
 from declutch.evaluation.intervals import Estimate, share_by_cluster
+from declutch.ground.streams import stream
 from declutch.records import Episode, Outcome, Request, Step
 from declutch.rollout.policy import Policy
-from declutch.streams import stream
 
 KINDS = ("repeated", "bad", "good")
 """Kinds of steps: the action of the step before once more; and as the oracle labels them."""

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from declutch.coupling.samples import LabelledSample, name_lines
-from declutch.errors import UserError
-from declutch.streams import stream
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 
 POPULATIONS = ("in_pos", "in_neg", "out_pos", "out_neg")
 PAIRS: Mapping[str, tuple[str, str]] = {

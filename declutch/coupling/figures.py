@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from declutch.coupling.figure_data import FigureData, Series, TokenLine
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

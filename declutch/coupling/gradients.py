@@ -28,7 +28,7 @@ from declutch.coupling.figure_data import FigureData, Series
 from declutch.coupling.gram import Gram, GramSettings, Report, gradient_products
 from declutch.coupling.measured import MeasuredModel
 from declutch.coupling.samples import LabelledSample
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.report.cells import DASH, count_cell, number_cell
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 

@@ -28,7 +28,7 @@ from declutch.coupling.per_sample import (
     visit_gradients,
 )
 from declutch.coupling.samples import LabelledSample
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 PART_BYTES = 2**29
 """Bytes of one parameter's gradients of a micro-batch, at most, unless one sample's are more."""

@@ -21,7 +21,7 @@ from declutch.coupling.gram import GramSettings, Report, gradient_products
 from declutch.coupling.measured import MeasuredModel, micro_batches, response_logprobs
 from declutch.coupling.per_sample import plain_gradients, trained_parameters
 from declutch.coupling.samples import LabelledSample
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 AGREEMENT = 0.01
 """How far, as a share of a row's largest entry, exact change and first order may differ."""

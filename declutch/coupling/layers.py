@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from declutch.coupling.figure_data import FigureData, Series
 from declutch.coupling.measured import MeasuredModel, Micro, micro_batches
 from declutch.coupling.samples import LabelledSample
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.report.cells import number_cell
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from declutch.coupling.samples import LabelledSample, SampleFile, Vocabulary, read_samples
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.forward import vocabulary_size
 from declutch.models.load import load_network, load_tokenizer
 from declutch.runs.folder import RunFolder

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from declutch.files import write_atomically
+from declutch.ground.files import write_atomically
 from declutch.report.drawers.csv import draw_csv
 from declutch.report.drawers.markdown import draw_markdown
 from declutch.report.sheet import Sheet

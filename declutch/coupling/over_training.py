@@ -22,7 +22,7 @@ from declutch.coupling.output import write_json
 from declutch.coupling.play import play_samples, write_samples
 from declutch.coupling.samples import LabelledSample
 from declutch.envs.protocol import Suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.mode import evaluation_mode
 from declutch.rollout.collect import CollectParams
 from declutch.rollout.policy import Policy

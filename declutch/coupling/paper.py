@@ -29,7 +29,7 @@ from declutch.coupling.run_tables import (
     time_table,
 )
 from declutch.coupling.theory.portraits import parabola
-from declutch.errors import UserError, nearest
+from declutch.ground.errors import UserError, nearest
 from declutch.report.sheet import Cell, Sheet, SheetRow, words
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import RunData, read_run

@@ -15,13 +15,13 @@ import torch
 from declutch.config.coupling import CouplingConfig
 from declutch.coupling.samples import LabelledSample
 from declutch.envs.protocol import Suite
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
+from declutch.ground.streams import stream
 from declutch.records import Episode, Outcome
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
 from declutch.rollout.tasks import fixed_order
-from declutch.streams import stream
 
 EPISODES_AT_ONCE = 32
 

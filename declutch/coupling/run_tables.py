@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from declutch.coupling.figure_data import FigureData, Series
-from declutch.errors import UserError
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
+from declutch.ground.errors import UserError
 from declutch.report.cells import count_cell, estimate_cell, number_cell
 from declutch.report.judging import judging_sheet
 from declutch.report.sections import mean_phases, phase_sheet

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from declutch.contents import parse_json, read_text
-from declutch.errors import UserError
+from declutch.ground.contents import parse_json, read_text
+from declutch.ground.errors import UserError
 
 MAX_LISTED = 5
 """How many bad lines a message tells the reasons of."""

@@ -13,7 +13,7 @@ from declutch.coupling.figure_data import FigureData, TokenLine
 from declutch.coupling.measured import MeasuredModel
 from declutch.coupling.samples import LabelledSample
 from declutch.coupling.tokens import Gap, Gaps, PairScores
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.report.cells import count_cell
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 

@@ -12,9 +12,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from declutch.contents import parse_json
 from declutch.endpoint.chat import ChatRequest
-from declutch.files import write_atomically
+from declutch.ground.contents import parse_json
+from declutch.ground.files import write_atomically
 
 FORMAT = 1
 

@@ -31,7 +31,7 @@ from declutch.endpoint.usage import (
     count_tokens,
     name_exceeded_limit,
 )
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 BASE_URL_VARIABLE: Final = "OPENAI_BASE_URL"
 _FIRST_WAIT_SECONDS = 0.5

@@ -32,7 +32,7 @@ from declutch.envs.diagnosis import own_findings
 from declutch.envs.protocol import Suite
 from declutch.envs.subject import Doubtful, Subject
 from declutch.envs.walks import Broken
-from declutch.errors import Finding, Status
+from declutch.ground.errors import Finding, Status
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from declutch.envs.diagnosis import count_games, format_counts, own_findings, pr
 from declutch.envs.protocol import Progress, Suite, SuiteSpec, TextEnv
 from declutch.envs.splits import USUAL_LEVELS
 from declutch.envs.wording import PLAIN, Wording
-from declutch.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, Status, UserError
 from declutch.records import TaskId
 
 TRAINED = ("rl-train", "L0-train")

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from declutch.envs.protocol import CountsGames, HasChecks, Suite
 from declutch.envs.splits import USUAL_LEVELS
-from declutch.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, Status, UserError
 
 Counts = Mapping[str, Mapping[str, int]]
 """Number of games by split and task type."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from declutch.config.env import EnvConfig
 from declutch.envs.splits import Level
 from declutch.envs.wording import PLAIN, Wording
-from declutch.errors import Finding, UserError
+from declutch.ground.errors import Finding, UserError
 from declutch.records import TaskId
 
 Progress = Callable[[int, int], None]

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 USUAL_LEVELS = ("train", "L0", "L1", "L2")

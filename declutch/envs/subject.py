@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from declutch.envs.protocol import HasExpert, Suite, TextEnv
 from declutch.envs.splits import USUAL_LEVELS
 from declutch.envs.walks import NUM_STEPS, Walk, advance, note, walk
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 TASKS_PER_LEVEL = 3

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from declutch.envs.protocol import Observation, draw_command
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 

@@ -7,11 +7,11 @@ import time
 from declutch.config.run import EvalConfig
 from declutch.envs.protocol import Suite
 from declutch.envs.splits import manifest_hash
-from declutch.errors import UserError
 from declutch.evaluation.exam import Examiner
 from declutch.evaluation.exam_results import JudgedStep, LabelCounts
 from declutch.evaluation.players import Player
 from declutch.evaluation.results import EvalResult, GameResult, game_result
+from declutch.ground.errors import UserError
 from declutch.records import Episode
 from declutch.rollout.tasks import fixed_order
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
 from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCounts
+from declutch.ground.streams import stream
 from declutch.judge.env import Judge, Questionnaire, judge_plays
 from declutch.judge.labels import Labels, label_by_oracle, label_by_rule
 from declutch.judge.questions import Question, select_steps
@@ -16,7 +17,6 @@ from declutch.judge.tasks import ask_about
 from declutch.records import Episode, Outcome, Role
 from declutch.rollout.collect import CollectParams, collect
 from declutch.rollout.policy import Policy
-from declutch.streams import stream
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from declutch.config.judge import GCDConfig
 from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite
 from declutch.envs.wording import Wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 from declutch.judge.labels import Labels, label_by_oracle, label_by_rule
 from declutch.judge.llm_labels import BallotStats, LLMLabels, count_ballots
 from declutch.records import Episode, Outcome
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
 from declutch.rollout.tasks import draw_tasks
-from declutch.streams import stream
 
 _TASKS_AT_ONCE = 64
 

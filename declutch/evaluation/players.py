@@ -11,11 +11,11 @@ from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
 from declutch.envs.protocol import Advice, Expert, Suite, TextEnv, new_expert
 from declutch.envs.wanderer import Wanderer
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
-from declutch.streams import stream
 
 SCRIPTED = ("expert", "random")
 """Policies that are no models."""

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from declutch.contents import parse_json, parse_record, read_text
-from declutch.errors import UserError
 from declutch.evaluation.behaviour import ActionCounts, count_actions
 from declutch.evaluation.exam_results import JudgeResult, judge_data, read_judge_data
-from declutch.files import write_atomically
+from declutch.ground.contents import parse_json, parse_record, read_text
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 from declutch.records import Episode, Outcome
 
 FORMAT = "declutch-eval-1"

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from declutch.errors import UserError
 from declutch.evaluation.behaviour import Shares, shares_of
 from declutch.evaluation.intervals import (
     NOTHING,
@@ -28,6 +27,7 @@ from declutch.evaluation.intervals import (
 )
 from declutch.evaluation.results import EvalResult, GameResult
 from declutch.evaluation.variance import FloatArray
+from declutch.ground.errors import UserError
 from declutch.records import Outcome
 
 MAIN_LEVELS = ("L0", "L1", "L2")

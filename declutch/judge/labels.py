@@ -17,7 +17,7 @@ from declutch.agent.prompt import last_informative
 from declutch.config.judge import GCDConfig
 from declutch.envs.protocol import Oracle, Suite
 from declutch.envs.wording import Wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import Episode
 
 Labels = tuple[int | None, ...]

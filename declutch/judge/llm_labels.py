@@ -16,12 +16,12 @@ from declutch.config.judge import GCDConfig
 from declutch.config.policy import AgentConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
 from declutch.envs.wording import Wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 from declutch.judge.brief import write_brief_question
 from declutch.judge.labels import Labels
 from declutch.judge.questions import spread_steps
 from declutch.records import Episode
-from declutch.streams import stream
 
 
 class EndpointFailedError(UserError):

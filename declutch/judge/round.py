@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from declutch.config.judge import GCDConfig
 from declutch.config.run import Config
+from declutch.ground.streams import stream
 from declutch.judge.labels import Labels, LabelStats, compare_labels, label_by_oracle, label_by_rule
 from declutch.judge.llm_labels import Labeler, LLMLabels
 from declutch.judge.questions import Question
 from declutch.judge.tasks import AuxiliaryTask
 from declutch.records import Episode, Outcome
-from declutch.streams import stream
 
 Phase = Callable[[str], AbstractContextManager[None]]
 """Times a part of an iteration under its name."""

@@ -19,7 +19,7 @@ from declutch.agent.codec import Codec
 from declutch.agent.parse import parse_verdict
 from declutch.config.judge import SuggestionsConfig
 from declutch.endpoint.chat import Chat, ChatReply, ChatRequest
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.round import JudgeRound
 from declutch.judge.themes import Embed, cluster, cosine_distances, drop_similar, find_medoid
 from declutch.records import Episode, Role

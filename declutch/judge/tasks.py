@@ -21,6 +21,7 @@ from declutch.config.judge import SHIPPED_TRAITS, TASKS, GCDConfig, TaskTraits
 from declutch.config.run import Config
 from declutch.credit.grpo import grpo
 from declutch.credit.table import build_table
+from declutch.ground.streams import stream
 from declutch.judge.env import Forecaster, Judge, Questionnaire, judge_plays
 from declutch.judge.labels import Labels, combine_labels
 from declutch.judge.questions import Question, build_questions, select_steps, spread_steps
@@ -28,7 +29,6 @@ from declutch.learner.lesson import Lesson
 from declutch.records import Episode, Role, Step
 from declutch.rollout.collect import CollectParams, collect
 from declutch.rollout.policy import Policy
-from declutch.streams import stream
 
 TeachAnswers = Callable[[Sequence[Step], Tensor], Lesson]
 """Makes a policy lesson of S sampled answers, as steps, and their advantages, f32[S]."""

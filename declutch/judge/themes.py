@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from transformers.utils import logging as transformers_logging
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 Vectors = NDArray[np.float64]
 Embed = Callable[[Sequence[str]], Vectors]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from declutch.config.judge import SHIPPED_TRAITS
 from declutch.config.run import Config
+from declutch.ground.streams import stream
 from declutch.judge.labels import Labels
 from declutch.judge.questions import Question
 from declutch.judge.tasks import Answers, AuxiliaryTask, TeachAnswers, ask_about_labelled
@@ -23,7 +24,6 @@ from declutch.learner.value_head import (
 )
 from declutch.records import Episode
 from declutch.rollout.policy import Policy
-from declutch.streams import stream
 
 PART = "value head"
 """Name of the head in a checkpoint."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from declutch.errors import UserError, error_reason
+from declutch.ground.errors import UserError, error_reason
 from declutch.learner.restore import restore_optimizer
 from declutch.models.manifest import check_further_file
 from declutch.models.save import save_model

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from declutch.config.algorithm import OptimizerConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.forward import response_values, sharing_break_even, vocabulary_size
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.pack import pack

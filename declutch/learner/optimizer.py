@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from declutch.config.algorithm import OptimizerConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.forward import (
     response_hidden,
     response_values,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 _REMEDY = "resume from another checkpoint, or with the model that this one was made with"
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from declutch.config.algorithm import OptimizerConfig
 from declutch.config.judge import GCDConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.lesson import Lesson
 from declutch.learner.update_stats import (
     PartSums,

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from declutch.config.algorithm import OptimizerConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.restore import restore_module, restore_optimizer
 from declutch.learner.update_stats import PartSums

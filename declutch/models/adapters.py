@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from declutch.contents import parse_json, read_text
-from declutch.errors import UserError
+from declutch.ground.contents import parse_json, read_text
+from declutch.ground.errors import UserError
 
 ADAPTER_FILE = "adapter_config.json"
 """The file by which a folder says that it holds an adapter, and whose."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.mode import evaluation_mode
 from declutch.models.precision import compute_dtype, computing, is_exact
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def enable_checkpointing(model: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.save import save_model
 
 

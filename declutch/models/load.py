@@ -17,8 +17,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from declutch.config.policy import ModelConfig
-from declutch.contents import parse_json, read_text
-from declutch.errors import UserError, error_reason
+from declutch.ground.contents import parse_json, read_text
+from declutch.ground.errors import UserError, error_reason
 from declutch.models.adapters import find_base, is_adapter, merge_adapter, require_peft
 from declutch.models.capabilities import check_causal
 from declutch.models.manifest import check_model_files

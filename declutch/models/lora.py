@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from declutch.config.policy import LoRAConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.adapters import find_base, require_peft
 from declutch.models.precision import compute_dtype
 

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from declutch.contents import parse_record, read_text
-from declutch.errors import UserError
+from declutch.ground.contents import parse_record, read_text
+from declutch.ground.errors import UserError
 
 MANIFEST_FILE = "manifest.json"
 FORMAT = "declutch-manifest-1"

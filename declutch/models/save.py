@@ -11,8 +11,8 @@ from typing import Any
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
-from declutch.errors import UserError, error_reason
-from declutch.files import write_folder
+from declutch.ground.errors import UserError, error_reason
+from declutch.ground.files import write_folder
 from declutch.models.manifest import write_manifest
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 from declutch.report.coupling import coupling_section
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes

@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from declutch.contents import parse_json
 from declutch.evaluation.behaviour import mark_looped, mark_repeated
+from declutch.ground.contents import parse_json
 
 BUDGET_CHARACTERS = 2_000_000
 """Base64 characters that all chunks may take together; the page stays under three megabytes."""

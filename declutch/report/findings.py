@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from declutch.errors import Finding, Status
+from declutch.ground.errors import Finding, Status
 from declutch.report.sheet import Cell, Sheet, SheetRow, Tone, words
 
 _MARKS: dict[Status, tuple[str, Tone]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import (
     MAIN_LEVELS,
@@ -15,6 +14,7 @@ from declutch.evaluation.summary import (
     paired,
     summarise,
 )
+from declutch.ground.errors import UserError
 from declutch.runs.read import RunData
 
 COLD_START = "cold start"

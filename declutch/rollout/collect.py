@@ -18,7 +18,7 @@ from declutch.envs.protocol import (
     Transition,
     max_live,
 )
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import (
     Completion,
     Episode,

@@ -10,11 +10,11 @@ import torch
 
 from declutch.config.run import Config
 from declutch.envs.protocol import Suite
+from declutch.ground.streams import stream
 from declutch.records import Episode, Outcome, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
 from declutch.rollout.tasks import draw_tasks
-from declutch.streams import stream
 
 
 @dataclass(frozen=True)

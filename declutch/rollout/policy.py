@@ -14,14 +14,14 @@ from declutch.agent.speaker import Agent
 from declutch.agent.turns import Turns
 from declutch.config.run import Config
 from declutch.envs.registry import find_wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 from declutch.models.adapters import find_base, is_adapter
 from declutch.models.checkpointing import enable_checkpointing
 from declutch.models.load import load_model, load_tokenizer, pad_token_id, set_threads
 from declutch.models.lora import add_lora, load_lora
 from declutch.rollout.engine import Engine
 from declutch.rollout.hf.engine import HFEngine
-from declutch.streams import stream
 
 
 @dataclass(frozen=True)

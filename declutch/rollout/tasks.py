@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from declutch.ground.streams import stream
 from declutch.records import TaskId
-from declutch.streams import stream
 
 
 def draw_tasks(tasks: Sequence[TaskId], count: int, seed: int, iteration: int) -> list[TaskId]:

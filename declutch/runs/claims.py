@@ -17,8 +17,8 @@ from typing import Any
 from declutch.config.files import dump_config, first_difference, parse_config, read_dumped
 from declutch.config.judge import EndpointConfig
 from declutch.config.run import Config
-from declutch.errors import UserError, error_reason
-from declutch.files import write_atomically
+from declutch.ground.errors import UserError, error_reason
+from declutch.ground.files import write_atomically
 from declutch.runs.folder import RunFolder
 
 CHANGEABLE = (

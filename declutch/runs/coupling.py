@@ -6,8 +6,8 @@ import json
 import math
 from dataclasses import dataclass
 
-from declutch.contents import parse_json, parse_record, read_text
-from declutch.errors import UserError
+from declutch.ground.contents import parse_json, parse_record, read_text
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 
 PAIRS = ("pp", "pn", "np", "nn")

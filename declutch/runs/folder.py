@@ -33,9 +33,9 @@ from typing import Any
 
 from declutch.config.files import dump_config, parse_config, read_dumped
 from declutch.config.run import Config
-from declutch.errors import UserError, error_reason
 from declutch.evaluation.results import EvalResult, save_result
-from declutch.files import advise, delete_folder, write_atomically
+from declutch.ground.errors import UserError, error_reason
+from declutch.ground.files import advise, delete_folder, write_atomically
 from declutch.learner.checkpoint import is_checkpoint
 from declutch.runs.episodes import PlayedIteration, describe_episodes
 

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from declutch.errors import UserError, error_reason
-from declutch.files import advise, is_running, remove_leftovers
+from declutch.ground.errors import UserError, error_reason
+from declutch.ground.files import advise, is_running, remove_leftovers
 
 LOCK_FILE = ".lock"
 BEAT_SECONDS = 5.0

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from declutch.config.files import read_dumped
-from declutch.contents import parse_json, read_text
-from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result
+from declutch.ground.contents import parse_json, read_text
+from declutch.ground.errors import UserError
 from declutch.runs.catalogue import current_key
 from declutch.runs.coupling import CouplingRecord, read_coupling
 from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of

@@ -19,8 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from declutch.errors import UserError, error_reason
-from declutch.files import advise, remove_leftovers, write_atomically
+from declutch.ground.errors import UserError, error_reason
+from declutch.ground.files import advise, remove_leftovers, write_atomically
 from declutch.runs.catalogue import current_key, key_of
 from declutch.runs.folder import (
     CHECKPOINT_NAME,

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
-from declutch.contents import parse_record
-from declutch.errors import UserError, error_reason
+from declutch.ground.contents import parse_record
+from declutch.ground.errors import UserError, error_reason
 from declutch.runs.folder import RunFolder
 
 

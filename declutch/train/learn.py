@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from declutch.config.run import Config
 from declutch.credit.registry import CriticNeeds, Method, agent_advantage, find_method
 from declutch.credit.table import build_table, mean_over_tokens
+from declutch.ground.streams import stream
 from declutch.judge.round import JudgeRound
 from declutch.judge.tasks import Answers, AuxiliaryTask, make_task
 from declutch.learner.checkpoint import Checkpoint, save_checkpoint
@@ -30,7 +31,6 @@ from declutch.models.lora import has_lora, saved_form, without_lora
 from declutch.records import Episode, Probes, Role, Step, StepTable
 from declutch.rollout.engine import is_exact
 from declutch.rollout.policy import Policy, load_policy, load_trainee
-from declutch.streams import stream
 
 EXACT_MISMATCH, OTHER_MISMATCH = 0.005, 0.1
 """Nats that the log-probabilities of sampler and learner may be apart on average, where both

@@ -15,10 +15,10 @@ from declutch.config.run import Config
 from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite, check_levels, wording_of
-from declutch.errors import UserError
 from declutch.evaluation.evaluate import evaluate
 from declutch.evaluation.exam import Examiner
 from declutch.evaluation.players import evaluation_params, model_player
+from declutch.ground.errors import UserError
 from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge, why_no_questions

@@ -14,10 +14,10 @@ from typing import Any
 
 from declutch.agent.codec import Codec
 from declutch.config.judge import SuggestionsConfig
-from declutch.contents import parse_record, read_text
 from declutch.endpoint.chat import Chat
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.contents import parse_record, read_text
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import (
     Advice,

@@ -13,7 +13,7 @@ from declutch.agent.speaker import Agent
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.policy import AgentConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.env import Judge
 from declutch.records import META_TAGS, Completion, Request, Role, SamplingParams
 from declutch.rollout.hf.engine import HFEngine

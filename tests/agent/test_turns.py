@@ -16,7 +16,7 @@ from declutch.agent.turns import Turns, fix_date
 from declutch.cold_start.examples import encode_example
 from declutch.config.policy import AgentConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.env import Judge
 from declutch.records import Completion
 

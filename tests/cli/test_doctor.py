@@ -24,7 +24,7 @@ from declutch.config.files import load_config
 from declutch.envs.alfworld import spec
 from declutch.envs.alfworld.spec import check_official_engine
 from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
-from declutch.errors import Finding, Status, has_problem
+from declutch.ground.errors import Finding, Status, has_problem
 from declutch.report.findings import findings_sheet
 
 FEW = (

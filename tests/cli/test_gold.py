@@ -10,7 +10,7 @@ from rich.console import Console
 from declutch.cli.gold import choose_tasks, run_gold
 from declutch.config.run import Config
 from declutch.envs.scienceworld.gold import GoldPath
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 

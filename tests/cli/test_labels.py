@@ -13,7 +13,7 @@ from rich.console import Console
 from declutch.cli.labels import LabelJob, run_labels
 from declutch.config.files import parse_config
 from declutch.config.run import Config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def config_for(url: str = "http://localhost:1/v1", **endpoint: object) -> Config:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from declutch.cli.eval import EvalSettings
 from declutch.cli.main import main
 from declutch.cli.options import GivenSettings, grouped, split_numbers, split_words
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def error_of(

@@ -7,7 +7,7 @@ from declutch.cli.main import app
 from declutch.cli.settings import find_settings
 from declutch.cli.terminal import console
 from declutch.config.listing import list_settings
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 SETTINGS = [setting for section in list_settings() for setting in section.settings]
 

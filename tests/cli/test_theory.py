@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from declutch.cli.main import app
 from declutch.cli.theory import split_numbers_at
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def test_a_claim_is_checked_and_written(tmp_path):

@@ -7,7 +7,7 @@ from declutch.cold_start.agent_examples import MAX_SUGGESTIONS, build_agent_exam
 from declutch.cold_start.examples import PromptStyle
 from declutch.cold_start.template_texts import list_advice
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.streams import stream
+from declutch.ground.streams import stream
 
 
 def test_some_demonstrations_show_suggestions_and_nothing_else_changes(

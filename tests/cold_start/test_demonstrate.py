@@ -13,7 +13,7 @@ from declutch.cold_start.demonstrations import read_demonstrations
 from declutch.envs.alfworld.levels import HELD_OUT_KINDS as HELD_OUT
 from declutch.envs.alfworld.levels import TRAINED_KINDS
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_others(

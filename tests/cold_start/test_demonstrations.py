@@ -15,7 +15,7 @@ from declutch.cold_start.demonstrate import DemonstrationPlan
 from declutch.cold_start.demonstrations import check_protocol, read_demonstrations
 from declutch.envs.alfworld.levels import HELD_OUT_KINDS as HELD_OUT
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def test_what_is_written_is_read(suite: AlfworldSuite, tmp_path: Path) -> None:

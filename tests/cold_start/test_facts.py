@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from declutch.cold_start.facts import COLD_START_FILE, ColdStart, read_cold_start
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 
 

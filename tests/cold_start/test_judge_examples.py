@@ -13,7 +13,7 @@ from declutch.cold_start.examples import PromptStyle
 from declutch.cold_start.judge_examples import build_judge_examples, build_value_examples
 from declutch.config.policy import SFTConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.streams import stream
+from declutch.ground.streams import stream
 
 
 def test_judge_examples_are_balanced_and_labelled(material: Material, style: PromptStyle) -> None:

@@ -15,7 +15,7 @@ from declutch.cold_start.pipeline import make_demonstrations, run_sft
 from declutch.config.files import change_config, parse_config
 from declutch.config.run import Config
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @pytest.fixture(scope="module")

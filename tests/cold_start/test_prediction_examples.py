@@ -6,7 +6,7 @@ from declutch.agent.prompt import observation_text
 from declutch.cold_start.examples import PromptStyle
 from declutch.cold_start.prediction_examples import build_prediction_examples
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.streams import stream
+from declutch.ground.streams import stream
 
 
 def test_prediction_examples_tell_what_followed_the_action_that_was_played(

@@ -21,10 +21,10 @@ from declutch.cold_start.sft import (
 )
 from declutch.config.files import parse_config
 from declutch.config.policy import SFTConfig
+from declutch.ground.streams import stream
 from declutch.learner.value_head import ValueHead, make_layer
 from declutch.models.load import pad_token_id
 from declutch.rollout.policy import load_policy
-from declutch.streams import stream
 
 
 def test_a_label_counts_like_one_response_token(material: Material, style: PromptStyle) -> None:

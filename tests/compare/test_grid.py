@@ -19,8 +19,8 @@ from declutch.compare.grid import (
     read_method,
 )
 from declutch.config.files import change_config, dump_config
-from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 
 BASE = {"algorithm": {"group_stats": "steps", "std_norm": False}, "train": {"iterations": 2}}

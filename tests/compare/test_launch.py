@@ -25,7 +25,7 @@ from declutch.compare.grid import PlannedRun, make_grid, plan_grid
 from declutch.compare.launch import Failure, train_runs
 from declutch.compare.progress import GridWatcher
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.report.live import TrainWatcher
 from declutch.runs.folder import RunFolder
 from declutch.runs.lock import hold_folder
@@ -146,7 +146,7 @@ def test_a_signal_ends_all_children(tmp_path: Path, instead: Callable[[str], Non
 KILLED = """
 import sys, time
 from pathlib import Path
-from declutch.children import followed_command
+from declutch.ground.children import followed_command
 from declutch.compare import launch
 from declutch.compare.grid import plan_grid
 from declutch.runs.lock import hold_folder
@@ -184,7 +184,8 @@ def test_the_runs_end_when_the_comparison_is_killed(tmp_path: Path, signum: int)
 def test_a_run_is_trained_by_a_command_that_follows_its_parent(tmp_path: Path) -> None:
     (run,) = plan("grpo")
     command = launch.training_command(run.config, tmp_path / "grpo_s0")
-    assert command[:5] == [sys.executable, "-m", "declutch.children", "declutch.cli.main", "train"]
+    assert command[:3] == [sys.executable, "-m", "declutch.ground.children"]
+    assert command[3:5] == ["declutch.cli.main", "train"]
     assert command[5:7] == [str(tmp_path / "grpo_s0"), "--resume"]
 
 

@@ -29,9 +29,9 @@ from declutch.compare.sheets import (
     phase_sheet,
     success_sheet,
 )
-from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result, save_result
 from declutch.evaluation.summary import paired, summarise
+from declutch.ground.errors import UserError
 from declutch.report.drawers.csv import draw_csv
 from declutch.report.drawers.markdown import draw_markdown
 from declutch.report.drawers.terminal import draw_terminal

@@ -3,7 +3,7 @@
 import pytest
 
 from declutch.config.files import load_config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 TYPOS = {
     # Nearly the same name in the same section.

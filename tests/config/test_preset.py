@@ -6,7 +6,7 @@ import pytest
 
 from declutch.config.files import load_config, read_layers
 from declutch.config.preset import FOLDER, find_settings_file, list_presets
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def test_a_preset_is_found_from_any_folder(tmp_path, monkeypatch):

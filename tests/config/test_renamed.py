@@ -8,7 +8,7 @@ import yaml
 from declutch.config.files import dump_config, load_config, parse_config, read_dumped
 from declutch.config.renamed import RENAMED, Renamed, translate_renamed
 from declutch.config.run import Config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 ALGORITHMS = {"algorithm.combine": "rlvmr"}
 """Settings that only one algorithm has."""

@@ -17,7 +17,7 @@ from declutch.config.files import (
 )
 from declutch.config.run import Config
 from declutch.envs.scienceworld.tasks import HELD_OUT_KINDS, KINDS
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:

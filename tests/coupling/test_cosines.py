@@ -8,7 +8,7 @@ from scipy import stats
 
 from declutch.coupling.cosines import choose_populations, measure_cosines, weigh
 from declutch.coupling.samples import LabelledSample
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def make_samples(labels, domains, episodes=None, advantages=None):

@@ -6,8 +6,8 @@ import pytest
 from evaluations import random_result
 
 from declutch.coupling.paper import ITEMS, find_item, make_item, paper_sheet
-from declutch.errors import UserError
 from declutch.evaluation.summary import summarise
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 
 GC = {*(f"GC-T{n}" for n in range(1, 7)), *(f"GC-F{n}" for n in range(1, 11))}

@@ -13,7 +13,7 @@ from declutch.config.files import dump_config, load_config, parse_config
 from declutch.credit import registry
 from declutch.credit.registry import Method, agent_advantage, find_method
 from declutch.credit.table import build_table
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import Outcome
 
 TOY = "toy_method:TOY"

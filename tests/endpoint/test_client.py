@@ -14,7 +14,7 @@ from declutch.config.judge import EndpointConfig
 from declutch.endpoint.chat import ChatRequest
 from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.endpoint.usage import Usage
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 KEY = "sk-very-secret-0123456789"
 

@@ -16,7 +16,7 @@ from declutch.envs.custom import CustomSuite
 from declutch.envs.protocol import Observation, Transition
 from declutch.envs.subject import Doubtful, Subject
 from declutch.envs.wanderer import Whim
-from declutch.errors import Status
+from declutch.ground.errors import Status
 from declutch.records import TaskId
 
 FIRST = {"train": 0, "L0": 10, "L1": 20, "L2": 30}

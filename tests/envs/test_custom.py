@@ -17,8 +17,8 @@ from declutch.envs.protocol import (
 )
 from declutch.envs.wanderer import Wanderer
 from declutch.envs.wording import PLAIN, Wording
-from declutch.errors import UserError
 from declutch.evaluation.players import scripted_player
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 KINDS = ("coin", "gem")

@@ -1,7 +1,7 @@
 """What suites share when they are asked what they need."""
 
 from declutch.envs.diagnosis import count_games, empty_levels, format_counts, problem_of
-from declutch.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, Status, UserError
 from declutch.records import TaskId
 
 KINDS = {"train": ("a", "b", "a"), "L0": (), "L1": ("b",)}

@@ -8,7 +8,7 @@ from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.protocol import check_levels
 from declutch.envs.registry import SUITES, find_spec, find_wording, level_meaning, make_suite
 from declutch.envs.splits import USUAL_LEVELS
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def test_the_settings_know_the_suites_of_the_registry():

@@ -10,7 +10,7 @@ from declutch.envs.splits import (
     manifest_hash,
     select_tasks,
 )
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 TASKS = tuple(

@@ -23,10 +23,10 @@ from declutch.config.judge import GCDConfig
 from declutch.config.run import Config, EvalConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
 from declutch.evaluation.exam import Examiner, num_answers
 from declutch.evaluation.exam_results import LabelCounts, summarise_judgments
 from declutch.evaluation.results import load_result
+from declutch.ground.errors import UserError
 from declutch.records import Completion, Episode, Outcome, Request, SamplingParams
 from declutch.rollout.policy import Policy
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from declutch.envs.protocol import Observation, Transition
-from declutch.errors import UserError
 from declutch.evaluation.players import scripted_player
+from declutch.ground.errors import UserError
 from declutch.records import Outcome, TaskId
 
 

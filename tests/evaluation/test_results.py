@@ -12,7 +12,6 @@ from evaluations import make_result, random_result, render
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from declutch.errors import UserError
 from declutch.evaluation.behaviour import ActionCounts
 from declutch.evaluation.results import (
     from_json,
@@ -22,6 +21,7 @@ from declutch.evaluation.results import (
     save_result,
     to_json,
 )
+from declutch.ground.errors import UserError
 from declutch.records import Episode, Outcome, Role, TaskId
 from declutch.report.tables import result_sheet
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from evaluations import make_result, play, random_result, render, scored
 
-from declutch.errors import UserError
 from declutch.evaluation.behaviour import ActionCounts
 from declutch.evaluation.intervals import (
     bootstrap_mean,
@@ -19,6 +18,7 @@ from declutch.evaluation.intervals import (
 )
 from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import paired, summarise
+from declutch.ground.errors import UserError
 from declutch.records import Outcome
 from declutch.report.tables import paired_sheet
 

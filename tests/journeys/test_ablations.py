@@ -17,7 +17,8 @@ from declutch.cold_start.facts import read_cold_start
 from declutch.config.files import parse_config
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
+from declutch.ground.streams import stream
 from declutch.judge.round import play_judge
 from declutch.judge.tasks import make_task
 from declutch.learner.checkpoint import load_checkpoint
@@ -27,7 +28,6 @@ from declutch.rollout.hf.engine import HFEngine
 from declutch.rollout.policy import load_policy
 from declutch.runs.folder import RunFolder
 from declutch.runs.resume import go_back
-from declutch.streams import stream
 
 VALUE_HEAD = {"enabled": True, "task": "value_head", "num_questions": 6}
 FUTURE = {"enabled": True, "task": "prediction", "num_questions": 12, "num_judgments": 4}

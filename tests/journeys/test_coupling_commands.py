@@ -9,7 +9,7 @@ from coupled import VOCABULARY, make_rows, save_model, write_rows
 from typer.testing import CliRunner
 
 from declutch.cli.main import app
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def f64(numbers):

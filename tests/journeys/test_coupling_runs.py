@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from declutch.cli.main import app
 from declutch.config.files import parse_config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import read_run
 

@@ -14,7 +14,7 @@ from training import cold_started
 from declutch.config.files import change_config, parse_config
 from declutch.config.run import Config
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.report.build import build_report
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train

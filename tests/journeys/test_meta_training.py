@@ -17,7 +17,7 @@ from declutch.cold_start.views import tag_reasoning
 from declutch.cold_start.vocabulary import collect_texts
 from declutch.config.files import load_config
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import META_TAGS
 from declutch.runs.folder import RunFolder
 

@@ -25,9 +25,9 @@ from declutch.envs.check import check_suite
 from declutch.envs.custom import CustomSuite
 from declutch.envs.registry import find_wording, make_suite
 from declutch.envs.wording import PLAIN
-from declutch.errors import Status, UserError
 from declutch.evaluation.expert import measure_expert
 from declutch.evaluation.players import model_player, scripted_player
+from declutch.ground.errors import Status, UserError
 from declutch.records import Outcome
 from declutch.rollout.collect import CollectParams
 from declutch.rollout.policy import load_policy

@@ -6,7 +6,7 @@ import pytest
 from training import cold_started, metrics_without_times, run_training
 
 from declutch.config.files import load_config, parse_config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.report.build import build_report
 
 

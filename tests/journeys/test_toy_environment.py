@@ -28,8 +28,8 @@ from declutch.envs.protocol import Observation, Suite, Transition, wording_of
 from declutch.envs.registry import make_suite
 from declutch.envs.wanderer import Whim
 from declutch.envs.wording import Wording
-from declutch.errors import Finding, Status, UserError
 from declutch.evaluation.players import model_player
+from declutch.ground.errors import Finding, Status, UserError
 from declutch.judge.labels import label_by_rule
 from declutch.records import TaskId
 from declutch.rollout.collect import CollectParams

@@ -5,7 +5,7 @@ import pytest
 from declutch.config.judge import GCDConfig
 from declutch.envs.scienceworld.wording import SCIENCE
 from declutch.envs.wording import PLAIN, Wording
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.labels import (
     check_labels,
     combine_labels,

@@ -11,11 +11,11 @@ from builders import make_action, make_episode, make_step
 from declutch.config.files import parse_config
 from declutch.config.judge import GCDConfig
 from declutch.envs.wording import PLAIN
+from declutch.ground.streams import stream
 from declutch.judge.llm_labels import LLMLabels
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound, choose_sources, play_judge, why_no_questions
 from declutch.records import Outcome
-from declutch.streams import stream
 
 RULE, ORACLE, LLM = [(0, None)], [(1, 1)], LLMLabels(((0, 1),), ())
 

@@ -15,7 +15,7 @@ from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.judge import SuggestionsConfig
 from declutch.endpoint.chat import ChatReply, ChatRequest
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from declutch.cold_start.template_texts import list_advice
 from declutch.envs.alfworld.wording import HOUSEHOLD
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.themes import (
     cluster,
     cosine_distances,

@@ -10,11 +10,11 @@ from tiny_models import tiny_model
 from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from declutch import files
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
 from declutch.config.policy import ModelConfig
-from declutch.errors import UserError
+from declutch.ground import files
+from declutch.ground.errors import UserError
 from declutch.learner import checkpoint
 from declutch.learner.checkpoint import is_checkpoint, load_checkpoint, save_checkpoint
 from declutch.learner.optimizer import build_optimizer

@@ -8,7 +8,7 @@ from declutch.cold_start.examples import Example
 from declutch.cold_start.sft import Trainee, train_sft
 from declutch.config.algorithm import OptimizerConfig
 from declutch.config.policy import SFTConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.optimizer import build_optimizer
 from declutch.models.precision import set_compute_dtype
 

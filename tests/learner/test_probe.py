@@ -6,7 +6,7 @@ from builders import make_step
 from tiny_models import tiny_model
 from torch import nn
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.probe import probe, probe_hidden, readout_matrix
 
 STEPS = [

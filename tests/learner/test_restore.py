@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from declutch.config.algorithm import OptimizerConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.restore import restore_module, restore_optimizer
 

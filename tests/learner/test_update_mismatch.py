@@ -9,7 +9,7 @@ from tiny_models import tiny_model
 
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.lesson import PassSettings, PolicyLesson
 from declutch.learner.probe import probe
 from declutch.learner.update import Randomness, update

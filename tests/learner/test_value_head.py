@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.judge import GCDConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.checkpoint import load_checkpoint, save_checkpoint
 from declutch.learner.optimizer import build_optimizer
 from declutch.learner.update import Randomness

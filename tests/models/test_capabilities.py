@@ -13,7 +13,7 @@ from benchmarks.zoo import make_model
 from declutch.cold_start.examples import Example
 from declutch.cold_start.sft import Trainee, train_sft
 from declutch.config.policy import SFTConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.forward import token_logprobs
 from declutch.learner.pack import pack
 from declutch.models.capabilities import capabilities, check_causal, logit_scale

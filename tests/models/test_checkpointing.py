@@ -9,7 +9,7 @@ from declutch.cold_start.examples import Example
 from declutch.cold_start.sft import Trainee, train_sft
 from declutch.config.algorithm import LossConfig
 from declutch.config.policy import SFTConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.critic import build_critic
 from declutch.learner.lesson import PassSettings, PolicyLesson
 from declutch.models.checkpointing import checkpointing, enable_checkpointing, is_checkpointing

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.gguf import convert_gguf, find_gguf
 
 

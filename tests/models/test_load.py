@@ -10,7 +10,7 @@ from transformers import BertConfig, BertLMHeadModel
 
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.policy import ModelConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.load import load_model
 from declutch.models.precision import compute_dtype
 

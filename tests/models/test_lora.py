@@ -10,7 +10,7 @@ from tiny_models import tiny_model
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.algorithm import LossConfig, OptimizerConfig
 from declutch.config.policy import LoRAConfig, ModelConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.learner.critic import build_critic, make_critic
 from declutch.learner.forward import sharing_break_even, token_logprobs
 from declutch.learner.loss import policy_loss

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.manifest import (
     MANIFEST_FILE,
     check_further_file,

@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from declutch.cold_start.tiny import init_tiny
 from declutch.config.policy import ModelConfig, TinyConfig
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.load import load_model
 from declutch.models.save import save_model
 

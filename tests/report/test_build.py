@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from declutch.config.files import dump_config, parse_config
-from declutch.errors import UserError
 from declutch.evaluation.results import EvalResult, load_result, save_result
 from declutch.evaluation.summary import paired, summarise
+from declutch.ground.errors import UserError
 from declutch.records import Outcome
 from declutch.report.build import build_report
 from declutch.report.sections import describe_method

@@ -9,7 +9,7 @@ from counting import CountDown, Source
 
 from declutch.agent.prompt import View
 from declutch.envs.protocol import Transition
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import Action, Completion, Outcome, Request, SamplingParams, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
 

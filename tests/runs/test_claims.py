@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from declutch.config.files import change_config, dump_config, load_config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.claims import bind_reference, bind_run, bound_settings, claim, read_claim
 from declutch.runs.folder import RunFolder
 

@@ -6,7 +6,7 @@ import pytest
 
 from declutch.config.files import override_config, parse_config
 from declutch.config.listing import list_settings
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.claims import ADVISED, check_resumed
 from declutch.runs.folder import RunFolder
 

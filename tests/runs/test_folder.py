@@ -8,8 +8,8 @@ import pytest
 
 import declutch
 from declutch.config.files import load_config
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 from declutch.learner.checkpoint import TRAINER_FILE
 from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of
 
@@ -31,7 +31,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("declutch.files.os.fsync", full)
+    monkeypatch.setattr("declutch.ground.files.os.fsync", full)
     with pytest.raises(UserError, match="No space left"):
         write_atomically(path, "new")
     assert path.read_text() == "old"

@@ -7,7 +7,7 @@ import yaml
 
 from declutch.config.files import change_config, dump_config, load_config
 from declutch.config.run import Config
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.claims import check_claim
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import read_run

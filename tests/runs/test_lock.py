@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs import lock
 from declutch.runs.lock import LOCK_FILE, Holder, hold_folder, hold_output
 

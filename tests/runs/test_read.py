@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import read_metrics, read_run
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 from declutch.learner.checkpoint import TRAINER_FILE
 from declutch.runs.folder import CONTROL, ROW_FILE, RunFolder, iteration_name
 from declutch.runs.resume import find_resume_point, go_back, move_aside, read_missing, rewind

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from declutch.files import write_atomically
+from declutch.ground.files import write_atomically
 from declutch.runs.folder import RunFolder
 from declutch.runs.versions import read_versions
 

@@ -18,7 +18,7 @@ from declutch.cli.main import main
 from declutch.cold_start.pipeline import make_tiny
 from declutch.config.files import change_config, lay_over, parse_config, read_yaml
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder
 
 ITERATIONS = 3

@@ -20,7 +20,7 @@ from declutch.config.run import Config
 from declutch.endpoint.chat import ChatReply
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.registry import make_suite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.judge.round import JudgeRound
 from declutch.judge.suggestions import Advice
 from declutch.rollout.hf.engine import HFEngine

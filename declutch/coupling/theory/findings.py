@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from declutch.coupling.theory.advantage import Floats, is_valid_risk
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 Verdict = Literal["holds", "fails", "holds only if"]
 Numbers = Mapping[str, float | int | None]

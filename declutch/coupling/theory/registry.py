@@ -20,7 +20,7 @@ from declutch.coupling.theory import (
 )
 from declutch.coupling.theory.findings import Claim, Finding
 from declutch.coupling.theory.names import meaning_of
-from declutch.errors import UserError, nearest
+from declutch.ground.errors import UserError, nearest
 
 MODULES = (
     check_advantage,

@@ -28,7 +28,7 @@ from declutch.endpoint.server.protocol import (
     write_error,
     write_models,
 )
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 SHORT_BYTES = 65_536
 """Up to which length a request's body is read in the lane for short ones."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from declutch.endpoint.server.model import Draft, PreparedRequest, ServedModel
 from declutch.endpoint.server.protocol import Answer, RequestError
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 GATHER_SECONDS = 0.005
 """How long a request waits for others to join it when nothing is being sampled."""

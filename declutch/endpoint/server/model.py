@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from declutch.agent.turns import Turns
 from declutch.config.policy import AgentConfig
 from declutch.endpoint.server.protocol import Answer, ChatBody, Message, RequestError
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.load import pad_token_id
 from declutch.records import Request, SamplingParams
 from declutch.rollout.hf.engine import HFEngine

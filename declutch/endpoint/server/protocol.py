@@ -21,7 +21,7 @@ from pydantic import (
     ValidationError,
 )
 
-from declutch.contents import parse_json
+from declutch.ground.contents import parse_json
 
 UNSERVED = (
     *("stream", "tools", "functions", "tool_choice", "function_call", "logprobs", "top_logprobs"),

@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from declutch.contents import parse_json
 from declutch.envs.alfworld.compile import build_world
 from declutch.envs.alfworld.domain import OFFICIAL_DOMAIN, fingerprint_domain
 from declutch.envs.alfworld.game_cache import entry_path, read_entry, write_entry
@@ -14,7 +13,8 @@ from declutch.envs.alfworld.grammar import OFFICIAL_GRAMMAR, fingerprint_grammar
 from declutch.envs.alfworld.pddl import MALFORMED, GameFileError
 from declutch.envs.alfworld.problem import parse_problem
 from declutch.envs.alfworld.world import World
-from declutch.errors import UserError
+from declutch.ground.contents import parse_json
+from declutch.ground.errors import UserError
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from declutch.envs.alfworld.world import Goal, State, Wanted, World
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 CACHE_VERSION = 1
 """Part of every entry's name: raise it whenever `World` or its meaning changes."""

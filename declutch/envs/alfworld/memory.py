@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from declutch.envs.protocol import Observation
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 PROPERTY_OF = {"clean": "clean", "heat": "hot", "cool": "cool"}
 _VERB_OF = {"clean": "clean", "hot": "heat", "cool": "cool"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from declutch.envs.protocol import Observation, Transition
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 # The official engine ends an episode after so many steps; here the caller decides when to stop.

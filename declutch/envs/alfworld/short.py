@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from declutch.envs.alfworld.memory import parse_goal
 from declutch.envs.wording import state_task
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 _INTRO = re.compile(r"Looking quickly around you, you see (.*?)\.\s", re.DOTALL)
 _ITEM = re.compile(r"([a-z]+) (\d+)")

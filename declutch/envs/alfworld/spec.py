@@ -18,7 +18,7 @@ from declutch.envs.diagnosis import (
     problem_of,
 )
 from declutch.envs.protocol import Progress, SuiteSpec
-from declutch.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, Status, UserError
 
 COMPILED = "compiled"
 """Folder of `env.cache_dir` that keeps compiled games."""

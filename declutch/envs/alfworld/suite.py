@@ -20,8 +20,8 @@ from declutch.envs.alfworld.levels import (
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.alfworld.world import World
 from declutch.envs.splits import find_level, select_tasks
-from declutch.errors import UserError
-from declutch.files import path_below
+from declutch.ground.errors import UserError
+from declutch.ground.files import path_below
 from declutch.records import TaskId
 
 RELEASE = "json_2.1.1"

@@ -9,13 +9,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from declutch.children import end_with_parent
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.match import Job, Match, VerifyReport
 from declutch.envs.alfworld.reference import ReferenceEnv
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.errors import UserError
+from declutch.ground.children import end_with_parent
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 # The official engine keeps about 5 MB of every game it has played.

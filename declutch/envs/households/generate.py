@@ -27,7 +27,7 @@ from declutch.envs.households.game import Household, make_household
 from declutch.envs.households.pddl import render_problem, walkthrough
 from declutch.envs.households.scene import Scene, build_scene, pick, pick_weighted
 from declutch.envs.households.wishes import wishes
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 # Raise it whenever the same seed would give other games.
 GENERATOR_VERSION: Final = 2

@@ -17,7 +17,7 @@ from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
 from declutch.envs.protocol import Progress, SuiteSpec
-from declutch.errors import Finding, Status
+from declutch.ground.errors import Finding, Status
 
 
 def counts_of(config: EnvConfig) -> HouseholdCounts:

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from declutch.contents import parse_json, parse_record, read_text
-from declutch.errors import UserError
-from declutch.files import write_atomically
+from declutch.ground.contents import parse_json, parse_record, read_text
+from declutch.ground.errors import UserError
+from declutch.ground.files import write_atomically
 
 TOPICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from declutch.envs.math.problems import generate_math, read_math
 from declutch.envs.math.suite import LEVELS, MathSuite
 from declutch.envs.math.wording import MATH
 from declutch.envs.protocol import Progress, SuiteSpec
-from declutch.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, Status, UserError
 
 
 def make_math(config: EnvConfig, progress: Progress | None = None) -> MathSuite:

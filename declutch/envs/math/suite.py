@@ -14,7 +14,7 @@ from declutch.envs.math.env import AnswerKey, MathEnv
 from declutch.envs.math.problems import Problem
 from declutch.envs.math.wording import MATH
 from declutch.envs.splits import Level, find_level, select_tasks
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 SUITE = "math"

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from declutch.contents import parse_record
 from declutch.envs.scienceworld.simulator import SIMPLIFICATION, Reply, Simulator
 from declutch.envs.scienceworld.spelling import spell_action
 from declutch.envs.scienceworld.tasks import variation_of
-from declutch.files import path_below, write_atomically
+from declutch.ground.contents import parse_record
+from declutch.ground.files import path_below, write_atomically
 from declutch.records import TaskId
 
 FORMAT = 1

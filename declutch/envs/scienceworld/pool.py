@@ -8,7 +8,7 @@ from __future__ import annotations
 import psutil
 
 from declutch.envs.scienceworld.simulator import Launch, Simulator
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 # The memory of a JVM outside its heap: code, class data, threads, and what the compiler needs.
 _BEYOND_HEAP_MIB = 120

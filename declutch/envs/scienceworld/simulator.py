@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 SIMPLIFICATION = "easy"
 REMEDY = "install the simulator with: pip install 'declutch[scienceworld]'"

@@ -10,7 +10,7 @@ from declutch.envs.protocol import Progress, SuiteSpec
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.scienceworld.tasks import make_levels
 from declutch.envs.scienceworld.wording import SCIENCE
-from declutch.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, Status, UserError
 
 
 def make_scienceworld(config: EnvConfig, progress: Progress | None = None) -> ScienceWorldSuite:

@@ -21,7 +21,7 @@ from declutch.envs.scienceworld.tasks import (
 from declutch.envs.scienceworld.tour import Tourist
 from declutch.envs.scienceworld.wording import SCIENCE
 from declutch.envs.splits import find_level, select_tasks
-from declutch.errors import UserError, nearest
+from declutch.ground.errors import UserError, nearest
 from declutch.records import TaskId
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.capabilities import capabilities
 from declutch.models.mode import evaluation_mode
 from declutch.models.precision import computing, is_exact

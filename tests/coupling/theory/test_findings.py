@@ -3,7 +3,7 @@
 import pytest
 
 from declutch.coupling.theory.findings import Claim, Finding, counted, decide, first_wrong, worst
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from declutch.coupling.theory.registry import (
     stem_of,
     theory_data,
 )
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 BY_HAND = {
     # q r (q - 1) is the joint expectation; given the action it is r (q - 1); a group's own mean

@@ -13,7 +13,7 @@ from served import NUM_POSITIONS, Server, make_served_folder, serving
 
 from declutch.config.run import Config
 from declutch.endpoint.server.app import open_listener
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.models.load import load_model
 
 

@@ -10,7 +10,7 @@ import torch
 from declutch.endpoint.server.batcher import Batcher
 from declutch.endpoint.server.model import Draft, PreparedRequest, Sampling
 from declutch.endpoint.server.protocol import Answer, RequestError
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 class FakeModel:

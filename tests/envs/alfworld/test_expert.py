@@ -22,7 +22,7 @@ from declutch.envs.alfworld.priors import chance
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.households.generate import HouseholdCounts, ensure_households
 from declutch.envs.protocol import Observation
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 ROOM = "You are in the middle of a room. Looking quickly around you, you see {}.\n\n"

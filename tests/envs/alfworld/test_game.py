@@ -14,7 +14,7 @@ from declutch.envs.alfworld.dynamics import apply_command, is_won, parse_command
 from declutch.envs.alfworld.game import load_world
 from declutch.envs.alfworld.world import iterate_bits
 from declutch.envs.households.domain import DOMAIN, grammar
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 def names_of(world, bits):

@@ -7,7 +7,7 @@ import pytest
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.alfworld.reference import ReferenceEnv
 from declutch.envs.protocol import TextEnv
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 TASK = TaskId("alfworld", "train", 0, "kitchen/trial", "pick_and_place_simple")

@@ -7,7 +7,7 @@ import pytest
 
 from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.suite import AlfworldSuite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 FOLDERS = {
     "train": ["pick_and_place_simple-Mug-None-Desk-1", "pick_two_obj_and_place-Mug-None-Desk-1"],

@@ -12,7 +12,7 @@ from declutch.envs.alfworld.levels import KINDS, SPLITS
 from declutch.envs.alfworld.match import VerifyReport
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.verify import draw_games, verify_games
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 class FakeReference(AlfworldEnv):

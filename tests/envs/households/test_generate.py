@@ -36,7 +36,7 @@ from declutch.envs.households.generate import (
 from declutch.envs.households.pddl import display_names, render_problem, walkthrough
 from declutch.envs.households.scene import build_scene, pick_weighted
 from declutch.envs.households.wishes import wishes
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 SPLITS = ("train", "valid_seen", "valid_unseen")
 COUNTS = HouseholdCounts(train=24, valid_seen=12, valid_unseen=12)

@@ -25,8 +25,8 @@ from declutch.envs.math.problems import TOPICS, Problem, generate_math, read_mat
 from declutch.envs.math.suite import HELD_OUT_KINDS, TRAINED_KINDS, MathSuite
 from declutch.envs.math.wording import MATH
 from declutch.envs.registry import find_wording, make_suite
-from declutch.errors import Status, UserError
 from declutch.evaluation.players import scripted_player
+from declutch.ground.errors import Status, UserError
 from declutch.rollout.policy import load_policy
 
 pytest.importorskip("math_verify", reason="pip install 'declutch[math]'")

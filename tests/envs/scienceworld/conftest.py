@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from declutch.envs.scienceworld.simulator import Launch, Simulator, find_java
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from declutch.envs.scienceworld.gold import GoldPath
 from declutch.envs.scienceworld.simulator import Reply, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
 from declutch.envs.wanderer import Wanderer
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 TASK = TaskId("scienceworld", "dev", 0, "boil/14", "boil")

@@ -6,7 +6,7 @@ import pytest
 from tiny_world import GOLD, SHORT, TASK, TinyWorld
 
 from declutch.envs.scienceworld.gold import GoldCache, GoldPath, search_gold, wins
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import TaskId
 
 PATH = GoldPath(SHORT, 6, 100)

@@ -20,7 +20,7 @@ from declutch.envs.scienceworld import pool as pool_module
 from declutch.envs.scienceworld.pool import SimulatorPool
 from declutch.envs.scienceworld.simulator import UNKNOWN_ACTION, Launch, Simulator, SimulatorError
 from declutch.envs.scienceworld.suite import ScienceWorldSuite
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import Action, Completion, Outcome, Request, SamplingParams, empty_float
 from declutch.rollout.collect import CollectParams, Play, collect
 

@@ -23,7 +23,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 from declutch.records import ActionMask, Completion, Request, SamplingParams
 from declutch.rollout.hf import slot_decoder
 from declutch.rollout.hf.engine import HFEngine, swap_out

@@ -1,6 +1,6 @@
 """Errors that a user sees, and their causes in a few words."""
 
-from declutch.errors import error_reason
+from declutch.ground.errors import error_reason
 
 
 def test_reasons_are_short() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from declutch.errors import UserError
-from declutch.files import (
+from declutch.ground.errors import UserError
+from declutch.ground.files import (
     delete_folder,
     path_below,
     remove_leftovers,
@@ -92,7 +92,7 @@ def test_the_advice_suits_the_error(
     def fail(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("declutch.files.os.fsync", fail)
+    monkeypatch.setattr("declutch.ground.files.os.fsync", fail)
     with pytest.raises(UserError, match=f"{os.strerror(number)}; {words}"):
         write_atomically(tmp_path / "facts.json", "x")
     assert list(tmp_path.iterdir()) == []
@@ -102,7 +102,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupt(descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("declutch.files.os.fsync", interrupt)
+    monkeypatch.setattr("declutch.ground.files.os.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "facts.json", "x")
     with pytest.raises(KeyboardInterrupt), write_folder(tmp_path / "model"):

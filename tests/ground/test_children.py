@@ -21,7 +21,7 @@ def work(folder):
 SPAWNED = """
 import multiprocessing, sys, time
 from worker import work
-from declutch.children import end_with_parent
+from declutch.ground.children import end_with_parent
 def follow(folder):
     end_with_parent()
     work(folder)
@@ -35,7 +35,7 @@ POOLED = """
 import multiprocessing, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from worker import work
-from declutch.children import end_with_parent
+from declutch.ground.children import end_with_parent
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent)
@@ -45,7 +45,7 @@ if __name__ == "__main__":
 
 COMMAND = """
 import subprocess, sys, time
-from declutch.children import followed_command
+from declutch.ground.children import followed_command
 command = followed_command("worker_module", [sys.argv[1]])
 process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 time.sleep(600)
@@ -80,7 +80,9 @@ def test_children_end_when_their_parent_is_killed(tmp_path, code, count, signum)
 def test_the_pipe_alone_is_enough(tmp_path, monkeypatch):
     """As on a system whose kernel sends no signal."""
     (tmp_path / "worker.py").write_text(WORKER)
-    (tmp_path / "worker_module.py").write_text(f"from declutch import children\n{WORKER_MODULE}")
+    (tmp_path / "worker_module.py").write_text(
+        f"from declutch.ground import children\n{WORKER_MODULE}"
+    )
     (tmp_path / "sitecustomize.py").write_text(
         "import ctypes\nctypes.CDLL = lambda name: type('L', (), {'prctl': lambda *_: 0})()\n"
     )
@@ -95,6 +97,6 @@ def test_the_pipe_alone_is_enough(tmp_path, monkeypatch):
 
 
 def test_a_process_without_such_a_parent_goes_on():
-    code = "from declutch.children import end_with_parent; end_with_parent(); print('went on')"
+    code = "from declutch.ground import children; children.end_with_parent(); print('went on')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "went on\n"

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from declutch.ground.streams import stream
 from declutch.records import TaskId
 from declutch.rollout.tasks import draw_tasks, fixed_order
-from declutch.streams import stream
 
 TASKS = [TaskId("s", "train", i, f"t{i}") for i in range(7)]
 

@@ -40,7 +40,7 @@ def followed_command(module: str, arguments: Sequence[str]) -> list[str]:
     It has to be started with `stdin=subprocess.PIPE`, whose end here stays open; the module itself
     finds nothing to read.
     """
-    return [sys.executable, "-m", "declutch.children", module, *arguments]
+    return [sys.executable, "-m", "declutch.ground.children", module, *arguments]
 
 
 def _follow(wait_for_end: Callable[[], object]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 MAX_DEPTH = 64
 """How deep values may be nested; what is deeper was not written by us and breaks recursions."""

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from declutch.errors import UserError, error_reason
+from declutch.ground.errors import UserError, error_reason
 
 LEFT_SECONDS = 3600.0
 """A temporary file that was not touched for so long belongs to nobody any more."""

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from declutch.contents import (
+from declutch.ground.contents import (
     MAX_DEPTH,
     MAX_YAML_NODES,
     parse_json,
@@ -17,7 +17,7 @@ from declutch.contents import (
     parse_yaml,
     read_text,
 )
-from declutch.errors import UserError
+from declutch.ground.errors import UserError
 
 
 @dataclass(frozen=True)
