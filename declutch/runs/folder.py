@@ -38,6 +38,7 @@ from declutch.ground.errors import UserError, error_reason
 from declutch.ground.files import advise, delete_folder, write_atomically
 from declutch.learner.checkpoint import is_checkpoint
 from declutch.runs.episodes import PlayedIteration, describe_episodes
+from declutch.runs.rows import write_row
 
 CONTROL = "control"
 """Name of the evaluation of the control: more supervised training for the time RL took."""
@@ -250,7 +251,7 @@ class RunFolder:
     def append_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record an iteration's metrics as one more line, on the disk before this returns."""
         self.create()
-        line = json.dumps(metrics, sort_keys=False) + "\n"
+        line = f"{write_row(metrics)}\n"
         try:
             with self.metrics_path.open("a", encoding="utf-8") as file:
                 file.write(line)

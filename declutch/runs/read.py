@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from declutch.config.files import read_dumped
 from declutch.evaluation.results import EvalResult, load_result
 from declutch.ground.contents import parse_json, read_text
 from declutch.ground.errors import UserError
-from declutch.runs.catalogue import current_key
 from declutch.runs.coupling import CouplingRecord, read_coupling
 from declutch.runs.folder import CONTROL, RunFolder, iteration_name, iteration_of
+from declutch.runs.rows import read_row
 from declutch.runs.versions import Version, read_versions
 
 Metrics = dict[str, float | None]
@@ -121,32 +120,29 @@ def read_metrics(run: RunFolder, notes: list[str]) -> tuple[Metrics, ...]:
         notes.append(f"{path.name} is missing, so there are no learning curves.")
         return ()
     try:
-        lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         notes.append(f"{path.name} could not be read: {error.strerror}.")
         return ()
+    while lines and not lines[-1].strip():
+        lines.pop()
     rows: dict[int, Metrics] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        data = _parse_line(line)
-        if data is not None:
-            rows[data["iteration"]] = {
-                current_key(key): value if math.isfinite(value) else None
-                for key, value in data.items()
-                if _is_number(value)
-            }
-            odd = [key for key, value in data.items() if not (_is_number(value) or value is None)]
-            if odd:
-                notes.append(f"Line {number} of {path.name} holds no number for {odd[0]!r}.")
+        row = read_row(line)
+        if row is not None:
+            rows[row.iteration] = row.values
+            if row.odd:
+                notes.append(f"Line {number} of {path.name} holds no number for {row.odd[0]!r}.")
         elif number == len(lines):
-            notes.append(f"The last line of {path.name} is cut off and was left out.")
+            notes.append(f"The last line of {path.name} is cut off or damaged and was left out.")
         else:
-            notes.append(f"Line {number} of {path.name} could not be read and was left out.")
+            notes.append(f"Line {number} of {path.name} is damaged and was left out.")
     if not rows:
         notes.append(f"{path.name} holds no finished iteration yet.")
     missing = next((number for number, own in enumerate(sorted(rows), 1) if own != number), None)
-    if missing is not None and not any("could not be read" in note for note in notes):
+    if missing is not None and not any("was left out" in note for note in notes):
         notes.append(f"{path.name} lacks iteration {missing}, but has later ones.")
     return tuple(rows[iteration] for iteration in sorted(rows))
 
@@ -182,20 +178,6 @@ def _read_config(run: RunFolder, notes: list[str]) -> tuple[dict[str, Any], str]
     except UserError as error:
         notes.append(f"{file.name} could not be read: {error}.")
         return {}, ""
-
-
-def _parse_line(line: str) -> dict[str, Any] | None:
-    try:
-        data = parse_json(line)
-    except ValueError:
-        return None
-    if not isinstance(data, dict) or type(data.get("iteration")) is not int:
-        return None
-    return data
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _missing_evaluations(data: RunData, run: RunFolder) -> list[str]:

@@ -17,11 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from declutch.ground.errors import UserError, error_reason
 from declutch.ground.files import advise, remove_leftovers, write_atomically
-from declutch.runs.catalogue import current_key, key_of
+from declutch.runs.catalogue import key_of
 from declutch.runs.folder import (
     CHECKPOINT_NAME,
     PARTS,
@@ -30,20 +29,12 @@ from declutch.runs.folder import (
     iteration_name,
 )
 from declutch.runs.lock import LOCK_FILE
+from declutch.runs.rows import Row, read_row
 
 EVALUATED, SAVED = key_of("time", "eval"), key_of("time", "save")
 """Metrics that only rows of iterations have that were evaluated, or that were saved."""
 _SHOWN = 5
 """How many missing things or checkpoints a message names."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of a run folder's metrics that could be read: its iteration, text and numbers."""
-
-    iteration: int
-    line: str
-    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -281,7 +272,7 @@ def _read_rows(run: RunFolder) -> tuple[list[Row], list[str]]:
     lines = data.rstrip(b"\0\n").split(b"\n")
     rows, problems = [], []
     for number, line in enumerate(lines, start=1):
-        row = _parse(line)
+        row = read_row(line)
         if row is not None:
             rows.append(row)
         elif number < len(lines):
@@ -289,21 +280,10 @@ def _read_rows(run: RunFolder) -> tuple[list[Row], list[str]]:
     return rows, problems
 
 
-def _parse(line: bytes) -> Row | None:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    number = values.get("iteration") if isinstance(values, dict) else None
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        return None
-    return Row(number, line.decode("utf-8"), {current_key(key): values[key] for key in values})
-
-
 def _row_of(checkpoint: Path) -> Row | None:
     """The row of metrics that a checkpoint holds itself; None for those of former versions."""
     try:
-        return _parse((checkpoint / ROW_FILE).read_bytes().strip())
+        return read_row((checkpoint / ROW_FILE).read_bytes().strip())
     except OSError:
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from declutch.runs.claims import bind_reference, bind_run
 from declutch.runs.episodes import PlayedIteration
 from declutch.runs.folder import ROW_FILE, RunFolder, iteration_name
 from declutch.runs.resume import ResumePoint, find_resume_point, rewind
+from declutch.runs.rows import write_row
 from declutch.train.learn import Credited, Learned, Learner
 from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores, time_metrics
 from declutch.train.suggest import Suggester
@@ -296,7 +296,7 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint with its iteration's metrics, and delete those that are too many."""
         with self.clock.phase("save"):
-            row = json.dumps({**self.row, key_of("time", "save"): 0.0}) + "\n"
+            row = write_row({**self.row, key_of("time", "save"): 0.0}) + "\n"
             self.learner.save(self.checkpoint, self.iteration, {ROW_FILE: row.encode()})
             if self.config.train.keep_checkpoints is not None:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)

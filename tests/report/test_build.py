@@ -184,7 +184,7 @@ def test_truncated_metrics_are_tolerated_and_named(run_dir: Path):
     file.write_text("".join(lines)[:-40])
     page = build_report(run_dir)
     assert "last line of metrics.jsonl is cut off" in notes_of(page)
-    assert "Line 5 of metrics.jsonl could not be read" in notes_of(page)
+    assert "Line 5 of metrics.jsonl is damaged" in notes_of(page)
     iterations = page_data(read_page(page))["charts"]["iterations"]
     assert iterations == [i for i in range(1, 20) if i != 5]
 
