@@ -162,7 +162,7 @@ def read_report(folder: Path) -> tuple[Any, tuple[int, ...], list[str]]:
     data = read_run(RunFolder(folder))
     episodes = pack_episodes(data.episode_files)
     size = (
-        len(data.metrics),
+        sum(len(row) for row in data.metrics),
         len(data.evaluations) + len(data.others),
         sum(len(each.result.games) for each in data.evaluations),
         len(data.facts),
@@ -219,9 +219,16 @@ def read_stamp(folder: Path) -> tuple[Any, tuple[int, ...], list[str]]:
 
 def read_problems(folder: Path) -> tuple[Any, tuple[int, ...], list[str]]:
     from declutch.envs.math.problems import read_math
+    from declutch.envs.math.suite import MathSuite
+    from declutch.runs.claims import bind_tasks
+    from declutch.runs.folder import RunFolder
 
-    # The file is somebody else's and says nowhere how many problems it holds.
-    return read_math(folder / "math.jsonl"), (), []
+    # The file is somebody else's and says nowhere how many problems it holds. The run knows that
+    # reads it again, as here.
+    problems = read_math(folder / "math.jsonl")
+    tasks = MathSuite({"train": problems}).tasks("train")
+    bind_tasks(RunFolder(folder), {"train": tasks}, is_start=not (folder / "tasks.json").exists())
+    return problems, (), []
 
 
 def read_generated(folder: Path) -> tuple[Any, tuple[int, ...], list[str]]:
@@ -308,6 +315,7 @@ def build_small(base: Path) -> None:
         for n in range(20)
     ]
     (base / "math" / "math.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    read_problems(base / "math")
     (base / "generated").mkdir()
     generate_math(0, {"train": 3, "dev": 1, "test": 1}, base / "generated")
     task = TaskId("scienceworld", "train", 0, "boil/0", "boil")

@@ -11,14 +11,18 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from declutch.config.files import dump_config, first_difference, parse_config, read_dumped
 from declutch.config.judge import EndpointConfig
 from declutch.config.run import Config
+from declutch.envs.splits import manifest_hash
+from declutch.ground.contents import parse_record, read_text
 from declutch.ground.errors import UserError, error_reason
 from declutch.ground.files import write_atomically
+from declutch.records import TaskId
 from declutch.runs.folder import RunFolder
 
 CHANGEABLE = (
@@ -210,6 +214,50 @@ def bind_reference(run: RunFolder, model: str, is_start: bool) -> None:
             f"`{run.restart}`"
         )
     write_atomically(path, digest + "\n")
+
+
+def bind_tasks(run: RunFolder, tasks: Mapping[str, Sequence[TaskId]], is_start: bool) -> None:
+    """Bind a run folder to the tasks that it trains on and is evaluated on.
+
+    Args:
+        tasks: split or level -> its list of tasks in order.
+        is_start: whether the run begins now; else the tasks must be those of then, where the folder
+            says which these were.
+    Raises:
+        UserError: the tasks are others now, or what the folder says of them cannot be read.
+    """
+    path = run.tasks_path
+    found = {
+        name: {"num_tasks": len(each), "sha256": manifest_hash(each)}
+        for name, each in tasks.items()
+    }
+    if is_start:
+        write_atomically(path, json.dumps(found, indent=1) + "\n")
+        return
+    if not path.exists():
+        return
+    try:
+        stated = parse_record(dict[str, _Tasks], read_text(path))
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): delete it, if the games are still those of the start"
+        ) from None
+    for name, each in found.items():
+        there = stated.get(name)
+        if there is not None and there.sha256 != each["sha256"]:
+            raise UserError(
+                f"{run.path} was started with {there.num_tasks:,} tasks of {name}, and there are "
+                f"{each['num_tasks']:,} now, or others: put the games or problems of then back, or "
+                f"start anew with `{run.restart}`"
+            )
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """What a run folder says of a list of tasks: how many they are, and the hash of the list."""
+
+    num_tasks: int
+    sha256: str
 
 
 def _digest(files: Sequence[Path]) -> str:

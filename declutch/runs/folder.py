@@ -3,6 +3,7 @@
     config.yaml                      the settings of the run
     started.yaml                     the same, sealed: what the run was started with
     reference.sha256                 the weights that divergence is measured from, if it is
+    tasks.json                       how many tasks there are, and the hash of their list
     cold_start.json                  what the model's cold start was made from
     metrics.jsonl                    one line an iteration
     evals/iteration_0010.json        an evaluation of the run's own policy; others by name
@@ -102,6 +103,11 @@ class RunFolder:
     def reference_path(self) -> Path:
         """Where the SHA-256 of the weights lies that a run's divergence is measured from."""
         return self.path / "reference.sha256"
+
+    @property
+    def tasks_path(self) -> Path:
+        """Where a run says how many tasks of each split it has, with the hash of their list."""
+        return self.path / "tasks.json"
 
     @property
     def aside_path(self) -> Path:

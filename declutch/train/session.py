@@ -26,7 +26,7 @@ from declutch.records import Episode, Outcome
 from declutch.rollout.groups import Played
 from declutch.rollout.policy import Policy
 from declutch.runs.catalogue import key_of
-from declutch.runs.claims import bind_reference, bind_run
+from declutch.runs.claims import bind_reference, bind_run, bind_tasks
 from declutch.runs.episodes import PlayedIteration
 from declutch.runs.folder import ROW_FILE, RunFolder, iteration_name
 from declutch.runs.resume import ResumePoint, find_resume_point, rewind
@@ -149,6 +149,8 @@ class Session:
         cold_start = read_cold_start(run.path if has_facts else config.model.path)
         if config.loss.kl_coef > 0:
             bind_reference(run, config.model.path, is_start=checkpoint is None)
+        tasks = {name: suite.tasks(name) for name in (config.train.split, *config.eval.levels)}
+        bind_tasks(run, tasks, is_start=checkpoint is None)
         learner = Learner.start(config, checkpoint)
         rewind(run, point)
         if point.num_again:

@@ -6,7 +6,15 @@ import pytest
 
 from declutch.config.files import change_config, dump_config, load_config
 from declutch.ground.errors import UserError
-from declutch.runs.claims import bind_reference, bind_run, bound_settings, claim, read_claim
+from declutch.records import TaskId
+from declutch.runs.claims import (
+    bind_reference,
+    bind_run,
+    bind_tasks,
+    bound_settings,
+    claim,
+    read_claim,
+)
 from declutch.runs.folder import RunFolder
 
 
@@ -103,3 +111,21 @@ def test_the_weights_that_divergence_is_measured_from_stay(tmp_path: Path) -> No
     # A run of a former version does not say which they were, nor does the hub.
     bind_reference(RunFolder(tmp_path / "other"), str(model), is_start=False)
     bind_reference(run, "hub/name", is_start=False)
+
+
+def test_the_tasks_stay(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run").create()
+    tasks = [TaskId("toy", "train", index, f"game {index}", "find") for index in range(3)]
+    bind_tasks(run, {"train": tasks, "L0": tasks[:1]}, is_start=True)
+    bind_tasks(run, {"train": tasks, "L0": tasks[:1]}, is_start=False)
+    with pytest.raises(UserError, match=r"with 3 tasks of train, and there are 2 now.*--restart"):
+        bind_tasks(run, {"train": tasks[1:], "L0": tasks[:1]}, is_start=False)
+    with pytest.raises(UserError, match="with 1 tasks of L0, and there are 1 now, or others"):
+        bind_tasks(run, {"train": tasks, "L0": tasks[1:2]}, is_start=False)
+    run.tasks_path.write_text('{"train": 3}')
+    with pytest.raises(UserError, match=r"tasks\.json is damaged"):
+        bind_tasks(run, {"train": tasks}, is_start=False)
+    bind_tasks(run, {"train": tasks[1:]}, is_start=True)
+    bind_tasks(run, {"train": tasks[1:]}, is_start=False)
+    # A run of a former version does not say which they were.
+    bind_tasks(RunFolder(tmp_path / "other"), {"train": tasks}, is_start=False)
