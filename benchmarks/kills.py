@@ -104,6 +104,9 @@ JOBS = {
     "train, each saved, one kept": training("train.save_every=1", "train.keep_checkpoints=1"),
     "train with suggestions": training(*SUGGEST),
     "train with KL": training("loss.kl_coef=0.01", "eval.every=0"),
+    "train with LoRA": training(
+        *("model.lora.rank=2", "loss.kl_coef=0.01", "gcd.enabled=true", "eval.every=0")
+    ),
     "train by PPO": training("algorithm.type=ppo", "train.save_every=1", "eval.every=0"),
     "init-tiny": Job(("init-tiny", "tiny", *SETTING)),
     "demonstrations": Job(("demonstrations", "shown.jsonl", *SETTING)),
