@@ -124,7 +124,7 @@ def render_judge(
 
 
 def render_prediction(problem: str, response: str, form: PromptForm, wording: Wording) -> str:
-    """Render the prompt of prediction: what does the environment answer to the agent's response?"""
+    """Render the agent's prompt of prediction: what will the environment answer to a response?"""
     return _render_about("prediction", problem, response, form, wording)
 
 
@@ -135,7 +135,7 @@ def render_reflection(problem: str, response: str, wording: Wording) -> str:
 
 
 def render_reasoning(problem: str, action: str, wording: Wording) -> str:
-    """Render the prompt that asks a model for the reasoning before an action, in the full form."""
+    """Render the agent's full prompt with an action given: the reasoning before it is asked for."""
     template = _template("full_reasoning", wording)
     return template.format(problem=problem, action=action, work=wording.work)
 
@@ -226,7 +226,7 @@ def build_view(
 
 
 def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
-    """Build the `View` for the agent's prompt at one step of a recorded episode."""
+    """Build what the agent's prompt is rendered from, the `View` at a step of a played episode."""
     step = episode.steps[position]
     view = build_view(
         [s.observation for s in episode.steps[: position + 1]],
@@ -240,6 +240,6 @@ def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) 
 
 
 def last_informative(observations: Sequence[str], wording: Wording) -> str:
-    """For a prompt, the last observation that said something; the first one when none does."""
+    """For an agent's prompt, the last observation that said something; the first when none does."""
     told = (text for text in reversed(observations) if not wording.is_refusal(text))
     return next(told, observations[0])

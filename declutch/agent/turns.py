@@ -160,7 +160,7 @@ def _choose_template(tokenizer: Any, config: AgentConfig) -> str | None:
 
 
 def fix_date(template: str, day: date | None) -> str:
-    """Write a day into a chat template that prints today's, so that its prompts stay the same.
+    """Write a day into a template of chat turns that prints today's, so that turns stay the same.
 
     Args:
         day: None leaves the clock's.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientOptions:
-    """Options of `declutch coupling gradients`: which gradients, of which parameters."""
+    """What `declutch coupling gradients` is asked on the command line, as an options' record."""
 
     scope: Annotated[
         str,
@@ -96,7 +96,7 @@ def gradients_command(
     options: GradientOptions,
     results: ResultOptions,
 ) -> None:
-    """Compare mean gradients of good and bad samples, in domain and out of it, by cosines.
+    """The command `declutch coupling gradients`: cosines of good and bad samples' gradients.
 
     Without --samples, MODEL is a run folder: its policy plays for samples as the settings under
     coupling say, and what is found goes to the folder, for its report.

@@ -114,7 +114,7 @@ class ResultOptions:
 
 
 def warn(warnings: Sequence[str]) -> None:
-    """Print a `declutch coupling` command's warnings to standard error, one a line."""
+    """What all `declutch coupling` options share: warnings go to standard error, one a line."""
     from rich.console import Console
 
     terminal = Console(stderr=True)

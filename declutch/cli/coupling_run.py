@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def measure_run(
     path: Path, settings: GradientSettings, every_checkpoint: bool, results: ResultOptions
 ) -> None:
-    """`declutch coupling gradients RUN`: measure its last checkpoint, or every one.
+    """Where `declutch coupling gradients` is given a run: measure its last checkpoint, or each.
 
     Raises:
         UserError: no run folder, no checkpoint, or too few samples of a population.

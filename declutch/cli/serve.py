@@ -61,7 +61,7 @@ def serve_command(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address that `declutch serve` listens at."""
+    """Whether the command `declutch serve` listens where only this machine reaches it."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

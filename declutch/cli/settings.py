@@ -43,7 +43,7 @@ def settings_command(
 
 
 def settings_page(name: str = "") -> str:
-    """Make the page that the command `declutch settings --markdown` prints, or a section's part."""
+    """The page that the command `declutch settings --markdown` prints, or a section's part."""
     from declutch.report.drawers.markdown import draw_markdown
 
     tables = [draw_markdown(settings_sheet(section)) for section in find_settings(name)]
@@ -56,7 +56,7 @@ def unescape_code(page: str) -> str:
 
 
 def find_settings(name: str) -> Sequence[SettingsSection]:
-    """Find for the command `declutch settings NAME` what is documented under a name; "" for all.
+    """For the command `declutch settings NAME`: what is documented under a name; "" for all.
 
     Raises:
         UserError: there is no such section or setting.

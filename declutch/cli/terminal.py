@@ -48,7 +48,7 @@ def open_suite(settings: Config) -> Suite:
 
 
 def held(out: Path | None, command: str) -> AbstractContextManager[None]:
-    """Hold the file or folder that a command is to write, while it runs; None for no such thing.
+    """Hold what a command is to write while it runs, with the other's name on the terminal if not.
 
     It is held from the beginning, so that a place which cannot be written, or in which another
     process writes, is told on the terminal before anything takes time.

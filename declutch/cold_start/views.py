@@ -39,7 +39,7 @@ def build_views(
 
 
 def write_response(form: PromptForm, step: DemonstrationStep, action: str, tag: str) -> str:
-    """Write for one of a demonstration's views the response: reasoning, then `action`."""
+    """Write the response for one of a demonstration's views: reasoning, then `action`."""
     if form == "compact":
         return f"<{tag}>{step.short_thought}</{tag}><action>{action}</action>"
     return f"<{tag}>{step.thought}</{tag}>\n<action>{action}</action>"

@@ -118,7 +118,7 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 def find_runs(
     out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
 ) -> tuple[RunId, ...]:
-    """Find the runs of a comparison's grid that lie in a folder, in the order of its methods.
+    """Find the runs of a comparison's grid that a folder holds, in the grid's order.
 
     Args:
         methods: names to select, which give the order; none selects all, in the order of names.
@@ -146,7 +146,7 @@ def find_runs(
 
 
 def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
-    """Parse "off" and "on" into the values of gcd.enabled that a comparison's grid takes."""
+    """Parse "off" and "on" into the grid's values of gcd.enabled."""
     known = {"off": False, "on": True}
     for word in words:
         if word not in known:

@@ -74,7 +74,7 @@ def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Lay "section.key=value" items over plain settings, as read from files."""
+    """Lay "section.key=value" items from a command line over the settings of files."""
     above: dict[str, Any] = {}
     for item in overrides:
         above = _merge(above, _parse_override(_merge(data, above), item))
@@ -91,7 +91,7 @@ def parse_config(data: dict[str, Any], source: str) -> Config:
 
 
 def change_config(config: Config, **changes: Any) -> Config:
-    """Change settings of a `Config` in code, not by files; a mapping changes a section's."""
+    """Change settings of a `Config` as files laid over it would; a mapping changes a section's."""
     data = config.model_dump(mode="json")
     for key, value in changes.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) else value

@@ -151,7 +151,7 @@ class SFTConfig(Section):
 
 
 class TinyConfig(Section):
-    """Settings of the tiny policy that `declutch init-tiny` makes, a Qwen2 fit for a laptop."""
+    """Settings of the policy that is made tiny by `declutch init-tiny`: sizes and vocabulary."""
 
     vocabulary_episodes: int = Field(default=1200, ge=1)
     """How many episodes, of all task types, are played to collect the tokenizer's words."""

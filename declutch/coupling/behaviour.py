@@ -22,7 +22,7 @@ OUTCOMES = ("all", "won", "failed")
 
 
 def shares_by_level(result: EvalResult) -> dict[tuple[str, str], Shares]:
-    """Behaviour in an evaluation by level and outcome: all episodes, the won, the failed ones."""
+    """Measure behaviour in an evaluation by level: all episodes, the won ones, the failed ones."""
     found = {}
     for level in result.levels:
         games = [game for game in result.games if game.level == level and game.is_counted]
@@ -37,7 +37,7 @@ def shares_by_level(result: EvalResult) -> dict[tuple[str, str], Shares]:
 
 
 def behaviour_sheet(results: Sequence[tuple[int, EvalResult]], name: str) -> Sheet:
-    """The table of behaviour over a run's checkpoints, successes and failures apart."""
+    """Table of measured behaviour: shares of actions by checkpoint, won and failed ones apart."""
     rows = []
     for iteration, result in results:
         for (level, outcome), shares in shares_by_level(result).items():
@@ -70,7 +70,7 @@ def behaviour_sheet(results: Sequence[tuple[int, EvalResult]], name: str) -> She
 
 
 def consistency_sheet(measured: Sequence[tuple[int, Sequence[Consistency]]], header: str) -> Sheet:
-    """The table of behaviour that resampling shows: consistency by kind, over checkpoints."""
+    """Table of behaviour under resampling: consistency of actions by kind, per checkpoint."""
     return Sheet(
         title="Consistency of actions",
         columns=(
@@ -110,7 +110,7 @@ def behaviour_figures(
     name: str,
     command: str = "",
 ) -> list[FigureData]:
-    """The figures of behaviour over a run's checkpoints: shares of actions, and consistency."""
+    """Figures of measured behaviour: shares of actions and consistency over checkpoints."""
     figures = []
     by_iteration = {iteration: shares_by_level(result) for iteration, result in results}
     levels = list(dict.fromkeys(level for found in by_iteration.values() for level, _ in found))

@@ -53,7 +53,7 @@ def measure_consistency(
     num_steps: int = 100,
     seed: int = 0,
 ) -> tuple[Consistency, ...]:
-    """Measure the consistency of a policy's repeated, bad and good actions, by resampling them.
+    """Resample a policy's repeated, bad and good actions to measure their consistency.
 
     Args:
         episodes: played by the policy, the oracle asked about every step where there is one.

@@ -201,7 +201,7 @@ def weigh(
 def measure_cosines(
     gram: Tensor, populations: Populations, seed: int = 0, draws: int = DRAWS
 ) -> Cosines:
-    """Measure the cosines of the populations' mean gradients, with all that stands beside them.
+    """From gradient sums to the cosines of the four pairs, corrected, with null and interval.
 
     Args:
         gram: f64[N, N], inner products of all samples' gradients, weighed.

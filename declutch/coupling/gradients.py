@@ -97,7 +97,7 @@ def measure_gradients(
     settings: GradientSettings | None = None,
     report: Report | None = None,
 ) -> GradientResult:
-    """Measure the gradient cosines of a model's good and bad samples, in domain and out of it.
+    """Take gradients of a model's good and bad samples and compare their means by cosines.
 
     Args:
         samples: N, with labels and domains; equally many of each population are used.
@@ -168,7 +168,7 @@ def _cosines_data(cosines: Cosines) -> dict[str, Any]:
 
 
 def describe_choices(result: GradientResult) -> str:
-    """Say in one line how gradient cosines were measured, for headers and captions."""
+    """Say in one line by which choices the gradient cosines of a file were measured."""
     settings, gram = result.settings, result.gram
     parts = [
         f"n = {result.populations.n} samples in each of 4 populations",
@@ -184,7 +184,7 @@ def describe_choices(result: GradientResult) -> str:
 
 
 def gradient_sheets(result: GradientResult) -> list[Sheet]:
-    """The tables of gradient cosines: the four cosines in full, and all scopes side by side."""
+    """Make the tables of measured gradient cosines: all four in full, and all scopes."""
     return [_pair_sheet(result), _scope_sheet(result)]
 
 
@@ -277,7 +277,7 @@ def _scope_sheet(result: GradientResult) -> Sheet:
 
 
 def gradient_figures(result: GradientResult, command: str = "") -> list[FigureData]:
-    """The figures of gradient cosines: bars of the four beside shuffled labels, and by layer."""
+    """Make the figures of measured gradient cosines: bars beside shuffled labels, and by layer."""
     chosen = result.chosen
     place = tuple(range(len(PAIRS)))
     bars = FigureData(

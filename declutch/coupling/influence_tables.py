@@ -113,7 +113,7 @@ def influence_figures(
     model: str,
     command: str = "",
 ) -> list[FigureData]:
-    """The figures of influence: the matrix as a heat map, and the error of the first order."""
+    """Figures beside the tables of influence: the matrix, and the error of the first order."""
     caption = describe_influence(influence, settings)
     heat = FigureData(
         name="influence",

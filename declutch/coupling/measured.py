@@ -168,7 +168,7 @@ def length_order(samples: Sequence[LabelledSample]) -> list[int]:
 def micro_batches(
     samples: Sequence[LabelledSample], device: torch.device, max_rows: int = 64
 ) -> Iterator[Micro]:
-    """Cut the samples whose coupling is measured into micro-batches, in `length_order`."""
+    """Cut what coupling is measured on into micro-batches, in `length_order`."""
     order = length_order(samples)
     start = 0
     while start < len(order):

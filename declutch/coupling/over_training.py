@@ -77,7 +77,7 @@ def measure_policy(
     settings: GradientSettings | None = None,
     keep: Path | None = None,
 ) -> GradientResult:
-    """Measure the gradient cosines of a policy on steps that it plays, at one point of training.
+    """Measure coupling over training: the gradient cosines of a run's policy at one iteration.
 
     Args:
         name: how tables call it.
@@ -98,7 +98,7 @@ def measure_policy(
 
 
 def play_for_samples(policy: Policy, suite: Suite, config: Config) -> tuple[LabelledSample, ...]:
-    """Have a policy play for samples of coupling as a run's settings say. Raises UserError."""
+    """Play for what coupling over training is measured on. Raises UserError."""
     params = CollectParams(
         max_steps=config.env.max_steps,
         temperature=config.rollout.temperature,

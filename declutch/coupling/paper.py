@@ -260,7 +260,7 @@ ITEMS: tuple[PaperItem, ...] = (
 
 
 def find_item(name: str) -> PaperItem:
-    """Find a table or figure of the papers by its id, such as "GC-T1". Raises UserError."""
+    """Find one of the papers' tables and figures by its id, such as "GC-T1". Raises UserError."""
     for item in ITEMS:
         if item.id.lower() == name.lower():
             return item

@@ -62,7 +62,7 @@ _KEPT = ("prompt_ids", "response_ids", "label", "domain", "episode", "advantage"
 
 
 def write_samples(path: Path, samples: Sequence[LabelledSample]) -> None:
-    """Write samples of coupling as JSONL of token ids, as the commands read it.
+    """Write the samples of coupling that were played for, as JSONL of token ids.
 
     Raises:
         UserError: the file cannot be written.

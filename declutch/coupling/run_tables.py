@@ -42,7 +42,7 @@ def success_table(runs: Sequence[RunData]) -> Sheet:
 
 
 def success_curves(runs: Sequence[RunData]) -> FigureData:
-    """Figure of the runs' success over training: a curve for each run and level."""
+    """Figure beside the tables of runs: success over training, a curve for each run and level."""
     series = []
     for run in runs:
         levels: dict[str, list[tuple[int, Row]]] = {}
@@ -81,7 +81,7 @@ def behaviour_table(runs: Sequence[RunData]) -> Sheet:
 def behaviour_curves(
     runs: Sequence[RunData], name: str, label: str, value: Callable[[Row], tuple[float, ...]]
 ) -> FigureData:
-    """Figure of a share of actions over the runs' checkpoints, all levels pooled by their rows.
+    """Figure beside the tables of runs: a share of actions over the runs' checkpoints.
 
     Args:
         value: of a row of a level: one number, or two for won and for lost plays.
@@ -130,7 +130,7 @@ def length_table(runs: Sequence[RunData]) -> Sheet:
 
 
 def time_table(runs: Sequence[RunData]) -> Sheet:
-    """Table of the runs' time: hours in all and seconds per iteration by phase."""
+    """Table of runs: their hours in all, and seconds per iteration by phase."""
     rows = []
     for run in runs:
         means = mean_phases(run.metrics)
@@ -187,7 +187,7 @@ def num_actions(row: Row) -> tuple[float, ...]:
 
 
 def share_sheet(data: FigureData) -> Sheet:
-    """Table of the numbers behind a figure of runs, a row for each point."""
+    """Table of runs: a share of actions per run and checkpoint, the numbers behind its figure."""
     rows = [
         SheetRow((Cell(series.label), number_cell(x, 0), number_cell(y, 2)))
         for series in data.series

@@ -84,7 +84,7 @@ def _cosines(vectors: Tensor) -> Tensor:
 
 
 def similarity_data(similarity: Similarity, samples: Sequence[LabelledSample]) -> dict[str, Any]:
-    """Similarity of samples as the data of a JSON file; means also by domain."""
+    """The measured similarity of samples as plain data, means by domain included."""
     return {
         "mean": similarity.mean,
         "centred_mean": similarity.centred_mean,
@@ -145,7 +145,7 @@ def similarity_sheet(
 def similarity_figure(
     similarities: Sequence[tuple[str, Similarity]], model: str, embedder: str, command: str = ""
 ) -> FigureData:
-    """The figure of samples' similarity: bars for each file of samples."""
+    """Make the figure of measured similarity: bars for each file of samples."""
     place = tuple(range(len(similarities)))
     return FigureData(
         name="similarity",

@@ -56,7 +56,7 @@ def describe_tokens(model: MeasuredModel, temperature: float) -> str:
 
 
 def find_sample(samples: Sequence[LabelledSample], name: str) -> int:
-    """Find a sample for token coupling by its id, or else by its row, 0 for the first.
+    """Find the row of the token tables that a sample's id, or else its number, names.
 
     Raises:
         UserError: there is none.
@@ -70,7 +70,7 @@ def find_sample(samples: Sequence[LabelledSample], name: str) -> int:
 
 
 def token_data(result: TokenResult, texts: Sequence[Sequence[str]] = ((), ())) -> dict[str, Any]:
-    """Token coupling as the data of a JSON file; NaN is a number that there is not.
+    """What the tables of token coupling show, as data of a JSON file; NaN where there is none.
 
     Args:
         texts: of the tokens of the pair's two samples, () where there is no tokenizer.
@@ -191,7 +191,7 @@ def _score_sheet(
 def token_figures(
     result: TokenResult, texts: Sequence[Sequence[str]] = ((), ()), command: str = ""
 ) -> list[FigureData]:
-    """The figures of token coupling: all pairs as a heat map, and a pair's tokens over its text."""
+    """Figures beside the tables of token coupling: all pairs, and a pair's tokens over its text."""
     figures = []
     if result.matrix is not None:
         shown = min(MAX_CELLS, len(result.samples))
@@ -245,6 +245,6 @@ def token_figures(
 
 
 def describe_sample(sample: LabelledSample) -> str:
-    """Name a sample on an axis of coupling's figures: its domain, its class, its id."""
+    """Name a sample in the tables of token coupling and on axes: its domain, class and id."""
     label = {1: "good", 0: "bad", None: ""}[sample.label]
     return " ".join(part for part in (sample.domain, label, sample.id) if part)

@@ -325,7 +325,7 @@ class Endpoint:
 
 
 def open_endpoint(config: EndpointConfig, sleep: Sleep = asyncio.sleep) -> Endpoint:
-    """Make the client for the language model that `endpoint` in the settings names.
+    """Open the client that all questions to the language model of section `endpoint` go through.
 
     The server's address and the key may come from environment variables; nothing is sent yet.
 

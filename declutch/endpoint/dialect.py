@@ -44,7 +44,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Said:
-    """What a chat server's reply says, wherever its dialect puts it.
+    """What was said in a reply, wherever a chat server's dialect puts it.
 
     Attributes:
         text: None where it holds no text; then `error` says why.
@@ -59,7 +59,7 @@ class Said:
 
 
 def read_reply(data: Any) -> Said:
-    """Read a server's reply, in any known dialect: the first choice's text, or why there is none.
+    """Understand a reply in any known dialect of chat servers: the text, or why there is none.
 
     A text is in `content`, whole or in parts; where that is empty, models that reason put it into
     `reasoning_content`.

@@ -37,7 +37,7 @@ class ReplyRefusedError(Exception):
 
 
 class BoundedStream(_http.AsyncByteStream):  # type: ignore[name-defined]
-    """The body of an endpoint's reply, unpacked, that breaks off where it grows too long.
+    """The body of a server's reply as it comes in: it breaks off where replies grow too long.
 
     Args:
         stream: the body as it comes.
@@ -90,7 +90,7 @@ def _unpack(unpacker: zlib._Decompress, part: bytes) -> bytes:
 def open_client(
     base_url: str, key: str, timeout_seconds: float, max_bytes: int
 ) -> openai.AsyncOpenAI:
-    """Open the client that asks an endpoint for replies within bounds, from its own host alone.
+    """Open the HTTP connection whose replies are bounded in bytes, time and host.
 
     Args:
         base_url: of the server; a redirect to another scheme, host or port is refused.

@@ -68,7 +68,7 @@ class Forms(Protocol):
 def draw_command(
     admissible: tuple[str, ...], rng: random.Random, besides: str | None = None
 ) -> str | None:
-    """Draw one command at random from what a `TextEnv` of the protocol says is admissible.
+    """What every `TextEnv` of the protocol offers chance: one admissible command at random.
 
     Returns:
         one that is not `besides`; None where there is none.

@@ -47,7 +47,7 @@ def find_level(levels: Mapping[str, Level], name: str, suite: str, hint: str = "
 
 
 def select_tasks(tasks: Iterable[TaskId], level: Level) -> tuple[TaskId, ...]:
-    """Select the tasks of a raw split that belong to a level, in their own order."""
+    """Select from a raw split, whatever the environment, the tasks that belong to a level."""
     return tuple(task for task in tasks if level.kinds is None or task.kind in level.kinds)
 
 

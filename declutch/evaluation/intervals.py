@@ -178,7 +178,7 @@ def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Est
 
 
 def success_over_runs(strata: Sequence[ArrayLike]) -> Estimate:
-    """Success share, the mean over an evaluation's levels, with an interval over runs and games.
+    """Intervals for success: the share over runs and games, the mean of the levels.
 
     It is Wilson's interval with the half-width of `variance.half_width` in the place of the
     binomial one, so that it stays in [0, 1]. Where all succeed, or all fail, nothing is known of
@@ -252,7 +252,7 @@ def paired_difference(
 
 
 def difference_over_runs(strata: Sequence[ArrayLike]) -> Estimate:
-    """Mean of paired differences over an evaluation's levels, its interval over runs and games.
+    """Intervals for comparisons: the mean paired difference over runs and games.
 
     Args:
         strata: f[R, G] of each level: a game's difference in success in a pair of runs, of one

@@ -90,7 +90,7 @@ def scripted_player(
     max_steps: int,
     on_finished: Callable[[Episode], None] | None = None,
 ) -> Player:
-    """The suite's expert, or random choice, as a player of an evaluation.
+    """Players of an evaluation without a model: the suite's expert, or random choice.
 
     Args:
         name: "expert", or "random" for a choice among the admissible commands.

@@ -96,7 +96,7 @@ class EvalResult:
 
 
 def is_finished_positive(outcome: Outcome, score: float) -> bool:
-    """Whether an evaluation's result is an episode finished in time with a score above nothing.
+    """Of a game's results: finished in time with a score above nothing, which is not won.
 
     It is no success by itself.
 

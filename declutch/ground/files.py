@@ -62,7 +62,7 @@ def write_atomically(path: Path, text: str, what: str = "", remedy: str = "") ->
 
 
 def advise(error: OSError) -> str:
-    """What to do about a file or folder that cannot be written, in words for an error message."""
+    """For files that cannot be written: what to do about it, in words for the error."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some space"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -203,7 +203,7 @@ def ask_about_labelled(
     gcd: GCDConfig,
     draw: torch.Generator,
 ) -> list[Question]:
-    """Ask about up to `gcd.num_questions` steps, for the auxiliary tasks that need labels.
+    """For auxiliary tasks that need labels: choose up to `gcd.num_questions` steps and ask.
 
     Args:
         sources: labels of every step by source; steps that sources disagree on are left out.
@@ -221,7 +221,7 @@ def ask_about(
     policy: Policy,
     gcd: GCDConfig,
 ) -> list[Question]:
-    """Ask about chosen steps, the way that the auxiliary tasks which judge do it.
+    """For auxiliary tasks that judge: have the policy judge these steps, and keep the answers.
 
     Args:
         chosen, origins: as `chosen` and `sources` of `build_questions`.
@@ -238,7 +238,7 @@ def ask_about(
 
 
 def shown_step(policy: Policy, episode: Episode, position: int) -> tuple[str, str]:
-    """What every one of the auxiliary tasks quotes of a step: agent's prompt and whole response."""
+    """What every auxiliary task has in its prompt: the agent's prompt and response of a step."""
     problem = policy.agent.render(view_at(episode, position))
     return problem, policy.codec.decode(episode.steps[position].response_ids)
 

@@ -113,7 +113,7 @@ def value_samples(
 
 
 def value_loss(values: Tensor, batch: TokenBatch, clip: float, normalizer: float) -> Tensor:
-    """Loss of PPO's critic on a micro-batch: the clipped squared error of its values.
+    """What PPO's critic learns by: the clipped squared error of its values.
 
     Per token `max((V - R)^2, (clamp(V, V_old - clip, V_old + clip) - R)^2) / 2`.
 
@@ -189,7 +189,7 @@ def update_critic(
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float | None:
-    """How well PPO's critic explains the returns: `1 - Var(R - V) / Var(R)`."""
+    """How much of the returns' variance PPO's critic explains: `1 - Var(R - V) / Var(R)`."""
     variance = float(returns.var(correction=0))
     if variance == 0:
         return None

@@ -62,7 +62,7 @@ def token_logprobs(
 
 
 def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
-    """Forward pass through a critic: the value before each of the response tokens, f32[N]."""
+    """One forward pass of a critic in the learner: the value before each response token, f32[N]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
     device = next(model.parameters()).device
     return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()
@@ -117,7 +117,7 @@ def vocabulary_size(model: Any) -> int:
 
 
 def sharing_break_even(model: Any) -> float | None:
-    """Row length up to which one forward pass over shared prompts is faster than one for each.
+    """Up to which length of rows the learner's forward pass is faster with shared prompts.
 
     At that length attention costs as much as everything else. None is for models whose capability
     record says that they cannot compute several samples after one beginning.

@@ -35,7 +35,7 @@ HEAD_FILE = "value_head.pt"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A prompt, i64[P], for the learner's value head to classify; label 1 is good, 0 bad."""
+    """What a value head classifies: a prompt, i64[P], with label 1 for good and 0 for bad."""
 
     prompt_ids: Tensor
     label: int
@@ -72,7 +72,7 @@ class ValueHead:
 
 @dataclass(frozen=True)
 class Classification:
-    """The learner's lesson for a value head: labelled prompts to classify in one iteration.
+    """What a value head learns from in one iteration: labelled prompts to classify.
 
     Attributes:
         head: updated in place.
@@ -170,7 +170,7 @@ def read_logits(model: Any, layer: nn.Linear, prompts: Sequence[Tensor], pad_id:
 
 
 def split_prompts(prompts: Sequence[Tensor], budget: int) -> Iterator[list[int]]:
-    """Split prompts among a value head's forward passes in the learner; `budget` counts padding."""
+    """Split the prompts that a value head classifies among passes; `budget` counts padding."""
     order = sorted(range(len(prompts)), key=lambda index: -prompts[index].numel())
     while order:
         size = max(1, budget // prompts[order[0]].numel())

@@ -14,7 +14,7 @@ from declutch.models.save import save_model
 
 
 def convert_gguf(source: str, out: Path) -> int:
-    """Convert a GGUF file to a Hugging Face model folder, which every command takes.
+    """Read the weights of a GGUF file, dequantised, into a Hugging Face model folder.
 
     Args:
         source: a .gguf file, or the name of an installed Python package that holds one.

@@ -100,7 +100,7 @@ def without_lora(model: Any) -> Iterator[None]:
 
 
 def saved_form(model: Any) -> Any:
-    """What is saved of a model: its LoRA adapters alone where there are some, else itself."""
+    """With LoRA, what is saved of a model: the adapters alone; else the model itself."""
     return model.__dict__.get(_WRAPPER, model)
 
 

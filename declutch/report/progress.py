@@ -33,7 +33,7 @@ PLAIN_LINE_SECONDS = 10.0
 
 
 class DrawnInPlace:
-    """What rich draws in place of a terminal while work is in progress: a context manager.
+    """Progress that rich draws in place of a terminal, started and stopped as a context manager.
 
     It is started and stopped on a terminal only; elsewhere plain lines tell of the progress.
 

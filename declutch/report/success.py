@@ -111,7 +111,7 @@ def score_sheet(comparison: PolicyComparison) -> Sheet:
 
 
 def behaviour_section(comparison: PolicyComparison) -> str:
-    """The report's behaviour table beside its success section: what the policies' actions were."""
+    """The report's section on success, its second table: what the policies' actions were."""
     if not comparison.policies:
         return NOT_EVALUATED
     keys = comparison.keys

@@ -57,7 +57,7 @@ def result_sheet(*runs: EvalResult) -> Sheet:
 
 
 def behaviour_sheet(policies: Mapping[str, Iterable[Row]], title: str, header: str = "") -> Sheet:
-    """Report table of evaluations: what actions were, per level, in all, won and other plays.
+    """One of the tables that several pages share: what actions were, by level and outcome.
 
     Args:
         policies: name -> what `summarise` gives; with several, each is a row of every level.
@@ -129,7 +129,7 @@ def paired_sheet(
 
 
 def judge_sheet(result: EvalResult, judge: JudgeResult) -> Sheet:
-    """Report table of evaluations: how well their steps were judged, a column per level."""
+    """One of the tables that several pages share: how well steps were judged, by level."""
     levels = summarise_judgments(judge)
     groups = (_judged_cells, _accuracy_cells, _played_cells)
     lines = []
@@ -177,7 +177,7 @@ def _played_cells(row: JudgeRow) -> dict[str, Cell]:
 
 
 def label_sheet(report: LabelReport, title: str) -> Sheet:
-    """Report table of evaluations of label sources; agreement and precision are with the oracle."""
+    """One of the tables that several pages share: label sources against the oracle."""
     columns = [_source_cells(source) for source in report.sources.values()]
     lines = [
         SheetRow(

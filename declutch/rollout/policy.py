@@ -59,7 +59,7 @@ def load_policy(path: str | Path, config: Config) -> Policy:
 
 
 def load_trainee(path: str | Path, config: Config, continues: bool = False) -> Policy:
-    """Load the policy that is to be trained: with LoRA adapters where `model.lora` asks for them.
+    """Load the rollout's policy for training, with LoRA adapters where `model.lora` asks for them.
 
     Args:
         path: a model folder or hub name, or a checkpoint to go on from.

@@ -120,7 +120,7 @@ def read_claim(path: Path) -> Config:
 
 
 def bind_run(run: RunFolder, config: Config) -> None:
-    """Bind a run folder to the settings of its start, or check that those of a resumption fit.
+    """Claim a run folder for its settings at the start, or check the claim when it is resumed.
 
     A run of a former version is bound to what its `config.yaml` says.
 
@@ -156,7 +156,7 @@ def bound_settings(run: RunFolder) -> Config | None:
 
 
 def check_resumed(run: RunFolder, found: Config, config: Config) -> None:
-    """Make sure that a run can go on with these settings, wherever they were changed.
+    """Check a run's claim against settings asked for now, wherever they were changed.
 
     Args:
         found: the settings that the run folder is bound to.
@@ -217,7 +217,7 @@ def bind_reference(run: RunFolder, model: str, is_start: bool) -> None:
 
 
 def bind_tasks(run: RunFolder, tasks: Mapping[str, Sequence[TaskId]], is_start: bool) -> None:
-    """Bind a run folder to the tasks that it trains on and is evaluated on.
+    """Claim a run folder for the tasks that it trains on and is evaluated on, or check that claim.
 
     Args:
         tasks: split or level -> its list of tasks in order.

@@ -152,7 +152,7 @@ def go_back(run: RunFolder, iteration: int) -> Path | None:
 
 
 def move_aside(run: RunFolder) -> Path:
-    """Move a whole run folder to a dated name beside it, so that the run can be started anew.
+    """Instead of a resume, move the run folder to a dated name, so that a run can start anew.
 
     Returns:
         Where it is now.
@@ -174,7 +174,7 @@ def move_aside(run: RunFolder) -> Path:
 
 
 def clean_up(run: RunFolder) -> None:
-    """Remove from a run folder what processes left in it that were killed while they wrote.
+    """Before a resume, remove from a run folder what killed processes left half written.
 
     Raises:
         UserError: something cannot be removed.

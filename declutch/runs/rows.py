@@ -24,7 +24,7 @@ _TIMES = "time"
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a run folder's metrics that could be read.
+    """One of the rows of a run's `metrics.jsonl`, as far as it could be read.
 
     Attributes:
         iteration: counted from 1.

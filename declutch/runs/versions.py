@@ -18,7 +18,7 @@ from declutch.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Place:
-    """Which judged step the advice of a recorded version came from, by its indices."""
+    """For versions of the suggestions: the judged step that a piece of advice came from."""
 
     iteration: int
     task: str
@@ -28,7 +28,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of advice in a version of a run's suggestions, and the steps it is about."""
+    """For versions of the suggestions: a sentence in prompts, and the steps that advised it."""
 
     text: str
     count: int
@@ -56,7 +56,7 @@ class Theme:
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a run's suggestions: those in prompts after `iteration`, and their origin."""
+    """One of the versions of a run's suggestions: those in prompts after `iteration`."""
 
     iteration: int
     first_iteration: int
@@ -85,7 +85,7 @@ def read_version(file: Path) -> Version:
 
 
 def read_versions(run: RunFolder, notes: list[str]) -> tuple[Version, ...]:
-    """Read all versions of the suggestions that a run has recorded; `notes` names damaged ones."""
+    """Read all versions of a run's suggestions; `notes` names damaged ones."""
     versions = []
     for _, file in run.suggestion_paths():
         try:

@@ -41,7 +41,7 @@ CRITIC = "critic"
 
 @dataclass(frozen=True)
 class Credited:
-    """What a training iteration is to learn from: its steps and their tokens' credit.
+    """What a training iteration learns from: steps, and the credit of their tokens.
 
     Attributes:
         table: the S steps that are trained on, with K response tokens in all.

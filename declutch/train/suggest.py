@@ -143,7 +143,7 @@ def _read_pieces(file: Path) -> list[Advice]:
 
 
 def describe_version(made: SuggestionsVersion, first: int) -> dict[str, Any]:
-    """Describe what training has just made of the suggestions, as data for a version's file.
+    """In training, describe the suggestions that were just made, as data for the run folder.
 
     Args:
         first: the first iteration whose advice it was made of.

@@ -108,7 +108,7 @@ def group_advantages(estimator: Estimator) -> tuple[Floats, Floats]:
 def joint_advantages(
     policy: ArrayLike, failure: ArrayLike, estimator: Estimator = POPULATION
 ) -> Floats:
-    """Expected advantage E[A 1{action i}] of each action, the pull on its logit: f64[..., V].
+    """Theory of the group advantage: E[A 1{action i}] of each action, f64[..., V].
 
     Args:
         policy: [..., V] probabilities that sum to 1.
@@ -145,7 +145,7 @@ def risky_action(
 
 
 def peak(p: float, r: float, estimator: Estimator = POPULATION, num_points: int = 20001) -> float:
-    """The probability at which the expected joint advantage of a risky action is largest in size.
+    """Theory of the group advantage: the probability at which a risky action's is largest in size.
 
     Found on an even grid of `num_points` in (0, 1), so good to 1 / num_points.
     """

@@ -68,7 +68,7 @@ def simulated(
 def at_example(
     q: float, p: float, r: float, estimator: Estimator, estimate: Estimate, exact: float
 ) -> dict[str, float | int | None]:
-    """Numbers of a check's worked example: parameters, printed, exact and simulated values."""
+    """Worked example in the checks of the advantage: printed, exact and simulated values."""
     return {
         "q": q,
         "p": p,

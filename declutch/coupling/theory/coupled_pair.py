@@ -147,12 +147,12 @@ def odds_ratio(q1: ArrayLike, q2: ArrayLike) -> Floats:
 
 
 def paper_bound(strength: ArrayLike) -> Floats:
-    """RM's lower bound 1/2 ln(xi delta) of z1 - z2 in a coupled pair whose q2 falls."""
+    """A coupled pair's lower bound of z1 - z2 as RM prints it: 1/2 ln(xi delta), q2 falling."""
     return np.asarray(0.5 * np.log(np.asarray(strength, float)))
 
 
 def sharp_bound(strength: ArrayLike) -> Floats:
-    """The sharper lower bound ln(xi delta) of z1 - z2 where q1 >= q2 in a coupled pair.
+    """A coupled pair's sharper lower bound of z1 - z2: ln(xi delta), where q1 >= q2.
 
     With h = exp(z), `ratio = (h2 / h1) ((h1 + C) / (h2 + C))^2`, and the second factor is at most
     (h1 / h2)^2 for h1 >= h2. The paper replaces the first factor by 1; kept, it leaves h1 / h2.

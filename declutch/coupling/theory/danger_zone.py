@@ -160,7 +160,7 @@ def runs_away(drift: Drift, start: ArrayLike) -> NDArray[np.bool_]:
 
 
 def speed(q: ArrayLike, r: float) -> Floats:
-    """How fast the flawed action's own probability falls, unpushed: q (1 - q) times its pull.
+    """How fast a flawed action in the danger zone becomes rarer: q (1 - q) times its pull.
 
     The safe regime by this measure peaks where the force does, but is no parabola.
     """

@@ -61,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim that a paper prints, in one reading, with the check that makes its finding.
+    """One printed claim in one reading, beside what is found: the check that makes its finding.
 
     Attributes:
         id: unique; what stands before the last dot names the claim, what follows it the reading.
@@ -108,7 +108,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a paper prints a claim: the stem of the claim's id, and the words for the place."""
+    """For findings: where a paper prints a claim, as a stem of ids and in words."""
 
     stem: str
     text: str
@@ -120,7 +120,7 @@ class Place:
 
 @dataclass
 class ClaimList:
-    """Claims of one subject; a check is put on the list by the decorator that `add` makes."""
+    """A subject's claims and how their findings are made; `add` puts a check on the list."""
 
     claims: list[Claim] = field(default_factory=list)
 
@@ -232,7 +232,7 @@ def pick_case(index: int, columns: Mapping[str, ArrayLike]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class RiskGrid:
-    """A claim's grid of risky actions: f64[N] each of probability q, failure rate p and risk r."""
+    """The grid of risky actions that findings rest on: f64[N] of q, p and risk r each."""
 
     q: Floats
     p: Floats
@@ -250,7 +250,7 @@ PROBABILITIES: NDArray[np.float64] = np.concatenate(
 
 
 def risk_grid(*, is_harmful: bool = True) -> RiskGrid:
-    """Every risky action of a claim's grid: 0 < q < 1 and valid p and p + r; r < 0 if it helps."""
+    """Make the grid that findings rest on: every 0 < q < 1 with valid p and p + r."""
     rates = np.linspace(0, 1, 21)
     risks = np.array([0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0])
     q, p, r = np.meshgrid(PROBABILITIES, rates, risks if is_harmful else -risks, indexing="ij")

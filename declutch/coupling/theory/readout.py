@@ -36,7 +36,7 @@ def readout_gradient(readout: Floats, sample: Sentence) -> Floats:
 
 
 def token_coupling(readout: Floats, first: Sentence, second: Sentence) -> float:
-    """The papers' coupling of two samples at the read-out: sum over pairs of alpha <h, h'>."""
+    """Theory of the read-out: two samples' coupling as a sum over token pairs, alpha <h, h'>."""
     alpha = prediction_errors(readout, first) @ prediction_errors(readout, second).T
     return float((alpha * (first.hidden @ second.hidden.T)).sum())
 

@@ -23,7 +23,7 @@ from declutch.rollout.hf.engine import HFEngine
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a chat request to the served model wants its answers sampled.
+    """How the served model is to sample: what a chat request asks, checked and bounded.
 
     Only requests that agree in it share a batch.
     """

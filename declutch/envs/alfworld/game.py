@@ -18,7 +18,7 @@ from declutch.ground.errors import UserError
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:
-    """Load the `World` of one ALFWorld game file, compiled now or from the cache of games.
+    """Load an ALFWorld game as a `World`, from its file or the cache of games.
 
     Args:
         path: an official `game.tw-pddl` file, or one that states the same mechanics.
@@ -60,7 +60,7 @@ def _compile(content: bytes, path: Path) -> World:
 
 
 def compile_game(data: Any) -> World:
-    """Compile the content of an ALFWorld game file, whose mechanics are checked before.
+    """Read an ALFWorld game from its file's content: mechanics checked, then compiled.
 
     Args:
         data: the JSON of a `game.tw-pddl` file.

@@ -15,7 +15,7 @@ MALFORMED = (IndexError, KeyError, TypeError, ValueError, AttributeError, Recurs
 
 
 class GameFileError(Exception):
-    """A `tw-pddl` file that our ALFWorld engine cannot play; the message says why, after "it"."""
+    """PDDL or the file around it that our ALFWorld engine cannot play; says why, after "it"."""
 
 
 def fingerprint(form: Form) -> str:

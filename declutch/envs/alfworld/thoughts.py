@@ -114,7 +114,7 @@ _INSPECT: Final[_Wordings] = (
 
 
 def short_thought(intent: Intent) -> str:
-    """Shorten the thoughts of the ALFWorld expert to two words, e.g. "heat potato"."""
+    """Think as ALFWorld's expert does, but in two words: thoughts such as "heat potato"."""
     return f"{intent.phase} {intent.kind}"
 
 

@@ -137,7 +137,7 @@ def _cold(rng: Random, scene: Scene, items: list[Item], wish: Wish) -> frozenset
 
 
 def make_household(scene: Scene, wish: Wish, rng: Random) -> Household:
-    """Make a generated household's game: place the things so that `wish` is open, but possible."""
+    """Make one generated game: a household in which `wish` is open, but possible."""
     load: dict[str, int] = {}
     for fixture in scene.fixtures:
         for receptacle in fixture.receptacles:

@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class HouseholdCounts:
-    """How many games to generate for each split of the households; the six task types take turns.
+    """How many households to generate for each split; the six task types take turns.
 
     Attributes:
         train: games to learn from.

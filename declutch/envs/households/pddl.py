@@ -17,7 +17,7 @@ _NEEDED_RTYPES: Final = frozenset(("SinkBasin", "Microwave", "Fridge"))
 
 
 def display_names(ids: Iterable[str]) -> dict[str, str]:
-    """Name each thing of a generated household's PDDL as the player sees it: type and number.
+    """From a household's PDDL, what the player calls each thing: its type and number.
 
     Within a type the ids are numbered in descending order; a basin is named after what it is in.
     """
@@ -184,7 +184,7 @@ def _easiest(places: Sequence[Receptacle], near: str = "") -> Receptacle:
 
 
 def walkthrough(house: Household) -> tuple[str, ...]:
-    """Derive the winning commands from the facts that a generated household's PDDL states.
+    """From a household's PDDL, the commands that win its game.
 
     None of the commands is superfluous.
     """

@@ -37,7 +37,7 @@ def _can_use(scene: Scene, wish: Wish) -> bool:
 
 
 def pull_of(scene: Scene, row: rooms.ObjectRow, wish: Wish) -> list[tuple[str, int]]:
-    """Which receptacle types draw a thing at the start, where a wish must not yet be fulfilled.
+    """What a household's wishes keep apart: receptacle types where a thing must not lie at first.
 
     A wanted thing is neither where it is to end up already (where that alone would win) nor in
     the very appliance it is to be taken to.
