@@ -144,6 +144,7 @@ def loops(work: Workload) -> dict[str, Work]:
         "grpo": lambda: credit_oracle.grpo(plan),
         "rloo": lambda: credit_oracle.rloo(plan),
         "gigpo": lambda: credit_oracle.gigpo(full),
+        "hgpo": lambda: credit_oracle.hgpo(full),
         "rlvmr": lambda: credit_oracle.rlvmr(reasoned),
         "ppo": lambda: [
             credit_oracle.gae(v, r, 1.0, 1.0) for v, r in zip(values, final, strict=True)

@@ -63,6 +63,21 @@ class GiGPOConfig(GroupRelative):
     their characters in matching blocks; 1 asks for identity."""
 
 
+class HGPOConfig(MethodConfig):
+    """Settings of the algorithm HGPO: groups of steps with the same history, longer and longer."""
+
+    type: Literal["hgpo"] = "hgpo"
+    mode: Literal["mean_norm", "mean_std_norm"] = "mean_norm"
+    """Whether returns are only centred, or divided by their standard deviation as well."""
+    gamma: float = Field(default=0.95, ge=0, le=1)
+    """The discount per environment step."""
+    history_length: int = Field(default=2, ge=0)
+    """How many observations before the current one the longest history has; 0 compares steps with
+    the same current observation alone."""
+    length_weight: float = Field(default=1.0, ge=0)
+    """The power of (number of equal observations + 1) that weighs a history; 0 weighs all alike."""
+
+
 class NTHRConfig(GroupRelative):
     """Settings of the algorithm NTHR, GRPO sparing tokens of failed steps like successful ones."""
 
@@ -116,6 +131,7 @@ METHODS: Final[Mapping[str, str]] = {
     "grpo": "declutch.credit.grpo:GRPO",
     "rloo": "declutch.credit.rloo:RLOO",
     "gigpo": "declutch.credit.gigpo:GIGPO",
+    "hgpo": "declutch.credit.hgpo:HGPO",
     "nthr": "declutch.credit.nthr:NTHR",
     "ppo": "declutch.credit.ppo:PPO",
     "rlvmr": "declutch.credit.rlvmr:RLVMR",
@@ -126,6 +142,7 @@ _SHIPPED: Final[Mapping[str, type[MethodConfig]]] = {
     "grpo": GRPOConfig,
     "rloo": RLOOConfig,
     "gigpo": GiGPOConfig,
+    "hgpo": HGPOConfig,
     "nthr": NTHRConfig,
     "ppo": PPOConfig,
     "rlvmr": RLVMRConfig,

@@ -106,6 +106,7 @@ def test_what_the_shipped_methods_declare() -> None:
         "grpo": "GRPO",
         "rloo": "RLOO",
         "gigpo": "GiGPO",
+        "hgpo": "HGPO",
         "nthr": "NTHR",
         "ppo": "PPO",
         "rlvmr": "RLVMR",

@@ -44,7 +44,7 @@ TIMEOUT = 120
 MAX_EXAMPLES = 15
 WANTED = 0.92
 MODULES = (
-    *(f"credit/{name}.py" for name in ("gigpo", "grpo", "nthr", "ppo", "registry", "rloo")),
+    *(f"credit/{name}.py" for name in ("gigpo", "grpo", "hgpo", "nthr", "ppo", "registry", "rloo")),
     *(f"credit/{name}.py" for name in ("rlvmr", "segments", "table")),
     *("judge/brief.py", "judge/labels.py", "judge/questions.py", "judge/round.py"),
     *("learner/loss.py", "learner/pack.py", "learner/samples.py", "learner/update_stats.py"),
@@ -55,7 +55,7 @@ MORE_TESTS = {
     # What a method declares is a table in the tests of the registry.
     **{
         f"credit/{name}.py": ("credit/test_registry.py",)
-        for name in ("gigpo", "grpo", "nthr", "ppo", "rloo", "rlvmr")
+        for name in ("gigpo", "grpo", "hgpo", "nthr", "ppo", "rloo", "rlvmr")
     },
     "credit/segments.py": ("credit/test_grpo.py", "credit/test_rlvmr.py"),
     "judge/brief.py": ("judge/test_llm_labels.py",),

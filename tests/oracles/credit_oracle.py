@@ -85,6 +85,38 @@ def gigpo(episodes, gamma=0.95, step_weight=1.0, divide=False, group_stats="epis
     return advantages
 
 
+def hgpo(episodes, gamma=0.95, history=2, divide=False, power=1.0):
+    """One advantage per step, by loops over every history that a step ends.
+
+    Args:
+        episodes: (group, rewards of its steps, observations of its steps) in table order.
+    """
+    members = {}
+    for group, rewards, observations in episodes:
+        returns = discounted(rewards, gamma)
+        for place in range(len(rewards)):
+            for length in range(1, min(history + 1, place + 1) + 1):
+                seen = tuple(observations[place - length + 1 : place + 1])
+                members.setdefault((group, seen), []).append(returns[place])
+    advantages = []
+    for group, rewards, observations in episodes:
+        returns = discounted(rewards, gamma)
+        for place, value in enumerate(returns):
+            total, weights = 0.0, 0.0
+            for length in range(1, min(history + 1, place + 1) + 1):
+                others = members[group, tuple(observations[place - length + 1 : place + 1])]
+                if len(set(others)) == 1:
+                    continue
+                own = value - statistics.fmean(others)
+                if divide:
+                    own /= statistics.pstdev(others) + 1e-6
+                if abs(own) > 1e-9:
+                    total += (length + 1) ** power * own
+                    weights += (length + 1) ** power
+            advantages.append(total / (weights + 1e-6))
+    return advantages
+
+
 def gae(values, rewards, gamma, lam):
     """Advantages of one sequence, from its end backwards."""
     advantages, following, gained = [], 0.0, 0.0
