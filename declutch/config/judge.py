@@ -119,11 +119,13 @@ class GCDConfig(Section):
     of what the environment answers. "package.module:NAME" is an `AuxiliaryTask` of your own."""
     weight: float = Field(default=1.0, ge=0)
     """The weight of the task's loss beside the agent's; each is normalised by its own tokens."""
-    labels: Literal["oracle", "rule", "llm", "rule+llm"] = "oracle"
+    labels: Literal["oracle", "rule", "llm", "rule+llm", "shuffled"] = "oracle"
     """Where the labels of the judged steps come from: "oracle" asks the environment's planner
     whether a step brought the goal nearer; "rule" is the papers' rule about observations that come
     back; "llm" asks the language model of the section endpoint; "rule+llm" takes the labels of
-    both, but for steps they disagree on, as the papers do."""
+    both, but for steps they disagree on, as the papers do. "shuffled" is a control: the oracle's
+    labels, dealt anew among the labelled steps of the iteration, so that judging costs what it
+    costs with "oracle" and has nothing to teach."""
     oracle_every: int = Field(default=1, ge=1)
     """The oracle is asked about every n-th step of an episode. It is asked whatever gcd.labels
     says, to tell how precise other labels are. ScienceWorld's takes about a second for an

@@ -11,7 +11,7 @@ from declutch.config.run import EvalConfig
 from declutch.evaluation.exam_results import JudgedStep, JudgeResult, LabelCounts
 from declutch.ground.streams import stream
 from declutch.judge.env import Judge, Questionnaire, judge_plays
-from declutch.judge.labels import Labels, label_by_oracle, label_by_rule
+from declutch.judge.labels import NEEDS_ORACLE, Labels, label_by_oracle, label_by_rule
 from declutch.judge.questions import Question, select_steps
 from declutch.judge.tasks import ask_about
 from declutch.records import Episode, Outcome, Role
@@ -60,7 +60,7 @@ class Examiner:
         marks = [mark for each in labels for mark in each]
         draw = stream(config.seeds[0], f"judged steps of {level}")
         chosen = select_steps(episodes, labels, config.judge_steps, draw)
-        origins = [(self.gcd.labels,) * len(each) for each in labels]
+        origins = [(self._source,) * len(each) for each in labels]
         questions = ask_about(episodes, chosen, origins, self.actor, self.gcd)
         self.on_answers((config.judge_steps - len(questions)) * config.judgments)
         answers = self._answers(questions, level)
@@ -74,14 +74,19 @@ class Examiner:
         """Put together what `examine` found on all levels."""
         return JudgeResult(
             judge=self.name,
-            labels=self.gcd.labels,
+            labels=self._source,
             temperature=judge_temperature(self.eval),
             played=played,
             steps=tuple(steps),
         )
 
+    @property
+    def _source(self) -> str:
+        """Whose labels count: never shuffled ones, whatever a control was trained on."""
+        return "oracle" if self.gcd.labels in NEEDS_ORACLE else "rule"
+
     def _label(self, episode: Episode) -> Labels:
-        if self.gcd.labels == "oracle":
+        if self._source == "oracle":
             return label_by_oracle(episode)
         return label_by_rule(episode, self.actor.codec.wording, self.gcd.rule_key)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
+import torch
+
 from declutch.agent.prompt import last_informative
 from declutch.config.judge import GCDConfig
 from declutch.envs.protocol import Oracle, Suite
@@ -23,6 +25,9 @@ from declutch.records import Episode
 Labels = tuple[int | None, ...]
 """For each step of an episode 1 (good), 0 (bad) or None (no label)."""
 
+NEEDS_ORACLE = ("oracle", "shuffled")
+"""Values of `gcd.labels` whose labels are the environment's oracle's."""
+
 
 def check_labels(gcd: GCDConfig, suite: Suite) -> None:
     """Make sure that the judge's labels can come from the source that `gcd.labels` names.
@@ -30,15 +35,16 @@ def check_labels(gcd: GCDConfig, suite: Suite) -> None:
     Raises:
         UserError: the oracle is wanted, and the suite has none.
     """
-    if gcd.labels != "oracle":
+    if gcd.labels not in NEEDS_ORACLE:
         return
     env = suite.make_env()
     is_oracle = isinstance(env, Oracle)
     env.close()
     if not is_oracle:
         raise UserError(
-            f"gcd.labels=oracle, but the suite {suite.name} has no oracle, no label_action(action) "
-            "that knows which steps are good; set gcd.labels=rule, or give its environment one"
+            f"gcd.labels={gcd.labels}, but the suite {suite.name} has no oracle, no "
+            "label_action(action) that knows which steps are good; set gcd.labels=rule, or give "
+            "its environment one"
         )
 
 
@@ -74,6 +80,20 @@ def label_by_oracle(episode: Episode) -> Labels:
     A response in an invalid format is bad whatever its action was.
     """
     return tuple(0 if not s.action.is_valid else s.oracle_label for s in episode.steps)
+
+
+def shuffle_labels(labels: Sequence[Labels], draw: torch.Generator) -> tuple[Labels, ...]:
+    """Deal labels anew among the steps that have one, over all episodes: a placebo of labels.
+
+    Args:
+        labels: of each episode's steps.
+        draw: the permutation is drawn from it.
+    Returns:
+        As many good and bad labels as before, on the same steps; steps without one stay so.
+    """
+    marks = [mark for each in labels for mark in each if mark is not None]
+    dealt = iter([marks[place] for place in torch.randperm(len(marks), generator=draw).tolist()])
+    return tuple(tuple(mark if mark is None else next(dealt) for mark in each) for each in labels)
 
 
 def _observation_keys(episode: Episode, wording: Wording, key: str) -> list[tuple[str, str]]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from declutch.config.judge import GCDConfig
 from declutch.config.run import Config
 from declutch.ground.streams import stream
-from declutch.judge.labels import Labels, LabelStats, compare_labels, label_by_oracle, label_by_rule
+from declutch.judge.labels import (
+    NEEDS_ORACLE,
+    Labels,
+    LabelStats,
+    compare_labels,
+    label_by_oracle,
+    label_by_rule,
+    shuffle_labels,
+)
 from declutch.judge.llm_labels import Labeler, LLMLabels
 from declutch.judge.questions import Question
 from declutch.judge.tasks import AuxiliaryTask
@@ -76,7 +84,11 @@ def play_judge(
         rule = [label_by_rule(e, task.policy.codec.wording, gcd.rule_key) for e in played]
         oracle = [label_by_oracle(episode) for episode in played]
         llm = labeler.label(played, iteration) if labeler is not None else None
-        sources = choose_sources(gcd, rule, oracle, llm)
+        known: dict[str, Sequence[Labels]] = {"rule": rule, "oracle": oracle}
+        if gcd.labels == "shuffled":
+            draw = stream(config.seed, "shuffled labels", iteration)
+            known["shuffled"] = shuffle_labels(oracle, draw)
+        sources = choose_sources(gcd, known, llm)
         questions = task.ask(played, sources, stream(config.seed, "questions", iteration))
     with phase("judge"):
         answers = task.answer(questions, iteration)
@@ -92,22 +104,21 @@ def play_judge(
 
 
 def choose_sources(
-    gcd: GCDConfig, rule: Sequence[Labels], oracle: Sequence[Labels], llm: LLMLabels | None
+    gcd: GCDConfig, known: Mapping[str, Sequence[Labels]], llm: LLMLabels | None
 ) -> dict[str, Sequence[Labels]]:
     """Decide in a round of judging whose labels count: rule's, oracle's, language model's.
 
     Args:
+        known: the labels by source, without a language model's.
         llm: None where no language model was asked.
     """
-    known = {"rule": rule, "oracle": oracle}
     if llm is not None and llm.failure:
         if gcd.on_endpoint_failure == "fallback":
             return {gcd.fallback_labels: known[gcd.fallback_labels]}
     elif llm is not None:
         is_kept = (1,) if gcd.llm_labels == "positive_only" else (0, 1)
-        known["llm"] = [
-            tuple(mark if mark in is_kept else None for mark in marks) for marks in llm.labels
-        ]
+        kept = [tuple(mark if mark in is_kept else None for mark in marks) for marks in llm.labels]
+        known = {**known, "llm": kept}
     return {name: known[name] for name in gcd.labels.split("+") if name in known}
 
 
@@ -116,7 +127,7 @@ def why_no_questions(judged: JudgeRound, gcd: GCDConfig) -> str:
     counts = []
     for source, labels in (("rule", judged.rule), ("oracle", judged.oracle)):
         marks = [mark for each in labels for mark in each]
-        if source in gcd.labels:
+        if source in gcd.labels or (source == "oracle" and gcd.labels in NEEDS_ORACLE):
             counts.append(f"{source}: {marks.count(1)} good, {marks.count(0)} bad")
     found = "; ".join(counts) or f"by gcd.labels={gcd.labels}"
     return (

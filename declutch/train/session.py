@@ -153,6 +153,9 @@ class Session:
         bind_tasks(run, tasks, is_start=checkpoint is None)
         learner = Learner.start(config, checkpoint)
         rewind(run, point)
+        # Those that a process which was killed after its last checkpoint had no time to delete.
+        if config.train.keep_checkpoints is not None:
+            run.prune_checkpoints(config.train.keep_checkpoints)
         if point.num_again:
             watcher.note(
                 f"goes on from iteration {point.iteration}; the {point.num_again} on record after "

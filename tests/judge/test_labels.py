@@ -1,6 +1,9 @@
 """Labels by the rule and the oracle, and what becomes of several sources."""
 
+from collections import Counter
+
 import pytest
+import torch
 
 from declutch.config.judge import GCDConfig
 from declutch.envs.scienceworld.wording import SCIENCE
@@ -13,6 +16,7 @@ from declutch.judge.labels import (
     count_agreements,
     label_by_oracle,
     label_by_rule,
+    shuffle_labels,
 )
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
 
@@ -130,8 +134,10 @@ def test_labels_of_the_oracle_need_a_suite_that_has_one() -> None:
         check_labels(GCDConfig(labels="oracle"), plain)
     check_labels(GCDConfig(labels="oracle"), oracle)
     assert (plain.num_closed, oracle.num_closed) == (1, 1)
+    with pytest.raises(UserError, match=r"gcd\.labels=shuffled, but the suite watched has no"):
+        check_labels(GCDConfig(labels="shuffled"), plain)
     check_labels(GCDConfig(labels="rule"), plain)
-    assert plain.num_closed == 1
+    assert plain.num_closed == 2
 
 
 def test_a_won_episode_without_steps_has_no_labels() -> None:
@@ -158,3 +164,16 @@ def test_confusion_by_hand() -> None:
     # A source that was asked about fewer episodes counts as far as it goes.
     shorter = count_agreements({"rule": [(1,), (0,)], "llm": [(1,)]})
     assert shorter == {("rule", "llm"): {(1, 1): 1, (1, 0): 0, (0, 1): 0, (0, 0): 0}}
+
+
+def test_shuffled_labels_are_the_same_labels_dealt_anew() -> None:
+    labels = [(1, None, 0), (), (None,), (1, 1, 0, 0), (0,) * 40, (1,) * 40]
+    dealt = shuffle_labels(labels, torch.Generator().manual_seed(0))
+    assert [len(each) for each in dealt] == [len(each) for each in labels]
+    for before, after in zip(labels, dealt, strict=True):
+        assert [mark is None for mark in before] == [mark is None for mark in after]
+    assert Counter(sum(dealt, ())) == Counter(sum(labels, ()))
+    assert 0.3 < sum(dealt[4]) / 40 < 0.7
+    assert 0.3 < sum(dealt[5]) / 40 < 0.7
+    assert dealt == shuffle_labels(labels, torch.Generator().manual_seed(0))
+    assert shuffle_labels([], torch.Generator()) == ()

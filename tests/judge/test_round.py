@@ -17,6 +17,7 @@ from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound, choose_sources, play_judge, why_no_questions
 from declutch.records import Outcome
 
+SHUFFLED = [(1, 0)]
 RULE, ORACLE, LLM = [(0, None)], [(1, 1)], LLMLabels(((0, 1),), ())
 
 
@@ -25,6 +26,7 @@ RULE, ORACLE, LLM = [(0, None)], [(1, 1)], LLMLabels(((0, 1),), ())
     [
         ({"labels": "oracle"}, None, {"oracle": ORACLE}),
         ({"labels": "rule"}, None, {"rule": RULE}),
+        ({"labels": "shuffled"}, None, {"shuffled": SHUFFLED}),
         ({"labels": "llm"}, LLM, {"llm": [(0, 1)]}),
         ({"labels": "rule+llm"}, LLM, {"rule": RULE, "llm": [(0, 1)]}),
         (
@@ -49,7 +51,8 @@ RULE, ORACLE, LLM = [(0, None)], [(1, 1)], LLMLabels(((0, 1),), ())
 def test_which_sources_the_questions_come_from(
     settings: dict, llm: LLMLabels | None, expected: dict
 ) -> None:
-    assert choose_sources(GCDConfig(**settings), RULE, ORACLE, llm) == expected
+    known = {"rule": RULE, "oracle": ORACLE, "shuffled": SHUFFLED}
+    assert choose_sources(GCDConfig(**settings), known, llm) == expected
 
 
 def test_a_value_heads_answers_are_its_side_of_one_half() -> None:
@@ -126,6 +129,27 @@ def test_a_round_labels_asks_and_answers(labeler) -> None:
     assert (judged.llm is None) == (labeler is None)
     if labeler is not None:
         assert labeler.given == (2, 3)
+
+
+def test_a_placebo_deals_the_oracles_labels_anew_in_every_iteration() -> None:
+    @contextmanager
+    def phase(name: str):
+        yield
+
+    marks = [1] * 20 + [0] * 20
+    steps = [replace(make_step(observation="a"), oracle_label=mark) for mark in marks]
+    config = parse_config({"seed": 5, "gcd": {"labels": "shuffled"}}, "test")
+    dealt = []
+    for iteration in (3, 3, 4):
+        task = Asking()
+        judged = play_judge([make_episode(0, [], steps=steps)], task, config, iteration, phase)
+        assert judged.oracle == (tuple(marks),)
+        assert list(task.sources) == ["shuffled"]
+        assert sum(task.sources["shuffled"][0]) == 20
+        assert task.draw == torch.rand(3, generator=stream(5, "questions", iteration)).tolist()
+        dealt.append(task.sources["shuffled"])
+    assert dealt[0] == dealt[1]
+    assert dealt[0] not in (dealt[2], (tuple(marks),))
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,7 @@ def test_the_learner_agrees_with_the_sampler(finished: Path) -> None:
         assert row["judge/num_questions"] <= 4
 
 
-@pytest.mark.parametrize("delay", [0.5, 2.0])
-def test_killed_and_resumed_is_the_same_run(
-    base: dict, finished: Path, tmp_path: Path, delay: float
-) -> None:
+def test_killed_and_resumed_is_the_same_run(base: dict, finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "killed"
     RunFolder(path).write_config(parse_config(base, "test"))
     command = [sys.executable, "-m", "declutch.cli.main", "train", str(path), "--resume"]
@@ -92,7 +89,7 @@ def test_killed_and_resumed_is_the_same_run(
     while not (path / "metrics.jsonl").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    time.sleep(delay)
+    time.sleep(0.5)
     process.send_signal(signal.SIGKILL)
     process.wait()
     # The line that was being written when the process died.
@@ -140,6 +137,17 @@ def test_an_evaluation_of_the_last_checkpoint_that_is_gone_is_made_again(
     last.unlink()
     run_training(parse_config(base, "test"), path)
     assert evaluations(path) == evaluations(finished)
+
+
+def test_checkpoints_that_a_killed_run_had_no_time_to_delete_go(
+    base: dict, finished: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    assert [number for number, _ in RunFolder(path).checkpoints()] == [1, 2, 3]
+    train = {**base["train"], "keep_checkpoints": 1}
+    run_training(parse_config({**base, "train": train}, "test"), path)
+    assert [number for number, _ in RunFolder(path).checkpoints()] == [3]
 
 
 def test_a_resumed_run_keeps_what_it_knows_of_its_cold_start(
