@@ -155,6 +155,7 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     Args:
         iteration: which is compared; None takes the last that all evaluated runs have.
     """
+    from declutch.compare.coupling import coupling_sheet, has_coupling
     from declutch.compare.page import render_comparison
     from declutch.compare.runs import read_comparison
     from declutch.compare.sheets import all_sheets, data_sheet
@@ -168,13 +169,16 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     if not comparison.runs:
         return
     sheets = all_sheets(comparison, iteration)
-    show([sheet for sheet in sheets if not sheet.is_detail], console)
+    coupling = [coupling_sheet(comparison)] if has_coupling(comparison) else []
+    show([sheet for sheet in (*sheets, *coupling) if not sheet.is_detail], console)
     console.print()
     files = {
         "table.csv": draw_csv(data_sheet(comparison)),
-        "table.md": "\n".join(map(draw_markdown, sheets)),
+        "table.md": "\n".join(map(draw_markdown, [*sheets, *coupling])),
         "compare.html": render_comparison(out.resolve().name, comparison, sheets),
     }
+    if coupling:
+        files["coupling.csv"] = draw_csv(coupling[0])
     for name, text in files.items():
         write_atomically(out / name, text)
     console.print(f"tables and curves: {out / 'compare.html'}", soft_wrap=True)

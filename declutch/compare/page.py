@@ -7,19 +7,22 @@ from html import escape
 from string import Template
 from typing import Any
 
+from declutch.compare.coupling import coupling_curves, coupling_sheet, has_coupling
 from declutch.compare.runs import Comparison, TrainedRun, picks_at, success_of
 from declutch.compare.sheets import describe, levels_of
 from declutch.report.curves import shorten
 from declutch.report.drawers.html import draw_html
+from declutch.report.figure_panels import figure_panels
 from declutch.report.pieces import notes_html
 from declutch.report.sheet import Sheet
 from declutch.report.shell import asset, render_shell
 
-SCRIPTS = ("charts.js", "compare.js")
+SCRIPTS = ("charts.js", "figures.js", "compare.js")
 LINKS = {
     "results": "Results",
     "in-time": "Equal time",
     "curves": "Curves",
+    "coupling": "Coupling",
     "time": "Time",
     "details": "Details",
 }
@@ -38,6 +41,7 @@ def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]
         equal="".join(parts[:2]),
         in_time="".join(parts[2:4]),
         curves=parts[4],
+        coupling=_coupling_section(comparison),
         phases=parts[5],
         details="".join(parts[6:]),
     )
@@ -49,7 +53,7 @@ def render_comparison(name: str, comparison: Comparison, sheets: Sequence[Sheet]
     return render_shell(
         title=f"{name} · declutch",
         header=header,
-        links=LINKS,
+        links={key: name for key, name in LINKS.items() if f'id="{key}"' in main},
         main=main,
         data=chart_data(comparison),
         scripts=SCRIPTS,
@@ -61,7 +65,7 @@ def chart_data(comparison: Comparison) -> dict[str, Any]:
 
     Returns:
         {"arms": [...], "levels": {level: [{"name", "gcd", "points": [[iteration, mean, low, high,
-        n], ...]}, ...]}}; numbers have five significant digits.
+        n], ...]}, ...]}, "figures": curves of coupling}; numbers have five significant digits.
     """
     levels: dict[str, list[dict[str, Any]]] = {}
     for level in levels_of(comparison):
@@ -70,7 +74,24 @@ def chart_data(comparison: Comparison) -> dict[str, Any]:
             if points:
                 curve = {"name": str(arm), "gcd": arm.has_gcd, "points": points}
                 levels.setdefault(level, []).append(curve)
-    return {"arms": [str(arm) for arm in comparison.arms], "levels": levels}
+    return {
+        "arms": [str(arm) for arm in comparison.arms],
+        "levels": levels,
+        "figures": coupling_curves(comparison),
+    }
+
+
+def _coupling_section(comparison: Comparison) -> str:
+    """Curves and table of the runs' gradient cosines; "" where none was measured."""
+    if not has_coupling(comparison):
+        return ""
+    return (
+        '<section id="coupling"><h2>Coupling of gradients</h2>'
+        '<p class="lead">How alike the mean gradients of good and bad steps are, of task types '
+        "trained on and held out, over training.</p>"
+        f"{figure_panels(coupling_curves(comparison))}{draw_html(coupling_sheet(comparison))}"
+        "</section>"
+    )
 
 
 def _curve(runs: Sequence[TrainedRun], level: str) -> list[list[float | None]]:

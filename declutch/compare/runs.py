@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +16,7 @@ from declutch.evaluation.results import EvalResult
 from declutch.evaluation.summary import Row, check_poolable, summarise
 from declutch.ground.errors import UserError
 from declutch.runs.catalogue import key_of
+from declutch.runs.coupling import CouplingRecord, read_coupling
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import Metrics, by_iteration, read_evaluations, read_metrics
 
@@ -27,11 +28,13 @@ class TrainedRun:
     Attributes:
         evaluations: by iteration; 0 is the cold start.
         metrics: one mapping per iteration on record.
+        coupling: gradient cosines by iteration, as far as they were measured.
     """
 
     id: RunId
     evaluations: Mapping[int, EvalResult]
     metrics: tuple[Metrics, ...]
+    coupling: Mapping[int, CouplingRecord] = field(default_factory=dict)
 
     @property
     def seconds(self) -> dict[int, float]:
@@ -108,7 +111,10 @@ def read_comparison(out: Path, ids: Sequence[RunId]) -> Comparison:
             iteration: replace(result, policy=f"{run_id} at iteration {iteration}")
             for iteration, result in named.items()
         }
-        runs.append(TrainedRun(run_id, results, read_metrics(folder, [])))
+        unread: list[str] = []
+        coupling = {each.iteration: each for each in read_coupling(folder, unread)}
+        notes += [f"{run_id}: {note}" for note in unread]
+        runs.append(TrainedRun(run_id, results, read_metrics(folder, []), coupling))
     if runs:
         check_poolable([result for run in runs for result in run.evaluations.values()])
     return Comparison(tuple(dict.fromkeys(run.arm for run in ids)), tuple(runs), tuple(notes))

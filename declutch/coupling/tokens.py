@@ -96,7 +96,8 @@ def _by_gradients(
     weight = model.network.get_output_embeddings().weight
     kept = torch.zeros(len(samples), weight.numel(), dtype=model.dtype, device=model.device)
     for part in readouts(model, samples, temperature):
-        kept[part.rows] = torch.bmm(part.error.transpose(1, 2), part.hidden).flatten(1)
+        hidden, error = part.padded
+        kept[part.rows] = torch.bmm(error.transpose(1, 2), hidden).flatten(1)
     return (kept @ kept.T).double().cpu()
 
 
@@ -137,14 +138,12 @@ def _flat(
     model: MeasuredModel, samples: Sequence[LabelledSample], temperature: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Hidden states [N, D], errors [N, V] and owners i64[N] of all tokens, in any order."""
-    hidden, error, owner = [], [], []
-    for part in readouts(model, samples, temperature, 2**28):
-        for row, h, e in zip(part.rows.tolist(), part.hidden, part.error, strict=True):
-            size = samples[row].num_response_tokens
-            hidden.append(h[:size])
-            error.append(e[:size])
-            owner.append(torch.full((size,), row))
-    return torch.cat(hidden), torch.cat(error), torch.cat(owner)
+    parts = list(readouts(model, samples, temperature))
+    return (
+        torch.cat([part.hidden for part in parts]),
+        torch.cat([part.error for part in parts]),
+        torch.cat([part.spread(part.rows) for part in parts]).cpu(),
+    )
 
 
 def measure_gaps(
@@ -171,10 +170,8 @@ def _gaps_of_domain(
     model: MeasuredModel, samples: Sequence[LabelledSample], temperature: float
 ) -> tuple[Gap, Gap]:
     """The raw gap and the normalised one."""
-    positive, negative = (
-        _class_sums(model, [sample for sample in samples if sample.label == label], temperature)
-        for label in (1, 0)
-    )
+    chosen = [sample for sample in samples if sample.label is not None]
+    negative, positive = _class_sums(model, chosen, temperature)
     width = positive.total.shape[1] // 2
     gaps = []
     for place in range(2):
@@ -204,7 +201,7 @@ def _pair_mean(total: float, pairs: int) -> float:
     return total / pairs if pairs else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass
 class _ClassSums:
     """Sums over the samples of one class.
 
@@ -215,32 +212,40 @@ class _ClassSums:
     """
 
     total: Tensor
-    squares: float
-    count: int
+    squares: float = 0.0
+    count: int = 0
 
 
 def _class_sums(
     model: MeasuredModel, samples: Sequence[LabelledSample], temperature: float
-) -> _ClassSums:
+) -> tuple[_ClassSums, _ClassSums]:
+    """The sums of the bad and of the good samples, by one pass over all of them."""
     vocabulary, width = model.network.get_output_embeddings().weight.shape
-    total = torch.zeros(vocabulary, 2 * width, dtype=model.dtype, device=model.device)
-    squares = 0.0
-    if samples:
-        lengths = torch.tensor([s.num_response_tokens for s in samples], device=model.device)
-        for part in readouts(model, samples, temperature):
-            length, own = lengths[part.rows].to(model.dtype), _own_products(part)
-            squares += float((own / length**2).double().sum())
-            scales = (1 / length, own.clamp(min=torch.finfo(own.dtype).tiny).rsqrt())
-            hidden = torch.cat([part.hidden * scale[:, None, None] for scale in scales], dim=2)
-            total.addmm_(part.error.flatten(0, 1).T, hidden.flatten(0, 1))
-    return _ClassSums(total, squares, len(samples))
+    shape, like = (vocabulary, 2 * width), model.network.get_output_embeddings().weight
+    found = _ClassSums(like.new_zeros(shape)), _ClassSums(like.new_zeros(shape))
+    if not samples:
+        return found
+    labels = torch.tensor([sample.label for sample in samples])
+    for part in readouts(model, samples, temperature):
+        length = torch.tensor(part.sizes, device=model.device).to(model.dtype)
+        own = _own_products(part)
+        scales = (1 / length, own.clamp(min=torch.finfo(own.dtype).tiny).rsqrt())
+        for label, sums in enumerate(found):
+            is_own = labels[part.rows] == label
+            place = part.spread(is_own)
+            hidden = part.hidden[place]
+            scaled = [hidden * part.spread(scale)[place, None] for scale in scales]
+            sums.total.addmm_(part.error[place].T, torch.cat(scaled, dim=1))
+            sums.squares += float((own / length**2)[is_own].double().sum())
+            sums.count += int(is_own.sum())
+    return found
 
 
 def _own_products(part: Readout) -> Tensor:
     """[B], the token coupling of each sample with itself."""
-    errors = torch.bmm(part.error, part.error.transpose(1, 2))
-    hidden = torch.bmm(part.hidden, part.hidden.transpose(1, 2))
-    return (errors * hidden).sum((1, 2))
+    hidden, error = part.padded
+    errors = torch.bmm(error, error.transpose(1, 2))
+    return (errors * torch.bmm(hidden, hidden.transpose(1, 2))).sum((1, 2))
 
 
 def share_out(
@@ -255,6 +260,6 @@ def share_out(
     """
     (one,) = readouts(model, [left], temperature)
     (other,) = readouts(model, [right], temperature)
-    product = (one.error[0] @ other.error[0].T) * (one.hidden[0] @ other.hidden[0].T)
+    product = (one.error @ other.error.T) * (one.hidden @ other.hidden.T)
     product = product.double().cpu()
     return PairScores(float(product.sum()), product.sum(1), product.sum(0))

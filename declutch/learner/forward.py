@@ -68,6 +68,16 @@ def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
     return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()
 
 
+def response_logits(model: nn.Module, batch: TokenBatch) -> Tensor:
+    """Compute by a forward pass the model's own logits [N, V] that predict each response token.
+
+    Rows are in the order of the batch; only these places are read out.
+    """
+    row, column = batch.response_mask.nonzero(as_tuple=True)
+    device = next(model.parameters()).device
+    return _read_out(model, batch, row, _predictor(batch, row, column), device)
+
+
 def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
     """Compute by a forward pass the hidden state that predicts each response token, f32[N, D]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
@@ -170,17 +180,19 @@ def _read_out(
         mask = _attention_mask(batch.segment_ids[:, :width], compute_dtype(model))
         inputs["attention_mask"] = mask.to(device)
         inputs["position_ids"] = batch.position_ids[:, :width].to(device)
-    with computing(model), _computing_only(model, place):
+    with computing(model), _computing_only(model, place) as limited:
         logits: Tensor = model(**inputs, use_cache=False).logits
-    is_full = logits.shape[:2] == inputs["input_ids"].shape
-    return logits[place] if is_full else logits[0]
+    # Shapes do not tell: as many places as the row has tokens may be others than all of them.
+    return logits[0] if limited else logits[place]
 
 
 @contextmanager
 def _computing_only(
     model: Any, place: tuple[Tensor, Tensor], feed_forward: bool = True
-) -> Iterator[None]:
+) -> Iterator[list[nn.Module]]:
     """Inside the block the model's logits are [1, N, V], of N places of the batch only.
+
+    What it yields is empty as long as that has not happened.
 
     After the last attention tokens do not meet again: the last feed-forward network, where it is
     found under the usual names, and the read-out are handed those places alone. What the
@@ -196,7 +208,10 @@ def _computing_only(
 
     def read_out_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         # Some read out several predictions of each token, in further dimensions.
-        return (args[0][place][None], *args[1:]) if args[0].dim() == 3 else None
+        if args[0].dim() != 3:
+            return None
+        limited.append(module)
+        return (args[0][place][None], *args[1:])
 
     def feed_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         shape.append(args[0].shape)
@@ -210,6 +225,7 @@ def _computing_only(
         return out.new_zeros(shape[0]).index_put(distinct, out.reshape(-1, out.shape[-1]))
 
     shape: list[torch.Size] = []
+    limited: list[nn.Module] = []
     handles = []
     # A layer that is computed again for the gradient would not find these hooks any more.
     feed_forward = feed_forward and not is_checkpointing(model)
@@ -221,7 +237,7 @@ def _computing_only(
     if head is not None:
         handles.append(head.register_forward_pre_hook(read_out_at))
     try:
-        yield
+        yield limited
     finally:
         for handle in handles:
             handle.remove()

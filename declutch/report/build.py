@@ -9,7 +9,7 @@ from typing import Any
 
 from declutch.ground.errors import UserError
 from declutch.ground.files import write_atomically
-from declutch.report.coupling import coupling_section
+from declutch.report.coupling import coupling_figures, coupling_section
 from declutch.report.curves import chart_data
 from declutch.report.episodes import BUDGET_CHARACTERS, Episodes, pack_episodes
 from declutch.report.judging import judging_section
@@ -23,7 +23,7 @@ from declutch.report.suggestions import suggestions_section
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import RunData, read_run
 
-SCRIPTS = ("charts.js", "browser.js", "page.js")
+SCRIPTS = ("charts.js", "figures.js", "browser.js", "page.js")
 LINKS = {
     "results": "Results",
     "curves": "Curves",
@@ -79,7 +79,11 @@ def render_page(data: RunData, episodes: Episodes) -> str:
         header=header_section(data),
         links={key: name for key, name in LINKS.items() if f'id="{key}"' in main},
         main=main,
-        data={"charts": chart_data(data, comparison), "episodes": _episode_index(episodes)},
+        data={
+            "charts": chart_data(data, comparison),
+            "figures": coupling_figures(data.coupling),
+            "episodes": _episode_index(episodes),
+        },
         scripts=SCRIPTS,
         chunks="\n".join(
             f'<script type="text/plain" id="chunk-{chunk.iteration}">{chunk.encoded}</script>'

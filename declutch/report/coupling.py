@@ -1,11 +1,14 @@
-"""The report's section on coupling: gradient cosines of the policy over training, in one table."""
+"""The report's section on coupling: gradient cosines of the policy over training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from declutch.report.cells import count_cell, number_cell
 from declutch.report.drawers.html import draw_html
+from declutch.report.figure_panels import figure_data, figure_panels
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.coupling import PAIRS, CouplingRecord
 
@@ -14,7 +17,7 @@ LOW_RELIABILITY = 0.5
 
 
 def coupling_section(records: Sequence[CouplingRecord]) -> str:
-    """The report's section on coupling, the table of cosines over training; "" for none."""
+    """The report's section on coupling, cosines over training as curves and table; "" for none."""
     if not records:
         return ""
     return (
@@ -22,8 +25,64 @@ def coupling_section(records: Sequence[CouplingRecord]) -> str:
         '<p class="lead">Cosines between mean gradients of good and bad steps that the policy '
         "played. The first letter is the class of the in-domain steps, p for good and n for bad, "
         "the second that of the out-of-domain ones.</p>"
-        f"{draw_html(coupling_sheet(records))}</section>"
+        f"{figure_panels(coupling_figures(records))}{draw_html(coupling_sheet(records))}</section>"
     )
+
+
+def coupling_figures(records: Sequence[CouplingRecord]) -> list[dict[str, Any]]:
+    """Data of the curves in the report's coupling section, which `figures.js` draws; [] for none.
+
+    Source: GC Figures 4 and 6.
+    """
+    if not records:
+        return []
+    iterations = [each.iteration for each in records]
+    curves = {
+        pair: [(each.cosine.of(pair), each.interval.of(pair)) for each in records] for pair in PAIRS
+    }
+    caption = "Whiskers: 95% over resampled episodes."
+    return [cosine_curves("Cosines over training", caption, iterations, curves)]
+
+
+def cosine_curves(
+    title: str,
+    caption: str,
+    iterations: Sequence[int],
+    curves: Mapping[str, Sequence[tuple[float, tuple[float, float] | None]]],
+) -> dict[str, Any]:
+    """Data for curves of coupling on an HTML report: cosines with the ends of their intervals.
+
+    Args:
+        curves: by name, a (value, interval) for each iteration; NaN and None where there is none.
+    """
+    series = []
+    for name, points in curves.items():
+        ends = [interval or (math.nan, math.nan) for _, interval in points]
+        series.append(
+            {
+                "label": name,
+                "x": list(iterations),
+                "y": [value for value, _ in points],
+                "low": [low for low, _ in ends],
+                "high": [high for _, high in ends],
+                "style": "",
+            }
+        )
+    found: dict[str, Any] = figure_data(
+        {
+            "kind": "lines",
+            "title": title,
+            "caption": caption,
+            "x_label": "iteration",
+            "y_label": "cosine",
+            "x_ticks": [],
+            "series": series,
+            "x_log": False,
+            "y_log": False,
+            "marks": [],
+        }
+    )
+    return found
 
 
 def coupling_sheet(records: Sequence[CouplingRecord]) -> Sheet:

@@ -10,7 +10,8 @@ from tiny_models import tiny_model
 from declutch.learner.forward import sharing_break_even, token_logprobs
 from declutch.learner.pack import pack
 from declutch.learner.probe import probe
-from declutch.records import Step
+from declutch.learner.samples import Sample
+from declutch.records import Role, Step
 
 V = 24
 ARCHITECTURES = ("qwen2", "llama", "gemma2", "cohere", "granite", "gpt2")
@@ -62,6 +63,20 @@ def test_sharing_a_prompt_changes_nothing(name, attention):
         results.append((found, gradient))
     # Some architectures normalise in single precision whatever the model's type.
     torch.testing.assert_close(results[0], results[1], atol=2e-5, rtol=1e-4)
+
+
+def test_a_prompt_of_one_token_may_be_shared():
+    """As many places are read out as the row has tokens, and they are others."""
+    model = tiny_model("qwen2", V).double()
+    zeros = torch.zeros(2)
+    samples = [
+        Sample(index, Role.AGENT, torch.tensor([5]), torch.tensor(ids), (), zeros, zeros, zeros)
+        for index, ids in enumerate(([3, 4], [7, 8]))
+    ]
+    with torch.no_grad():
+        alone, shared = (by_sample(model, samples, break_even=each) for each in (None, 1e9))
+    for index in range(2):
+        torch.testing.assert_close(shared[index], alone[index])
 
 
 def test_models_that_cannot_share_are_known():

@@ -1,7 +1,7 @@
 "use strict";
 
 (function drawComparison() {
-  const { arms, levels } = JSON.parse(document.getElementById("data").textContent);
+  const { arms, levels, figures } = JSON.parse(document.getElementById("data").textContent);
   const colorOf = (name) => `var(--c${1 + (arms.indexOf(name) % 7)})`;
   const charts = document.getElementById("charts");
   for (const [level, curves] of Object.entries(levels)) {
@@ -13,4 +13,5 @@
         return { name, color: colorOf(name), dash: gcd ? "6 4" : null, marks: true, x: column(0), y: column(1), low: column(2), high: column(3), n: column(4) };
       }) });
   }
+  drawFigures(figures);
 })();

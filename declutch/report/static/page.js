@@ -40,5 +40,6 @@
     stackedChart(document.getElementById("phases"), { title: chart.title, note: chart.note, x: iterations, series: series(chart) });
   }
 
+  drawFigures(data.figures);
   episodeBrowser(document.getElementById("browser"), data.episodes);
 })();
