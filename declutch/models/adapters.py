@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,22 @@ def find_base(path: Path) -> str:
         )
     beside = path / base
     return str(beside) if not Path(base).exists() and beside.exists() else base
+
+
+def settle_adapter(folder: Path) -> None:
+    """Make what PEFT writes for an adapter the same for the same weights.
+
+    It lists the layers in an order that differs between processes, and adds an empty model card,
+    which names the folder of the base and grows when it is written again.
+    """
+    if not is_adapter(folder):
+        return
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / ADAPTER_FILE
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(data.get("target_modules"), list):
+        data["target_modules"].sort()
+    path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def merge_adapter(model: Any, path: Path) -> Any:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from declutch.ground.errors import UserError, error_reason
 from declutch.ground.files import write_folder
+from declutch.models.adapters import settle_adapter
 from declutch.models.manifest import write_manifest
 
 
@@ -38,6 +39,7 @@ def save_model(
     try:
         with write_folder(directory) as folder:
             model.save_pretrained(folder)
+            settle_adapter(folder)
             _save_tokenizer(tokenizer, folder)
             if type(tokenizer) is PreTrainedTokenizerFast:
                 _keep_own_splitting(folder)

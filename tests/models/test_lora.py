@@ -1,6 +1,7 @@
 """LoRA adapters in a model: their gradient, the model without them, saving, merging, the critic."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -149,6 +150,15 @@ def test_a_checkpoint_holds_the_adapters_and_loads_as_a_whole(folders):
     pairs = zip(probe(merged, STEPS, 1.0, 64, 0), probe(model, STEPS, 1.0, 64, 0), strict=True)
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_checkpoints_files_are_the_same_wherever_it_is_written(folders):
+    _, _, path = folders
+    names = {each.name for each in path.iterdir()}
+    assert "adapter_config.json" in names
+    assert "README.md" not in names
+    targets = json.loads((path / "adapter_config.json").read_text())["target_modules"]
+    assert targets == sorted(targets)
 
 
 def test_adapters_are_trained_on_from_where_they_were(folders):
