@@ -226,7 +226,7 @@ def build_view(
 
 
 def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
-    """Build what the agent's prompt is rendered from, the `View` at a step of a played episode."""
+    """The agent's `View` at a step of a played episode, which that step's prompt is made of."""
     step = episode.steps[position]
     view = build_view(
         [s.observation for s in episode.steps[: position + 1]],

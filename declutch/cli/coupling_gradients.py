@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GradientOptions:
-    """What `declutch coupling gradients` is asked on the command line, as an options' record."""
+    """Options of the command `declutch coupling gradients` alone: its scopes, its reductions."""
 
     scope: Annotated[
         str,

@@ -123,5 +123,5 @@ def warn(warnings: Sequence[str]) -> None:
 
 
 def command_line() -> str:
-    """The `declutch coupling` command that is running, as captions of its figures give it."""
+    """Of options that all coupling commands share: the command line, as captions give it."""
     return shlex.join(["declutch", *sys.argv[1:]])

@@ -166,7 +166,7 @@ def show_eval(result: EvalResult, before: EvalResult | None, console: Console) -
 
 
 def eval_sheets(result: EvalResult, before: EvalResult | None) -> list[Sheet]:
-    """The tables that the command `declutch eval` prints: success, behaviour, judging."""
+    """What `declutch eval` prints at its end, as tables: success, behaviour, judging."""
     from declutch.evaluation.summary import summarise
     from declutch.report.headers import describe_header
     from declutch.report.tables import behaviour_sheet, judge_sheet, paired_sheet, result_sheet

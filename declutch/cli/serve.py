@@ -61,7 +61,7 @@ def serve_command(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the command `declutch serve` listens where only this machine reaches it."""
+    """For the command `declutch serve`: whether only this machine reaches where it listens."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -175,7 +175,7 @@ def describe_demonstrations(
 def difference_from_plan(
     header: DemonstrationsHeader, plan: DemonstrationPlan
 ) -> tuple[str, Any, Any] | None:
-    """The first thing in which recorded demonstrations differ from a plan to demonstrate."""
+    """Where a plan to demonstrate differs first from the demonstrations that there are."""
     wanted = {
         "num_episodes": plan.num_episodes,
         "seed": plan.seed,

@@ -70,7 +70,7 @@ def encode_example(codec: Codec, prompt: str, response: str) -> Example:
 
 
 def render_view(view: View, style: PromptStyle) -> str:
-    """Render what all examples of training begin with: the prompt at a demonstration's step."""
+    """Make the prompt of an example to train on, whatever its kind, from a demonstration's step."""
     codec = style.codec
     return render_agent(view, codec.form, style.history_length, codec.wording, codec.reasoning)
 

@@ -118,7 +118,7 @@ def read_method(text: str, base: Mapping[str, Any]) -> tuple[str, dict[str, Any]
 def find_runs(
     out: Path, methods: Sequence[str], gcd: Collection[bool], seeds: Collection[int]
 ) -> tuple[RunId, ...]:
-    """Find the runs of a comparison's grid that a folder holds, in the grid's order.
+    """Find the grid of a comparison in its folder again, as runs in the grid's order.
 
     Args:
         methods: names to select, which give the order; none selects all, in the order of names.
@@ -146,7 +146,7 @@ def find_runs(
 
 
 def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
-    """Parse "off" and "on" into the grid's values of gcd.enabled."""
+    """Read one axis of the grid, "off" and "on", into values of gcd.enabled."""
     known = {"off": False, "on": True}
     for word in words:
         if word not in known:
@@ -155,7 +155,7 @@ def parse_gcd(words: Sequence[str]) -> tuple[bool, ...]:
 
 
 def check_run(run: PlannedRun, folder: RunFolder) -> None:
-    """Check a folder against the grid of a comparison: the run begun in it is the planned one.
+    """Check that the run begun in a folder is the one that the grid of a comparison plans.
 
     Raises:
         UserError: its configuration differs; the message names the first key and both values.
@@ -170,7 +170,7 @@ def check_run(run: PlannedRun, folder: RunFolder) -> None:
 
 
 def iterations_done(folder: RunFolder) -> int:
-    """How many iterations a run of a comparison's grid has on record, 0 if it was never started."""
+    """How many iterations a run of the grid has on record, 0 if it was never started."""
     rows = read_metrics(folder, [])
     return int(rows[-1]["iteration"] or 0) if rows else 0
 
@@ -183,7 +183,7 @@ def is_complete(run: PlannedRun, folder: RunFolder) -> bool:
 
 
 def describe_state(run: PlannedRun, folder: RunFolder) -> str:
-    """Describe where a planned run of the grid stands: complete, new, or where it goes on from."""
+    """Say where a run of the grid stands: complete, new, or where it goes on from."""
     if is_complete(run, folder):
         return "complete"
     if not folder.has_begun():

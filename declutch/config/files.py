@@ -74,7 +74,7 @@ def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Lay "section.key=value" items from a command line over the settings of files."""
+    """Lay items of a command line over settings that were read from files."""
     above: dict[str, Any] = {}
     for item in overrides:
         above = _merge(above, _parse_override(_merge(data, above), item))
@@ -99,7 +99,7 @@ def change_config(config: Config, **changes: Any) -> Config:
 
 
 def override_config(config: Config, overrides: Sequence[str], source: str) -> Config:
-    """Lay "section.key=value" items over a whole `Config`; `source` is named in errors."""
+    """Lay "section.key=value" items over a `Config` as if they stood in a file after the others."""
     return parse_config(apply_overrides(config.model_dump(mode="json"), overrides), source)
 
 

@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class SettingsSection:
-    """One section, or method of credit assignment, in the listing of all documented settings.
+    """A section in the listing of all settings that `declutch settings` prints.
 
     Attributes:
         name: dotted; "" for the settings that stand in no section.

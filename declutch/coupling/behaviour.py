@@ -22,7 +22,7 @@ OUTCOMES = ("all", "won", "failed")
 
 
 def shares_by_level(result: EvalResult) -> dict[tuple[str, str], Shares]:
-    """Measure behaviour in an evaluation by level: all episodes, the won ones, the failed ones."""
+    """Coupling as it shows in behaviour: shares of actions by level, in won and failed episodes."""
     found = {}
     for level in result.levels:
         games = [game for game in result.games if game.level == level and game.is_counted]
@@ -70,7 +70,7 @@ def behaviour_sheet(results: Sequence[tuple[int, EvalResult]], name: str) -> She
 
 
 def consistency_sheet(measured: Sequence[tuple[int, Sequence[Consistency]]], header: str) -> Sheet:
-    """Table of behaviour under resampling: consistency of actions by kind, per checkpoint."""
+    """Behaviour, second table: how consistent repeated, bad and good actions are by checkpoint."""
     return Sheet(
         title="Consistency of actions",
         columns=(
@@ -110,7 +110,7 @@ def behaviour_figures(
     name: str,
     command: str = "",
 ) -> list[FigureData]:
-    """Figures of measured behaviour: shares of actions and consistency over checkpoints."""
+    """Figures of an agent's behaviour over checkpoints: shares of actions, consistency."""
     figures = []
     by_iteration = {iteration: shares_by_level(result) for iteration, result in results}
     levels = list(dict.fromkeys(level for found in by_iteration.values() for level, _ in found))

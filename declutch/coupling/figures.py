@@ -103,7 +103,7 @@ def draw_figure(data: FigureData) -> Figure:
 
 
 def figure_csv(data: FigureData) -> str:
-    """The data of any of coupling's figures as CSV; a heat map has column texts in line one.
+    """Write any of coupling's figures as CSV; a heat map has column texts in line one.
 
     Curves, bars and points are lines "series, x, y" with "low, high" where there are intervals;
     tokens are lines "text, position, token, score" with the printed total last.

@@ -41,7 +41,7 @@ _REDUCED = {
 
 @dataclass(frozen=True)
 class GradientSettings:
-    """How gradient cosines are measured.
+    """How `measure_gradients` is to take gradients of samples, and of which parameters.
 
     Attributes:
         scope: the parameters of the JSON's numbers, see `Gram.scopes`; tables have all scopes.
@@ -64,7 +64,7 @@ class GradientSettings:
 
 @dataclass(frozen=True)
 class GradientResult:
-    """Gradient cosines of one model, by scope of the parameters.
+    """What `measure_gradients` found of one model, by scope of the parameters.
 
     Attributes:
         model: its name.
@@ -130,7 +130,7 @@ def measure_gradients(
 
 
 def gradient_data(result: GradientResult, with_gram: bool = False) -> dict[str, Any]:
-    """Gradient cosines as the data of a JSON file; NaN is a number that there is not."""
+    """What `measure_gradients` found as data of a JSON file; NaN is a number that there is not."""
     chosen = result.chosen
     data: dict[str, Any] = {
         "n": dict.fromkeys(POPULATIONS, result.populations.n),
@@ -168,7 +168,7 @@ def _cosines_data(cosines: Cosines) -> dict[str, Any]:
 
 
 def describe_choices(result: GradientResult) -> str:
-    """Say in one line by which choices the gradient cosines of a file were measured."""
+    """Say in one line how `measure_gradients` took the gradients of a file's samples."""
     settings, gram = result.settings, result.gram
     parts = [
         f"n = {result.populations.n} samples in each of 4 populations",
@@ -184,7 +184,7 @@ def describe_choices(result: GradientResult) -> str:
 
 
 def gradient_sheets(result: GradientResult) -> list[Sheet]:
-    """Make the tables of measured gradient cosines: all four in full, and all scopes."""
+    """Tables of what `measure_gradients` found: all four pairs in full, and all scopes."""
     return [_pair_sheet(result), _scope_sheet(result)]
 
 
@@ -277,7 +277,7 @@ def _scope_sheet(result: GradientResult) -> Sheet:
 
 
 def gradient_figures(result: GradientResult, command: str = "") -> list[FigureData]:
-    """Make the figures of measured gradient cosines: bars beside shuffled labels, and by layer."""
+    """Figures of what `measure_gradients` found: bars beside shuffled labels, and by layer."""
     chosen = result.chosen
     place = tuple(range(len(PAIRS)))
     bars = FigureData(

@@ -83,7 +83,7 @@ def influence_sheets(
 
 
 def describe_influence(influence: Influence, settings: InfluenceSettings) -> str:
-    """Say in one line how influence was measured, for headers and captions."""
+    """Say in one line above the tables of influence how it was measured."""
     what = "mean log-probability of a token" if settings.is_per_token else "log-probability"
     step = {"sgd": "a gradient step", "adamw": "the first step of AdamW"}[settings.step]
     return (
@@ -113,7 +113,7 @@ def influence_figures(
     model: str,
     command: str = "",
 ) -> list[FigureData]:
-    """Figures beside the tables of influence: the matrix, and the error of the first order."""
+    """Heat map that goes with the tables of influence, and the error of the first order."""
     caption = describe_influence(influence, settings)
     heat = FigureData(
         name="influence",

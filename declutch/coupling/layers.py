@@ -173,7 +173,7 @@ def layer_sheet(distances: Sequence[LayerDistance], names: tuple[str, str], n: i
 def layer_figures(
     distances: Sequence[LayerDistance], names: tuple[str, str], n: int, command: str = ""
 ) -> list[FigureData]:
-    """Make the figures of the distance of two models over their layers: differences and cosines."""
+    """Figures of two models' layers: how far apart they are after each, and cosines."""
     layers = [each.layer for each in distances]
     caption = f"{n} samples, at the places that predict their responses; layer 0 is the embedding."
     return [

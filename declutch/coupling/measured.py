@@ -143,7 +143,7 @@ class _StayDouble(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class Micro:
-    """A micro-batch of samples whose coupling is measured, padded on the right.
+    """What is measured in one pass: a micro-batch of samples, padded on the right.
 
     Attributes:
         rows: i64[B], which sample each row is.
@@ -161,7 +161,7 @@ class Micro:
 
 
 def length_order(samples: Sequence[LabelledSample]) -> list[int]:
-    """The order in which samples whose coupling is measured are computed: long ones first."""
+    """The order in which samples are measured: long ones first."""
     return sorted(range(len(samples)), key=lambda index: -samples[index].num_tokens)
 
 

@@ -98,7 +98,7 @@ def measure_policy(
 
 
 def play_for_samples(policy: Policy, suite: Suite, config: Config) -> tuple[LabelledSample, ...]:
-    """Play for what coupling over training is measured on. Raises UserError."""
+    """Coupling over training: play as the run's settings say. Raises UserError."""
     params = CollectParams(
         max_steps=config.env.max_steps,
         temperature=config.rollout.temperature,
@@ -111,7 +111,7 @@ def play_for_samples(policy: Policy, suite: Suite, config: Config) -> tuple[Labe
 def training_figure(
     runs: Sequence[tuple[str, Sequence[CouplingRecord]]], command: str = ""
 ) -> FigureData:
-    """The figure of gradient cosines over training: a curve for each pair of each run.
+    """Figure of coupling over training: a curve for each pair of each run.
 
     Source: GC Figures 4 and 6.
     """

@@ -260,7 +260,7 @@ ITEMS: tuple[PaperItem, ...] = (
 
 
 def find_item(name: str) -> PaperItem:
-    """Find one of the papers' tables and figures by its id, such as "GC-T1". Raises UserError."""
+    """Find an item of the papers by its id, such as "GC-T1". Raises UserError."""
     for item in ITEMS:
         if item.id.lower() == name.lower():
             return item
@@ -271,7 +271,7 @@ def find_item(name: str) -> PaperItem:
 
 
 def paper_sheet(folder: Path) -> Sheet:
-    """List the papers' tables and figures with the command that makes each, and its state.
+    """What there is in the papers, as a table: the command that makes each item, and its state.
 
     Args:
         folder: where `make_item` writes.
@@ -311,7 +311,7 @@ def read_note(item: PaperItem, folder: Path) -> list[str] | None:
 
 
 def make_item(item: PaperItem, runs: Sequence[Path], folder: Path, command: str) -> list[Sheet]:
-    """Make a table or figure of the papers from runs, into a folder of its own below `folder`.
+    """Make one of the papers' tables or figures from runs, in a folder of its own below `folder`.
 
     Args:
         command: what was typed, for captions.

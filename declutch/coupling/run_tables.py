@@ -116,7 +116,7 @@ def behaviour_curves(
 
 
 def length_table(runs: Sequence[RunData]) -> Sheet:
-    """Table of the runs' mean tokens per response at the last evaluation, by level."""
+    """Table of runs for the papers' items: mean tokens per response at the last evaluation."""
     rows = []
     for run in runs:
         found = {row.level: row for row in summarise(_last(run).result, by_kind=False)}
@@ -154,7 +154,7 @@ def time_table(runs: Sequence[RunData]) -> Sheet:
 
 
 def judge_tables(runs: Sequence[RunData]) -> list[Sheet]:
-    """Tables of how well each run judges steps, of its evaluations with `eval.judge=true`.
+    """Tables of runs for the papers' items: how well each run judges steps (`eval.judge=true`).
 
     Raises:
         UserError: no evaluation of a run was judged.

@@ -145,7 +145,7 @@ def similarity_sheet(
 def similarity_figure(
     similarities: Sequence[tuple[str, Similarity]], model: str, embedder: str, command: str = ""
 ) -> FigureData:
-    """Make the figure of measured similarity: bars for each file of samples."""
+    """Figure of how similar samples are: bars for each file, from their similarity."""
     place = tuple(range(len(similarities)))
     return FigureData(
         name="similarity",

@@ -191,7 +191,7 @@ def _score_sheet(
 def token_figures(
     result: TokenResult, texts: Sequence[Sequence[str]] = ((), ()), command: str = ""
 ) -> list[FigureData]:
-    """Figures beside the tables of token coupling: all pairs, and a pair's tokens over its text."""
+    """Heat map and text that go with the tables of token coupling: all pairs, a pair's tokens."""
     figures = []
     if result.matrix is not None:
         shown = min(MAX_CELLS, len(result.samples))

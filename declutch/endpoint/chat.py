@@ -30,7 +30,7 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """A language model's chat reply to one request, or the reason why there is none.
+    """What a chat with a language model gave for one request, or why it gave nothing.
 
     Attributes:
         text: the reply, None where there is none.

@@ -33,7 +33,7 @@ _http = _http_package()
 
 
 class ReplyRefusedError(Exception):
-    """A reply that an endpoint's client does not take; asking again would not change it."""
+    """One of the replies that are not taken, since it is too long, too slow or from elsewhere."""
 
 
 class BoundedStream(_http.AsyncByteStream):  # type: ignore[name-defined]
@@ -90,7 +90,7 @@ def _unpack(unpacker: zlib._Decompress, part: bytes) -> bytes:
 def open_client(
     base_url: str, key: str, timeout_seconds: float, max_bytes: int
 ) -> openai.AsyncOpenAI:
-    """Open the HTTP connection whose replies are bounded in bytes, time and host.
+    """Open the connection that replies come in by, bounded in bytes, time and host.
 
     Args:
         base_url: of the server; a redirect to another scheme, host or port is refused.

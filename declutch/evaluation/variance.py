@@ -104,7 +104,7 @@ def play_variance(stratum: FloatArray) -> FloatArray:
 
 
 def fill_gaps(values: FloatArray) -> FloatArray:
-    """Fill gaps, games that an evaluation's run did not play, with what run and game add up to.
+    """Before variance is split into runs and games: fill the gaps where a run lacks a game.
 
     It is for the variance; a few gaps do not change its size.
 

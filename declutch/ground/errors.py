@@ -29,7 +29,7 @@ def nearest(name: str, options: Sequence[str]) -> str:
 
 
 class Status(StrEnum):
-    """How bad an error is that a check has found: fine, worth knowing, or in the way."""
+    """How bad an error or other `Finding` is: fine, worth knowing, or in the way."""
 
     OK = "ok"
     WARN = "warn"
@@ -54,7 +54,7 @@ class Finding:
 
 
 def has_problem(findings: Sequence[Finding]) -> bool:
-    """Whether errors are among a check's findings that keep a run from working."""
+    """Whether any `Finding` among these is an error that keeps a run from working."""
     return any(finding.status is Status.PROBLEM for finding in findings)
 
 

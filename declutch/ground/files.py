@@ -96,7 +96,7 @@ def write_folder(directory: Path) -> Iterator[Path]:
 
 
 def path_below(folder: Path, name: str) -> Path:
-    """The path of a file or folder below another one, by a name that may have come from anywhere.
+    """The path of a file below a folder, by a name that may have come from anywhere.
 
     Raises:
         UserError: the name leads out of the folder, or could not be one.

@@ -65,7 +65,7 @@ class Ballot:
 
 @dataclass(frozen=True)
 class LLMLabels:
-    """LLM labels: those that a language model gave to steps of episodes, and how it came to them.
+    """An LLM's labels of episodes' steps, and what asking for them came to.
 
     Attributes:
         labels: for each episode and step; None where the model was not asked, or did not agree with

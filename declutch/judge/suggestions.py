@@ -64,7 +64,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Theme:
-    """Advice that says much the same, and the one suggestion that comes of it.
+    """Advice that says much the same, with the suggestion that was made of it.
 
     Attributes:
         medoid: the most central sentence, each counted as often as it was given.
@@ -136,7 +136,7 @@ def select_advice(advice: Sequence[Advice], config: SuggestionsConfig) -> list[A
 def find_themes(
     advice: Sequence[Advice], embed: Embed, max_themes: int
 ) -> tuple[list[Theme], float | None]:
-    """Make suggestions, first step: group the judge's advice that says much the same.
+    """Make suggestions of advice, first step: what says much the same belongs together.
 
     How often a sentence was given weighs in the number of themes, in their medoids and in their
     order. Copies of a sentence are not clustered as items of their own, since the best clustering

@@ -36,7 +36,7 @@ TeachAnswers = Callable[[Sequence[Step], Tensor], Lesson]
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to the questions of an `AuxiliaryTask`: sampled in words, or scores of a classifier.
+    """What the auxiliary tasks get to their questions: samples in words, or a classifier's scores.
 
     Attributes:
         episodes: one a sampled answer, of one step; its group is its question.
@@ -49,7 +49,7 @@ class Answers:
 
 
 class AuxiliaryTask(ABC):
-    """What the actor learns beside acting, in one training run: judging, a value head, prediction.
+    """An auxiliary task in one training run, learned beside acting: judging, prediction, ...
 
     A task of your own is a class derived from this one, which `gcd.task=package.module:NAME` names.
 
@@ -221,7 +221,7 @@ def ask_about(
     policy: Policy,
     gcd: GCDConfig,
 ) -> list[Question]:
-    """For auxiliary tasks that judge: have the policy judge these steps, and keep the answers.
+    """For auxiliary tasks that judge: ask about these chosen steps.
 
     Args:
         chosen, origins: as `chosen` and `sources` of `build_questions`.

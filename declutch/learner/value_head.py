@@ -35,7 +35,7 @@ HEAD_FILE = "value_head.pt"
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a value head classifies: a prompt, i64[P], with label 1 for good and 0 for bad."""
+    """What the learner's value head learns from: a prompt, i64[P], and 1 for good or 0 for bad."""
 
     prompt_ids: Tensor
     label: int

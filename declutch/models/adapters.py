@@ -75,7 +75,7 @@ def merge_adapter(model: Any, path: Path) -> Any:
 
 
 def require_peft(what: str) -> None:
-    """Make sure that adapters can be read and made.
+    """Make sure that the package is there that reads adapter folders.
 
     Raises:
         UserError: the package is missing; `what` says what needs it.

@@ -65,7 +65,7 @@ def add_lora(model: Any, base: str, config: LoRAConfig, seed: int) -> Any:
 
 
 def load_lora(model: Any, folder: Path) -> Any:
-    """Put the LoRA adapters of a folder into their model, to go on training them.
+    """Go on with LoRA: put the adapters of a folder into their model, to be trained further.
 
     Raises:
         UserError: the package is missing, or the adapters are another model's.
@@ -91,7 +91,7 @@ def has_lora(model: Any) -> bool:
 
 @contextmanager
 def without_lora(model: Any) -> Iterator[None]:
-    """Switch a model's LoRA adapters off inside the block: it is the model that it began as."""
+    """Switch LoRA off inside the block: the model is what it began as."""
     if not has_lora(model):
         yield
         return

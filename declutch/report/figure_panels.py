@@ -36,7 +36,7 @@ def figure_panels(figures: Sequence[Mapping[str, Any]]) -> str:
 
 
 def figure_data(figure: Any) -> Any:
-    """A figure's fields as plain data for a page's panels, with null for numbers that are none."""
+    """The data of a figure for the report page's panels, with null for numbers that are none."""
     if isinstance(figure, Mapping):
         return {key: figure_data(value) for key, value in figure.items()}
     if isinstance(figure, list | tuple):

@@ -199,7 +199,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """Make the bar, in the one style, by which all reports of progress are drawn; still empty."""
+    """Make the one kind of progress bar there is; still empty."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -96,7 +96,7 @@ def behaviour_sheet(policies: Mapping[str, Iterable[Row]], title: str, header: s
 def paired_sheet(
     before: EvalResult | Sequence[EvalResult], after: EvalResult | Sequence[EvalResult]
 ) -> Sheet:
-    """One of the report's tables of evaluations: two policies' difference on the same games."""
+    """One of the report's tables: two policies' difference on the same games."""
     first = (before,) if isinstance(before, EvalResult) else tuple(before)
     second = (after,) if isinstance(after, EvalResult) else tuple(after)
     lines = [
@@ -129,7 +129,7 @@ def paired_sheet(
 
 
 def judge_sheet(result: EvalResult, judge: JudgeResult) -> Sheet:
-    """One of the tables that several pages share: how well steps were judged, by level."""
+    """One of the report's tables of evaluations: how well steps were judged, by level."""
     levels = summarise_judgments(judge)
     groups = (_judged_cells, _accuracy_cells, _played_cells)
     lines = []
@@ -213,7 +213,7 @@ def _source_cells(source: SourceReport) -> dict[str, Cell]:
 
 
 def gain_sheet(before: EvalResult, after: EvalResult, control: EvalResult, title: str) -> Sheet:
-    """Report table of evaluations: what training and a control of the same time brought."""
+    """One of the report's tables: what training and a control of the same time brought."""
     gains = {row.level: row for row in paired(before, after) if row.kind == ""}
     others = {row.level: row for row in paired(before, control) if row.kind == ""}
     lines = []

@@ -42,7 +42,7 @@ class Play:
 
 @dataclass(frozen=True)
 class CollectParams:
-    """How the rollout collects episodes: steps, temperature, rewards, and what prompts show.
+    """What `collect` is told of the episodes: steps, temperature, rewards, what prompts show.
 
     Attributes:
         max_steps: steps per episode at most.

@@ -32,7 +32,7 @@ class Engine(Protocol):
 
 
 def is_exact(engine: Engine) -> bool:
-    """Whether an engine's log-probabilities are the learner's but for single precision's rounding.
+    """Whether a rollout engine's log-probabilities are the learner's but for rounding.
 
     An engine says so by an attribute `is_exact`; one that does not is taken for another program.
     """

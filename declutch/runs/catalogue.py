@@ -653,7 +653,7 @@ def metric_of(section: str, name: str) -> Metric:
 
 
 def key_of(section: str, name: str) -> str:
-    """The key in `metrics.jsonl` of a metric of the catalogue that code knows by its name.
+    """The catalogue's key of a metric that code knows by section and name.
 
     Raises:
         ValueError: it is not listed.
@@ -663,7 +663,7 @@ def key_of(section: str, name: str) -> str:
 
 
 def metrics(section: str, values: Mapping[str, Value | None]) -> dict[str, Value]:
-    """Put values under the keys that the catalogue of metrics has for a section; None is left out.
+    """Put values under the catalogue's keys of a section; None is left out.
 
     Args:
         values: by the key without its section.

@@ -137,7 +137,7 @@ def bind_run(run: RunFolder, config: Config) -> None:
 
 
 def bound_settings(run: RunFolder) -> Config | None:
-    """The settings that a run folder is bound to; None where nothing is on record yet.
+    """The settings that a run's claim holds; None where nothing is on record yet.
 
     Raises:
         UserError: they cannot be read, or were changed since they were written.
@@ -189,7 +189,7 @@ def _value(config: Config, key: str) -> Any:
 
 
 def bind_reference(run: RunFolder, model: str, is_start: bool) -> None:
-    """Bind a run folder to the weights that its divergence is measured from, a model's elsewhere.
+    """Claim a run folder for the weights that its divergence is measured from.
 
     Args:
         model: the folder of the model; a name of the hub stands for the same weights always.

@@ -31,7 +31,7 @@ class PairValues:
 
 @dataclass(frozen=True)
 class PairEnds:
-    """An interval for each pair of classes of a run's gradient cosines."""
+    """Interval ends for each pair of classes, as a run's record of coupling holds them."""
 
     pp: tuple[float | None, float | None]
     pn: tuple[float | None, float | None]

@@ -37,7 +37,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Theme:
-    """A theme of advice in a version of a run's suggestions, and the suggestion that sums it up.
+    """In a version of a run's suggestions, a theme: its advice, and the suggestion of it.
 
     Attributes:
         suggestion: "" where there is none.

@@ -172,7 +172,7 @@ def is_valid_risk(p: ArrayLike, r: ArrayLike) -> NDArray[np.bool_]:
 def enumerate_groups(
     policy: Sequence[float], failure: Sequence[float], estimator: Estimator
 ) -> Floats:
-    """Expected joint advantages by brute force over every group of actions and rewards: f64[V].
+    """Expected joint advantages by enumeration of every group of actions and rewards: f64[V].
 
     It visits (2 V)^G groups and exists to check the formula; use small groups.
     """

@@ -59,7 +59,7 @@ def one_pair(q1: float, q2: float, r2: float, xi: float, delta: float) -> Pair:
 
 
 def pair_numbers(pair: Pair) -> dict[str, float | int | None]:
-    """Numbers of a check's worked example: the pair, its own and its effective advantages."""
+    """Worked example in the checks of the pair: its own and its effective advantages."""
     (own_1, own_2), (pull_1, pull_2) = pair.own, pair.pulls
     numbers: dict[str, float | int | None] = {
         name: float(column[0]) for name, column in pair_columns(pair).items()
@@ -73,7 +73,7 @@ def pair_numbers(pair: Pair) -> dict[str, float | int | None]:
 
 
 def simulated_pulls(pair: Pair, groups: int, seed: int) -> dict[str, float | int | None]:
-    """Check by simulation: both effective advantages of one pair in groups of 8, credited by RLOO.
+    """Checks of the pair by simulation: both effective advantages in groups of 8, by RLOO.
 
     Each sample is an action against the rest in groups of its own; the failure rate of the rest is
     chosen in the middle of what the risk allows.

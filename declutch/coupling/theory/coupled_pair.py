@@ -147,7 +147,7 @@ def odds_ratio(q1: ArrayLike, q2: ArrayLike) -> Floats:
 
 
 def paper_bound(strength: ArrayLike) -> Floats:
-    """A coupled pair's lower bound of z1 - z2 as RM prints it: 1/2 ln(xi delta), q2 falling."""
+    """RM's printed lower bound of z1 - z2 for its coupled pair: 1/2 ln(xi delta), q2 falling."""
     return np.asarray(0.5 * np.log(np.asarray(strength, float)))
 
 

@@ -152,7 +152,7 @@ def follow_action(
 
 
 def runs_away(drift: Drift, start: ArrayLike) -> NDArray[np.bool_]:
-    """Whether the flawed action ends beyond the danger zone's far end, above 0.999, from a start.
+    """Whether a flawed action that starts in the danger zone ends above 0.999, beyond its far end.
 
     It is followed in steps of 0.02 in the logit, so that it settles next to a fixed point.
     """

@@ -120,7 +120,7 @@ class Place:
 
 @dataclass
 class ClaimList:
-    """A subject's claims and how their findings are made; `add` puts a check on the list."""
+    """A list of claims with their findings to be; `add` puts the check of a finding on it."""
 
     claims: list[Claim] = field(default_factory=list)
 
@@ -214,7 +214,7 @@ def counted(is_true: ArrayLike, meets: ArrayLike | None = None) -> dict[str, flo
 
 
 def first_wrong(is_true: ArrayLike, columns: Mapping[str, ArrayLike]) -> dict[str, float] | None:
-    """The first case of a claim's grid in which it is wrong, by column; None if it is nowhere."""
+    """For a finding: the first case of its grid in which the claim is wrong; None if nowhere."""
     wrong = np.flatnonzero(~np.asarray(is_true, bool).ravel())
     return pick_case(int(wrong[0]), columns) if len(wrong) else None
 
@@ -232,7 +232,7 @@ def pick_case(index: int, columns: Mapping[str, ArrayLike]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class RiskGrid:
-    """The grid of risky actions that findings rest on: f64[N] of q, p and risk r each."""
+    """For findings that rest on a grid of risky actions: f64[N] of q, p and risk r each."""
 
     q: Floats
     p: Floats

@@ -109,7 +109,7 @@ def total_advantage_by_steps(case: Occurrences) -> float:
 
 
 def two_lengths_in_groups(case: Occurrences, group_size: int, *, by_steps: bool) -> float:
-    """The same sum for `two_lengths`' occurrences in finite groups, with the group's own mean.
+    """Occurrences in finite groups: the sum of `two_lengths`, with the group's own mean.
 
     No standard deviation; the mean is taken over steps or over episodes of the group.
     """

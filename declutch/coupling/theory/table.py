@@ -80,7 +80,7 @@ again with `declutch theory --claim ID`.
 
 
 def theory_page(checked: Sequence[Checked]) -> str:
-    """The theory's tables as one Markdown page, which docs/results/theory.md is a copy of."""
+    """The theory's table as a Markdown text, which docs/results/theory.md is a copy of."""
     return "\n".join([PAGE_HEAD, *map(draw_markdown, claims_sheets(checked))])
 
 

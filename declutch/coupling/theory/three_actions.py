@@ -99,7 +99,7 @@ def softmax(logits: ArrayLike) -> Floats:
 def step(
     logits: Floats, failure: Floats, step_size: float, estimator: Estimator = POPULATION
 ) -> Floats:
-    """One exact softmax step of V actions' logits, [..., V]: each moves by its joint advantage."""
+    """One exact softmax step of three actions, or V: logits [..., V] move by joint advantages."""
     return logits + step_size * joint_advantages(softmax(logits), failure, estimator)
 
 
@@ -110,7 +110,7 @@ def follow(
     step_size: float,
     estimator: Estimator = POPULATION,
 ) -> Floats:
-    """The policies of V actions along exact softmax steps: f64[num_steps + 1, ..., V]."""
+    """Follow three actions, or V, along exact softmax steps: f64[num_steps + 1, ..., V]."""
     logits = np.log(np.asarray(policy, float))
     rates = np.asarray(failure, float)
     path = [softmax(logits)]
@@ -121,7 +121,7 @@ def follow(
 
 
 def first_order(policy: ArrayLike, failure: ArrayLike) -> Floats:
-    """Relative change of each of V actions' probability per unit step: J_i - sum_j pi_j J_j."""
+    """Of three actions, or V: each one's relative change per unit step, J_i - sum_j pi_j J_j."""
     probabilities = np.asarray(policy, float)
     pull = joint_advantages(probabilities, failure)
     return np.asarray(pull - (probabilities * pull).sum(-1, keepdims=True))

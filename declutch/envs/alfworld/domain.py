@@ -26,7 +26,7 @@ _FALSE: Form = ("or",)
 
 
 def fingerprint_domain(text: str) -> str:
-    """Hash the domain (the mechanics) of an ALFWorld game in normal form. Raises GameFileError."""
+    """Hash a domain, ALFWorld's mechanics, in normal form. Raises GameFileError."""
     return fingerprint(normalize_domain(text))
 
 

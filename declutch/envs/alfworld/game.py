@@ -18,7 +18,7 @@ from declutch.ground.errors import UserError
 
 
 def load_world(path: Path, cache_dir: Path | None = None) -> World:
-    """Load an ALFWorld game as a `World`, from its file or the cache of games.
+    """Load a game of ALFWorld as a `World`: from its file, or compiled before.
 
     Args:
         path: an official `game.tw-pddl` file, or one that states the same mechanics.

@@ -184,7 +184,7 @@ def _easiest(places: Sequence[Receptacle], near: str = "") -> Receptacle:
 
 
 def walkthrough(house: Household) -> tuple[str, ...]:
-    """From a household's PDDL, the commands that win its game.
+    """Read off a household's PDDL the commands that win its game.
 
     None of the commands is superfluous.
     """

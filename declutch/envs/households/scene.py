@@ -190,7 +190,7 @@ def _doubles(rng: Random, receptacles: tuple[Receptacle, ...]) -> list[tuple[str
 
 
 def room_of(number: int) -> str:
-    """Which kind of room a household's scene is, by the scene's number."""
+    """Which kind of room a scene of the households is, by the scene's number."""
     return max((first, room) for room, first in rooms.FIRST_SCENE.items() if first <= number)[1]
 
 

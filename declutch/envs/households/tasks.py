@@ -305,7 +305,7 @@ def can_contain() -> Mapping[str, frozenset[str]]:
 
 @cache
 def properties() -> Mapping[str, frozenset[str]]:
-    """List for the tasks of generated households which object types can be heated, cut or such."""
+    """What a task of the households needs of things: which types can be heated, cut or such."""
     return _sets(_PROPERTIES)
 
 

@@ -231,7 +231,7 @@ def _check_params(params: SamplingParams) -> dict[int, int]:
 
 
 def swap_out(is_done: list[bool]) -> list[int]:
-    """Where the Hugging Face engine moves rows of its batch once some responses are finished.
+    """Which rows the Hugging Face engine keeps once some responses are finished.
 
     The last unfinished rows fill the holes of the finished ones, so that the rest stays in place.
 

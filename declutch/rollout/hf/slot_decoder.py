@@ -39,7 +39,7 @@ class PassLimits:
 
 
 def cache_argument(model: PreTrainedModel) -> str:
-    """The argument by which a model takes the cache of a `SlotDecoder` in its forward pass.
+    """By which argument a `SlotDecoder` hands a model its cache in the forward pass.
 
     Older versions of transformers call it past_key_values; newer ones call it cache, and warn of
     the former name at every call.
