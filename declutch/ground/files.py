@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -40,9 +39,7 @@ def write_atomically(path: Path, text: str, what: str = "", remedy: str = "") ->
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    # The host and process in the name tell whether somebody is still at it.
-    owner = f"{socket.gethostname()}-{os.getpid()}"
-    temporary = path.with_name(f".{owner}-{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(_temporary_name())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
@@ -161,6 +158,11 @@ def remove_leftovers(folder: Path, is_ours: Callable[[str], bool]) -> None:
         ) from None
 
 
+def _temporary_name() -> str:
+    """A new name for a temporary file; host and process in it tell whether somebody is at it."""
+    return f".{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
+
+
 def is_running(pid: int) -> bool:
     """Whether there is a process of this number on this machine, the writer of a file perhaps."""
     try:
@@ -173,10 +175,20 @@ def is_running(pid: int) -> bool:
 
 
 def _is_left(path: Path, match: re.Match[str]) -> bool:
-    """Whether nobody will finish a temporary file any more."""
-    if match["host"] == socket.gethostname() and not is_running(int(match["pid"])):
-        return True
-    return time.time() - path.stat().st_mtime > LEFT_SECONDS
+    """Whether nobody will finish a temporary file any more, whatever this machine's clock says."""
+    if match["host"] == socket.gethostname():
+        return not is_running(int(match["pid"]))
+    return _now_in(path.parent) - path.stat().st_mtime > LEFT_SECONDS
+
+
+def _now_in(folder: Path) -> float:
+    """What time it is by the clock that dates the files of a folder, perhaps another machine's."""
+    path = folder / _temporary_name()
+    try:
+        path.touch()
+        return path.stat().st_mtime
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _put_back(directory: Path) -> None:

@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from declutch.ground.errors import UserError
 from declutch.ground.files import (
+    LEFT_SECONDS,
     delete_folder,
     path_below,
     remove_leftovers,
@@ -80,6 +82,25 @@ def test_a_temporary_file_is_left_alone_while_its_writer_lives(tmp_path: Path) -
     remove_leftovers(tmp_path, lambda name: False)
     assert {path.name for path in tmp_path.iterdir()} == {*names} - {names[1]}
     remove_leftovers(tmp_path / "nothing", lambda name: False)
+
+
+@pytest.mark.parametrize("years", [-5, 5])
+def test_a_clock_that_jumps_deletes_nothing_that_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    """The files are dated by the machine that stores them, whatever the clock here says."""
+    names = [
+        f".{socket.gethostname()}-{os.getpid()}-{'0' * 32}.tmp",
+        f".elsewhere-1-{'0' * 32}.tmp",
+    ]
+    for name in names:
+        (tmp_path / name).write_text("x")
+    long_ago = time.time() - 2 * LEFT_SECONDS
+    os.utime(tmp_path / names[0], (long_ago, long_ago))
+    jumped = time.time() + years * 365 * 86_400
+    monkeypatch.setattr(time, "time", lambda: jumped)
+    remove_leftovers(tmp_path, lambda name: False)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
 
 
 @pytest.mark.parametrize(
