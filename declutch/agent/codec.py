@@ -11,6 +11,7 @@ from torch import Tensor
 
 from declutch.agent.prompt import PromptForm, response_prefix
 from declutch.agent.turns import Turns
+from declutch.agent.words import word_tokens
 from declutch.config.policy import AgentConfig
 from declutch.config.section import Reasoning
 from declutch.envs.wording import Wording
@@ -59,6 +60,7 @@ class Codec:
         turns: Turns | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self._words = word_tokens(tokenizer)
         self.form = form
         self.reasoning = reasoning
         self.wording = wording
@@ -90,7 +92,9 @@ class Codec:
 
     def decode(self, ids: Tensor, role: Role = Role.AGENT) -> str:
         """Turn a response's token ids into its text, with the part that the prompt gave."""
-        text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        text = None if self._words is None else self._words.decode(ids.tolist())
+        if text is None:
+            text = self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
         for token in self.turns.end_texts:
             if token not in TAGS:
                 text = text.replace(token, "")

@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from declutch.agent.words import word_tokens
 from declutch.config.policy import AgentConfig
 from declutch.ground.errors import UserError
 
@@ -43,6 +44,7 @@ class Turns:
 
     def __init__(self, tokenizer: Any, config: AgentConfig, generation: Any = None) -> None:
         self._tokenizer = tokenizer
+        self._words = word_tokens(tokenizer)
         self._config = config
         self._template = _choose_template(tokenizer, config)
         if config.system_prompt and self._template is None:
@@ -66,6 +68,9 @@ class Turns:
     def encode(self, text: str) -> list[int]:
         """Turn the text of a single message into a prompt's token ids."""
         if self._template is None:
+            found = None if self._words is None else self._words.encode(text)
+            if found is not None:
+                return found
             is_full = self._config.prompt == "full"
             return list(self._tokenizer.encode(text, add_special_tokens=is_full))
         system = self._config.system_prompt

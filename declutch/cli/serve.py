@@ -43,9 +43,9 @@ def serve_command(
     from declutch.endpoint.server.model import ServedModel
     from declutch.models.load import load_model, set_threads
 
-    set_threads(settings.threads)
     called = name or Path(model).name
     loaded = load_model(model, settings.model)
+    set_threads(settings.threads, loaded[0])
     served = ServedModel(*loaded, called, max_batch, max_tokens, settings.agent)
 
     def announce(url: str) -> None:

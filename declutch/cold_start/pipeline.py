@@ -171,8 +171,8 @@ def run_sft(
     sft = config.sft
     header, demonstrations = read_demonstrations(demonstrations_path)
     _check_header(header, demonstrations_path, sft)
-    set_threads(config.threads)
     model, tokenizer = load_model(config.model.path, config.model)
+    set_threads(config.threads, model)
     if config.model.lora.rank is not None:
         draw = torch.randint(2**62, (), generator=stream(config.seed, "sft-lora"))
         add_lora(model, config.model.path, config.model.lora, int(draw))

@@ -91,7 +91,8 @@ class Config(Section):
     """The seed of all that is drawn at random, but for generated games and evaluations, which have
     seeds of their own."""
     threads: int | None = Field(default=None, ge=1)
-    """How many threads PyTorch computes with; null leaves it to PyTorch."""
+    """How many threads PyTorch computes with; null is one for a model of less than 10 million
+    parameters, which more would only slow down, and leaves it to PyTorch for others."""
     env: EnvConfig = EnvConfig()
     agent: AgentConfig = AgentConfig()
     model: ModelConfig = ModelConfig()

@@ -24,9 +24,21 @@ from declutch.models.capabilities import check_causal
 from declutch.models.manifest import check_model_files
 from declutch.models.precision import set_compute_dtype
 
+SMALL_MODEL = 10_000_000
+"""Parameters below which a model is computed by one thread, unless settings say otherwise."""
 
-def set_threads(threads: int | None) -> None:
-    """Set how many threads PyTorch computes a loaded model with; None leaves its own choice."""
+
+def set_threads(threads: int | None, model: PreTrainedModel) -> None:
+    """Set how many threads PyTorch computes a loaded model with.
+
+    Args:
+        threads: None takes one for a small model on the CPU and leaves PyTorch its own choice for
+            others: what a thread computes of a small model takes less time than waking it up, and
+            threads that wait for each other on a busy machine stand still.
+    """
+    if threads is None and model.device.type == "cpu":
+        size = sum(parameter.numel() for parameter in model.parameters())
+        threads = 1 if size < SMALL_MODEL else None
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -53,7 +53,6 @@ def load_policy(path: str | Path, config: Config) -> Policy:
     Raises:
         UserError: nothing loadable there.
     """
-    set_threads(config.threads)
     model, tokenizer = load_model(path, config.model)
     return make_policy(model, tokenizer, config)
 
@@ -67,7 +66,6 @@ def load_trainee(path: str | Path, config: Config, continues: bool = False) -> P
     Raises:
         UserError: nothing loadable there, or adapters where none are to be trained.
     """
-    set_threads(config.threads)
     folder, has_adapter = Path(path), is_adapter(Path(path))
     if config.model.lora.rank is None:
         if has_adapter and continues:
@@ -96,6 +94,7 @@ def load_trainee(path: str | Path, config: Config, continues: bool = False) -> P
 
 def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Policy:
     """Make the rollout's policy of a loaded model and tokenizer, with the words of the suite."""
+    set_threads(config.threads, model)
     wording = find_wording(config.env)
     turns = Turns(tokenizer, config.agent, model.generation_config)
     codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning, turns)

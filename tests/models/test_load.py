@@ -11,7 +11,8 @@ from transformers import BertConfig, BertLMHeadModel
 from declutch.cold_start.tiny import train_tokenizer
 from declutch.config.policy import ModelConfig
 from declutch.ground.errors import UserError
-from declutch.models.load import load_model
+from declutch.models import load
+from declutch.models.load import load_model, set_threads
 from declutch.models.precision import compute_dtype
 
 
@@ -100,3 +101,17 @@ def test_an_adapter_is_merged_into_its_model(folder, tmp_path_factory):
         torch.testing.assert_close(merged(input_ids=tokens).logits, expected, atol=1e-5, rtol=1e-5)
         assert not torch.allclose(plain(input_ids=tokens).logits, expected)
     assert tokenizer.eos_token == "<eos>"
+
+
+@pytest.mark.parametrize(
+    ("threads", "small_model", "chosen"), [(None, 10**9, 1), (None, 10, 3), (2, 10**9, 2)]
+)
+def test_a_small_model_is_computed_by_one_thread(monkeypatch, threads, small_model, chosen):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(load, "SMALL_MODEL", small_model)
+    try:
+        torch.set_num_threads(3)
+        set_threads(threads, tiny_model("qwen2", 20))
+        assert torch.get_num_threads() == chosen
+    finally:
+        torch.set_num_threads(before)
