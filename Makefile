@@ -19,7 +19,7 @@ DEV_EXTRAS := dev,lora,math,scienceworld,textworld,peers,serve,suggestions
 # functions and losses never import; see the extra `peers` in pyproject.toml.
 VERL := verl==0.9.1
 
-.PHONY: demo test test-extra test-lowest mutation reference lint lock clean
+.PHONY: demo docs test test-extra test-lowest mutation reference lint lock clean
 
 demo: $(VENV)/.installed$(EXTRA) ## show what the project does: an agent learns household tasks, in minutes
 	$(BIN)/declutch demo runs/$(NAME) --config $(CONFIG)
@@ -49,6 +49,12 @@ test-lowest: ## run the tests of settings, commands and reports with the oldest 
 	$(LOWEST)/bin/pip $(INSTALL) --no-deps --editable .
 	$(LOWEST)/bin/pytest -q tests/config tests/cli tests/endpoint tests/report tests/runs
 
+# An environment of its own, since building pages needs nothing of the package.
+docs: ## build the documentation as a site in site/
+	test -x .venv-docs/bin/mkdocs || ($(PYTHON) -m venv .venv-docs && \
+	  .venv-docs/bin/pip $(INSTALL) --constraint constraints.txt mkdocs-material)
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
 reference: $(VENV)/.installed ## write docs/reference anew from the settings, commands and metrics
 	$(BIN)/python -m declutch.cli.reference docs/reference
 
@@ -61,7 +67,7 @@ LOCK := .venv-lock
 lock: ## write constraints.txt anew from the ranges in pyproject.toml
 	rm -rf $(LOCK) && $(PYTHON) -m venv $(LOCK)
 	$(LOCK)/bin/pip $(INSTALL) "$(TORCH)"
-	$(LOCK)/bin/pip $(INSTALL) ".[$(DEV_EXTRAS)]"
+	$(LOCK)/bin/pip $(INSTALL) ".[$(DEV_EXTRAS),docs]"
 	$(LOCK)/bin/pip $(INSTALL) --no-deps $(VERL)
 	$(LOCK)/bin/pip freeze --disable-pip-version-check > $(LOCK)/freeze.txt
 	(grep '^#' constraints.txt; grep -v -i '^#\|^-e\|^torch==\|declutch' $(LOCK)/freeze.txt) > $(LOCK)/constraints.txt

@@ -96,7 +96,7 @@ def gradients_command(
     options: GradientOptions,
     results: ResultOptions,
 ) -> None:
-    """The command `declutch coupling gradients`: cosines of good and bad samples' gradients.
+    """Compare mean gradients of good and bad samples, in domain and out of it, by cosines.
 
     Without --samples, MODEL is a run folder: its policy plays for samples as the settings under
     coupling say, and what is found goes to the folder, for its report.

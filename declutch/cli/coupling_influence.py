@@ -35,7 +35,7 @@ def influence_command(
     temperature: Annotated[float, typer.Option(help="The logits are divided by it.")] = 1.0,
     memory_gib: Annotated[float, typer.Option(help="GiB of memory that gradients may take.")] = 4.0,
 ) -> None:
-    """The command `declutch coupling influence`: print and save how samples move each other."""
+    """Step on each sample and measure the change of every sample's log-probability."""
     from declutch.coupling.gram import GramSettings
     from declutch.coupling.influence import InfluenceSettings, measure_influence
     from declutch.coupling.influence_tables import (

@@ -18,7 +18,7 @@ def layers_command(
     given: SampleOptions,
     results: ResultOptions,
 ) -> None:
-    """The command `declutch coupling layers`: how far two models are apart after every layer."""
+    """Compare the hidden states and logits of two models after every layer."""
     from declutch.coupling.layers import compare_layers, layer_data, layer_figures, layer_sheet
     from declutch.coupling.measured import load_measured
 

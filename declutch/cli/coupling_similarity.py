@@ -28,7 +28,7 @@ def similarity_command(
         ),
     ] = None,
 ) -> None:
-    """The command `declutch coupling similarity`: how alike prompts are to a model, by file."""
+    """Compare how alike the prompts of samples are to a model, file by file."""
     import torch
 
     from declutch.coupling.similarity import (

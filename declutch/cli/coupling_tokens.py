@@ -43,7 +43,7 @@ def tokens_command(
     ] = True,
     temperature: Annotated[float, typer.Option(help="The logits are divided by it.")] = 1.0,
 ) -> None:
-    """The command `declutch coupling tokens`: coupling by read-out, the class gap, token scores."""
+    """Measure the coupling of responses through the read-out, its class gap, and its tokens."""
     from declutch.coupling.token_tables import (
         TokenResult,
         describe_tokens,

@@ -19,7 +19,7 @@ app = HelpApp(help="Look at, generate and verify games.")
 @app.command("list")
 @grouped
 def games_list_command(given: GivenSettings) -> None:
-    """The command `declutch games list`: how many games of every split and task type."""
+    """List how many games env.suite has of every split and task type."""
     settings = given.load()
 
     from declutch.report.games import games_sheet

@@ -1,4 +1,4 @@
-"""The pages of docs/reference/ that are made of the code: all commands, settings, metrics.
+"""The pages of docs/reference/ that are made of the code: all commands, settings, metrics, names.
 
 `python -m declutch.cli.reference docs/reference` writes them anew; a test says so where a page is
 not what the code would make of it.
@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from declutch.cli.api import api_page
 from declutch.cli.help import meaning_of, name_of
 from declutch.cli.main import app
 from declutch.cli.options import GivenSettings
@@ -95,6 +96,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "settings.md": settings_page,
     "metrics.md": metrics_page,
+    "api.md": api_page,
 }
 """What makes each page, by the name of its file."""
 

@@ -40,7 +40,7 @@ def test_the_lock_holds_exact_versions_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     "requirement",
     requirements(
-        "serve", "lora", "textworld", "suggestions", "math", "scienceworld", "peers", "dev"
+        "serve", "lora", "textworld", "suggestions", "math", "scienceworld", "peers", "docs", "dev"
     ),
     ids=str,
 )
@@ -57,8 +57,8 @@ def test_the_makefile_installs_with_the_lock_and_all_extras_that_tests_need() ->
     assert "--constraint constraints.txt" in text
     (extras,) = (line for line in text.splitlines() if line.startswith("DEV_EXTRAS"))
     named = set(extras.partition(":=")[2].strip().split(","))
-    # GGUF files are converted by packages that tests do without.
-    assert named == set(PROJECT["optional-dependencies"]) - {"gguf"}
+    # GGUF files are converted by packages that tests do without; the site is built by itself.
+    assert named == set(PROJECT["optional-dependencies"]) - {"gguf", "docs"}
 
 
 def test_the_hooks_before_a_commit_are_tools_of_the_environment() -> None:
