@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from declutch.cli.coupling_options import ResultOptions, SampleOptions, command_line
-from declutch.cli.options import grouped
+from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import reported
+from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.coupling.gradients import GradientSettings
@@ -92,14 +93,16 @@ def gradients_command(
         Path,
         typer.Argument(help="A model folder, or a run folder, which stands for its checkpoint."),
     ],
+    played: GivenSettings,
     given: SampleOptions,
     options: GradientOptions,
     results: ResultOptions,
 ) -> None:
     """Compare mean gradients of good and bad samples, in domain and out of it, by cosines.
 
-    Without --samples, MODEL is a run folder: its policy plays for samples as the settings under
-    coupling say, and what is found goes to the folder, for its report.
+    Without --samples, MODEL plays for them as the settings under coupling say: a run folder by its
+    own settings, and what is found goes to the folder, for its report; a model folder, or a run
+    folder with other settings, by those that are given, such as env.suite=math.
     """
     from declutch.coupling.gradients import (
         gradient_data,
@@ -110,10 +113,17 @@ def gradients_command(
 
     settings = options.settings()
     if given.samples is None:
-        from declutch.cli.coupling_run import measure_run
+        from declutch.cli.coupling_run import measure_play, measure_run
 
-        measure_run(model, settings, options.every_checkpoint, results)
+        if played.items or played.config:
+            if options.every_checkpoint:
+                raise UserError("--every-checkpoint takes the settings of the run; give no others")
+            measure_play(model, played, settings, results)
+        else:
+            measure_run(model, settings, options.every_checkpoint, results)
         return
+    if played.items or played.config:
+        raise UserError("settings say how a model plays for samples; --samples has them already")
     measured, samples, warnings = given.load(model)
     with reported("gradients") as report:
         result = measure_gradients(measured, samples, settings, report)

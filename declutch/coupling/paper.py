@@ -15,6 +15,8 @@ from typing import Any
 from declutch.coupling.figure_data import FigureData
 from declutch.coupling.figures import write_figures
 from declutch.coupling.output import write_json, write_tables
+from declutch.coupling.over_training import training_figure
+from declutch.coupling.population_table import table_of_cosines
 from declutch.coupling.run_tables import (
     behaviour_curves,
     behaviour_table,
@@ -30,6 +32,7 @@ from declutch.coupling.run_tables import (
 )
 from declutch.coupling.theory.portraits import parabola
 from declutch.ground.errors import UserError, nearest
+from declutch.report.coupling import coupling_sheet
 from declutch.report.sheet import Cell, Sheet, SheetRow, words
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import RunData, read_run
@@ -48,6 +51,7 @@ class PaperItem:
         needs: the runs it is made of, in words; "" for none.
         command: the command that makes what it shows, in full or with RUN for a run.
         make: makes it of runs; None where another command does, or where it is a drawing.
+        make_of: makes it of folders that need not be runs, in the place of `make`.
         is_drawing: it shows no measurement.
     """
 
@@ -56,6 +60,7 @@ class PaperItem:
     needs: str
     command: str
     make: Callable[[Sequence[RunData]], Made] | None = None
+    make_of: Callable[[Sequence[Path]], Made] | None = None
     is_drawing: bool = False
 
 
@@ -95,6 +100,17 @@ def _parabola(runs: Sequence[RunData]) -> Made:
     return [share_sheet(data)], [data]
 
 
+def _cosines_over_training(runs: Sequence[RunData]) -> Made:
+    lacking = [run.name for run in runs if not run.coupling]
+    if lacking:
+        raise UserError(
+            f"{', '.join(lacking)} measured no coupling; train with coupling.every=10, or measure "
+            "the checkpoints with `declutch coupling gradients RUN --every-checkpoint`"
+        )
+    sheets = [replace(coupling_sheet(run.coupling), title=run.name) for run in runs]
+    return sheets, [training_figure([(run.name, run.coupling) for run in runs])]
+
+
 METHODS = "runs of the methods that are compared, such as those of `declutch compare`"
 BOTH = "a run of GRPO and one of GRPO + GCD"
 ITEMS: tuple[PaperItem, ...] = (
@@ -116,14 +132,17 @@ ITEMS: tuple[PaperItem, ...] = (
     PaperItem(
         "GC-T1",
         "cosines of mean gradients, agents and maths",
-        "a model, and samples of ALFWorld, ScienceWorld and maths",
-        "declutch coupling gradients MODEL --samples FILE --out FOLDER",
+        "runs with coupling, or what `declutch coupling gradients --out` wrote of ALFWorld, "
+        "ScienceWorld and maths",
+        "declutch paper GC-T1 FOLDER FOLDER",
+        make_of=table_of_cosines,
     ),
     PaperItem(
         "GC-F4",
         "coupling over training with GRPO",
         "a run of GRPO with coupling.every",
-        "declutch train RUN coupling.every=10",
+        "declutch paper GC-F4 RUN",
+        _cosines_over_training,
     ),
     PaperItem("GC-T2", "success of all methods", METHODS, "declutch paper GC-T2 RUN RUN", _success),
     PaperItem(
@@ -137,7 +156,8 @@ ITEMS: tuple[PaperItem, ...] = (
         "GC-F6",
         "coupling over training with GCD (3B)",
         "a run of GRPO + GCD with coupling.every",
-        "declutch train RUN gcd.enabled=true coupling.every=10",
+        "declutch paper GC-F6 RUN",
+        _cosines_over_training,
     ),
     PaperItem(
         "GC-F7",
@@ -169,7 +189,8 @@ ITEMS: tuple[PaperItem, ...] = (
         "GC-F10",
         "coupling over training with GCD (7B)",
         "a run of GRPO + GCD with coupling.every",
-        "declutch train RUN gcd.enabled=true coupling.every=10",
+        "declutch paper GC-F10 RUN",
+        _cosines_over_training,
     ),
     PaperItem(
         "RM-F1",
@@ -322,13 +343,17 @@ def make_item(item: PaperItem, runs: Sequence[Path], folder: Path, command: str)
     """
     if item.is_drawing:
         raise UserError(f"{item.id} ({item.title}) is a drawing; there is nothing to measure")
-    if item.make is None:
+    if item.make is None and item.make_of is None:
         raise UserError(f"{item.id} needs {item.needs}; `{item.command}` makes it")
     if item.needs and not runs:
         raise UserError(f"{item.id} needs {item.needs}: `{item.command}`")
     if runs and not item.needs:
         raise UserError(f"{item.id} is made without runs: `{item.command}`")
-    sheets, figures = item.make([read_run(RunFolder(run)) for run in runs])
+    if item.make is not None:
+        sheets, figures = item.make([read_run(RunFolder(run)) for run in runs])
+    else:
+        assert item.make_of is not None
+        sheets, figures = item.make_of(runs)
     place = folder / item.id
     write_tables(place, item.id, sheets)
     write_figures(place, [replace(each, command=command) for each in figures])

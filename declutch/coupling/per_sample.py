@@ -146,10 +146,13 @@ class _Tape:
             out, given = (each.expand(rows, *each.shape[1:]) for each in (out, given))
         if out.shape[0] != rows or given.shape[0] != rows:
             raise _MixedSamplesError(type(module).__name__)
-        if not out.requires_grad:
-            out = out.detach().requires_grad_(True)
-        out.register_hook(lambda gradient: self._backward(module, given, gradient))
-        return out
+        if out.requires_grad:
+            out.register_hook(lambda gradient: self._backward(module, given, gradient))
+            return out
+        leaf = out.detach().requires_grad_(True)
+        leaf.register_hook(lambda gradient: self._backward(module, given, gradient))
+        # Some models go on to scale their embeddings in place.
+        return leaf.clone()
 
     def _backward(self, module: nn.Module, given: Tensor, gradient: Tensor) -> None:
         with torch.no_grad():

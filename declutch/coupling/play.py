@@ -73,8 +73,8 @@ def write_samples(path: Path, samples: Sequence[LabelledSample]) -> None:
                 "id": sample.id,
                 "prompt_ids": sample.prompt_ids.tolist(),
                 "response_ids": sample.response_ids.tolist(),
-                "label": sample.label,
-                "domain": sample.domain,
+                **({} if sample.label is None else {"label": sample.label}),
+                **({"domain": sample.domain} if sample.domain else {}),
                 "episode": sample.episode.removeprefix("episode "),
             }
         )

@@ -19,6 +19,8 @@ from torch import Tensor
 from declutch.coupling.figure_data import FigureData, Series
 from declutch.coupling.measured import MeasuredModel, micro_batches
 from declutch.coupling.samples import LabelledSample
+from declutch.judge.themes import load_embedder
+from declutch.models.load import load_tokenizer
 from declutch.report.cells import count_cell, number_cell
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 
@@ -58,6 +60,19 @@ def embed_prompts(model: MeasuredModel, samples: Sequence[LabelledSample]) -> Te
                 size = samples[row].prompt_ids.numel()
                 out[row] = states[:size].double().mean(0).cpu()
     return torch.stack(out)
+
+
+def embed_sentences(model: MeasuredModel, samples: Sequence[LabelledSample]) -> Tensor:
+    """Embed the texts of prompts whose similarity is asked for by a sentence model: f64[n, D].
+
+    It is all-MiniLM-L6-v2, which reads the first 256 tokens of its own of each text.
+
+    Raises:
+        UserError: it is not installed, or the measured model has no tokenizer.
+    """
+    tokenizer = load_tokenizer(model.folder)
+    texts = [tokenizer.decode(each.prompt_ids, skip_special_tokens=True) for each in samples]
+    return torch.from_numpy(load_embedder("minilm")(texts))
 
 
 def compare_embeddings(embeddings: Tensor, mean: Tensor | None = None) -> Similarity:

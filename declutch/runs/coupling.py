@@ -82,14 +82,14 @@ def read_coupling(run: RunFolder, notes: list[str]) -> tuple[CouplingRecord, ...
     found = []
     for _, path in run.coupling_paths():
         try:
-            found.append(_record(parse_json(read_text(path))))
+            found.append(parse_coupling(parse_json(read_text(path))))
         except (UserError, ValueError):
             notes.append(f"{run.relative(path)} could not be read and was left out.")
     return tuple(found)
 
 
-def _record(data: object) -> CouplingRecord:
-    """The parts of a measurement's file that are shown over training.
+def parse_coupling(data: object) -> CouplingRecord:
+    """Parse gradient cosines that a run folder or `declutch coupling gradients` keeps as JSON.
 
     Raises:
         ValueError: a part is missing or of another type.
@@ -97,7 +97,7 @@ def _record(data: object) -> CouplingRecord:
     try:
         assert isinstance(data, dict)
         parts = {
-            "iteration": data["iteration"],
+            "iteration": data.get("iteration", 0),
             "n": data["n"]["in_pos"],
             "cosine": data["cosine"],
             "corrected": data["corrected"],

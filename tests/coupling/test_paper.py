@@ -76,3 +76,52 @@ def test_success_is_made_from_runs(tmp_path):
     assert states(tmp_path / "out")["GC-T2"] == f"made from {runs[0]}, {runs[1]}"
     flaws, _ = make_item(find_item("GC-F8"), runs, tmp_path / "out", "declutch paper GC-F8")
     assert len(flaws.rows) == 3 + 3 * 2 * 3
+
+
+def measurement(folder, cosine, n, split=0.9, iteration=None):
+    pairs = ("pp", "pn", "np", "nn")
+    data = {
+        "n": {"in_pos": n},
+        "cosine": dict.fromkeys(pairs, cosine),
+        "corrected": dict.fromkeys(pairs, cosine / 2),
+        "split_half": dict.fromkeys(pairs, split),
+        "interval": {pair: [0.1, 0.9] for pair in pairs},
+        "null": {"contrast": {"p": 0.25}},
+    }
+    name = "gradients.json"
+    if iteration is not None:
+        data["iteration"] = iteration
+        name = f"coupling/iteration_{iteration:04d}.json"
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(data))
+    return folder
+
+
+def test_table_1_is_made_of_measurements_and_runs(tmp_path):
+    run = tmp_path / "run"
+    measurement(run, 0.3, 5, iteration=2)
+    measurement(run, 0.4, 6, split=0.2, iteration=4)
+    (run / "config.yaml").write_text("seed: 0\n")
+    folders = [measurement(tmp_path / "maths", 0.8, 7), run]
+    (sheet,) = make_item(find_item("GC-T1"), folders, tmp_path / "paper", "declutch paper GC-T1")
+    names = [column.name for column in sheet.columns]
+    assert names[1:5] == ["pp", "nn", "np", "pn"]
+    first, second = ([cell.text for cell in row.cells] for row in sheet.rows)
+    assert (first[0], first[1], first[5], first[-1]) == ("maths", "0.800", "0.400", "7")
+    assert (second[0], second[1], second[-1]) == ("run", "0.400", "6")
+    assert sheet.rows[1].cells[-2].tone == "warn"
+    assert (tmp_path / "paper" / "GC-T1" / "cosines_by_environment.svg").exists()
+    (sheet,) = make_item(find_item("GC-F4"), [run], tmp_path / "paper", "")
+    assert [row.cells[0].text for row in sheet.rows] == ["2", "4"]
+
+
+def test_folders_without_a_measurement_are_named(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("seed: 0\n")
+    for name in ("GC-T1", "GC-F6"):
+        with pytest.raises(UserError, match="declutch coupling gradients"):
+            make_item(find_item(name), [run], tmp_path, "")
+    (run / "gradients.json").write_text("{}")
+    with pytest.raises(UserError, match="cannot be read: a part of it is missing"):
+        make_item(find_item("GC-T1"), [run], tmp_path, "")

@@ -213,3 +213,32 @@ def test_a_class_that_is_missing_has_no_gap_but_a_warning(tmp_path) -> None:
     assert "no gap in domain 'in'" in data["warnings"][0]
     with pytest.raises(UserError, match="--pair 'x' is no id"):
         run(tmp_path, "tokens", folder, "--pair", "x", "0")
+
+
+@pytest.mark.minilm
+def test_similarity_of_texts_is_that_of_a_sentence_model(tmp_path) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["heat", "the", "mug", "in", "a", "microwave", "cool", "plate", "fridge"]
+    words += ["prove", "this", "theorem"]
+    inner = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="a"))
+    inner.pre_tokenizer = Whitespace()
+    folder = save_model(tmp_path / "model")
+    PreTrainedTokenizerFast(tokenizer_object=inner).save_pretrained(folder)
+    texts = ["heat the mug in a microwave", "cool the plate in a fridge", "prove this theorem"]
+    rows = [
+        {"prompt_ids": inner.encode(text).ids, "response_ids": [1], "domain": "in"}
+        for text in texts
+    ]
+    data = run(tmp_path, "similarity", folder, "--embedder", "minilm", rows=rows)
+    found = f64(data["cosine"])
+    assert float(found[0, 1]) > float(found[0, 2]) + 0.1
+    assert data["embedder"] == "minilm"
+
+
+def test_an_unknown_embedder_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match="take model or minilm"):
+        run(tmp_path, "similarity", save_model(tmp_path / "model"), "--embedder", "bert")

@@ -85,6 +85,31 @@ def test_behaviour_and_cases(finished: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c.json").read_text())["episodes"] == 4
 
 
+def test_other_settings_play_without_touching_the_run(finished: Path, tmp_path: Path) -> None:
+    before = RunFolder(finished).coupling_paths()
+    run("gradients", finished, "coupling.samples=3", "--out", tmp_path / "out")
+    data = json.loads((tmp_path / "out" / "gradients.json").read_text())
+    assert data["n"]["in_pos"] <= 3
+    assert data["suite"] == "households"
+    assert (tmp_path / "out" / "samples.jsonl").exists()
+    assert RunFolder(finished).coupling_paths() == before
+    with pytest.raises(UserError, match="takes the settings of the run"):
+        run("gradients", finished, "coupling.samples=3", "--every-checkpoint")
+    kept = tmp_path / "out" / "samples.jsonl"
+    with pytest.raises(UserError, match="--samples has them already"):
+        run("gradients", finished, "coupling.samples=3", "--samples", kept)
+
+
+def test_the_actions_of_two_states_have_an_influence(finished: Path, tmp_path: Path) -> None:
+    run("states", finished, tmp_path / "s.jsonl", "--max-actions", "3", "--position", "0")
+    run("influence", finished, "--samples", tmp_path / "s.jsonl", "--json", tmp_path / "i.json")
+    data = json.loads((tmp_path / "i.json").read_text())
+    assert data["agrees"]
+    assert len(data["first_order"]) == 6
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [row["id"][:2] for row in rows] == ["A:"] * 3 + ["B:"] * 3
+
+
 def test_what_is_no_run_is_told_to_give_samples(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give the samples with --samples"):
         run("gradients", tmp_path)
