@@ -28,9 +28,7 @@ def states_command(
         int, typer.Option(min=2, help="How many actions of a state are taken, at most.")
     ] = 16,
 ) -> None:
-    """The command `declutch coupling states`: samples of the actions of two states of a game.
-
-    MODEL plays the game, and the actions admissible in two consecutive states are written down.
+    """Let MODEL play a game, and write the actions admissible in two states of it as samples.
 
     `declutch coupling influence` then shows what a step on an action in one state does to those of
     the other.
