@@ -13,7 +13,7 @@ import typer
 
 from declutch.cli.options import GivenSettings, grouped, split_numbers, split_words
 from declutch.cli.terminal import console as terminal
-from declutch.cli.terminal import show
+from declutch.cli.terminal import show, warn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,6 +64,14 @@ def compare_command(
     show: Annotated[
         bool, typer.Option("--show", help="Train nothing; draw tables of what lies in OUT so far.")
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="The method that the others are compared with, from now on in all tables of OUT; "
+            "by default the first that was trained there.",
+        ),
+    ] = None,
 ) -> None:
     """Train methods with and without GCD over seeds from one cold start, and compare them.
 
@@ -72,11 +80,13 @@ def compare_command(
     base = None if show else GivenSettings(config=given.config).load()
 
     from declutch.compare.grid import find_runs, make_grid, parse_gcd
+    from declutch.compare.order import extend_order
     from declutch.config.files import read_layers
 
     methods, seeds = split_words(chosen.methods), split_numbers("--seeds", chosen.seeds)
     gcd = parse_gcd(split_words(chosen.gcd))
     if base is None:
+        _choose_baseline(out, baseline)
         stems = [Path(name).stem for name in methods]
         show_tables(out, find_runs(out, stems, gcd, seeds), iteration, terminal)
         return
@@ -86,12 +96,36 @@ def compare_command(
     if dry_run:
         show_plan(grid, terminal)
         return
+    _find_models(grid)
     with _hold(out, terminal):
+        extend_order(out, [run.id.arm.method for run in grid.runs])
+        _choose_baseline(out, baseline)
         failures = train_grid(grid, workers, terminal)
-        show_tables(out, [run.id for run in grid.runs], iteration, terminal)
+        show_tables(out, find_runs(out, [], [], []), iteration, terminal)
     show_failures(failures, out, terminal)
     if failures:
         raise typer.Exit(1)
+
+
+def _choose_baseline(out: Path, baseline: str | None) -> None:
+    """Make a method the first in the folder's order, where that is asked for."""
+    from declutch.compare.grid import find_runs
+    from declutch.compare.order import choose_baseline, read_order
+
+    if baseline is not None:
+        there = find_runs(out, [], [], []) if not read_order(out) else ()
+        present = [*read_order(out), *dict.fromkeys(run.arm.method for run in there)]
+        choose_baseline(out, Path(baseline).stem, present)
+
+
+def _find_models(grid: Grid) -> None:
+    """Find the models that runs start from, but the cold start that is still to be made."""
+    from declutch.models.find import find_model
+
+    made_here = str(grid.out / "cold_start")
+    for path in dict.fromkeys(run.config.model.path for run in grid.waiting):
+        if path != made_here:
+            find_model(path)
 
 
 def _hold(out: Path, console: Console) -> AbstractContextManager[int]:
@@ -130,7 +164,7 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
                 suite = make_suite(waiting[0].config.env, report)
             if grid.cold_start is not None:
                 claim(grid.out / COLD_START_FILE, grid.cold_start, FREE_KEYS)
-                make_cold_start(grid.cold_start, suite, grid.out, stage)
+                make_cold_start(grid.cold_start, suite, grid.out, stage, warn)
             done = len(grid.runs) - len(waiting)
             with GridWatcher(len(grid.runs), done, console) as watcher:
                 return train_runs(waiting, grid.out, workers, watcher, lock)
@@ -152,10 +186,13 @@ def show_plan(grid: Grid, console: Console) -> None:
 def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console: Console) -> None:
     """`declutch compare`: print the tables of the runs as far as they are, write them into `out`.
 
+    What is written is of all runs of the folder: a choice among them is only printed.
+
     Args:
         iteration: which is compared; None takes the last that all evaluated runs have.
     """
     from declutch.compare.coupling import coupling_sheet, has_coupling
+    from declutch.compare.grid import find_runs
     from declutch.compare.page import render_comparison
     from declutch.compare.runs import read_comparison
     from declutch.compare.sheets import all_sheets, data_sheet
@@ -167,6 +204,13 @@ def show_tables(out: Path, ids: Sequence[RunId], iteration: int | None, console:
     for note in comparison.notes:
         console.print(note, style="yellow", markup=False)
     if not comparison.runs:
+        return
+    if set(ids) != set(find_runs(out, [], [], [])):
+        show([s for s in all_sheets(comparison, iteration) if not s.is_detail], console)
+        console.print(
+            f"\nA choice among the runs of {out}, whose files hold the tables of all of them.",
+            soft_wrap=True,
+        )
         return
     sheets = all_sheets(comparison, iteration)
     coupling = [coupling_sheet(comparison)] if has_coupling(comparison) else []

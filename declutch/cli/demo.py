@@ -1,11 +1,13 @@
 """`declutch demo`: every stage of the main job, one after another.
 
 The cold start has an honest control: the same supervised training goes on, on another core, for
-as long as the reinforcement learning takes, what it took before an interruption included.
+as long as the reinforcement learning takes. That time is read from the run's own record, so that it
+is the same for a demo that was interrupted; and both times are printed beside the results.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -20,19 +22,24 @@ from rich.rule import Rule
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
-from declutch.cli.terminal import show
+from declutch.cli.terminal import show, warn
 from declutch.ground.children import end_with_parent
 from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
-    from multiprocessing.synchronize import Event
+    from multiprocessing.sharedctypes import Synchronized
 
     from rich.console import Console
 
+    from declutch.cold_start.sft import SFTProgress
     from declutch.config.run import Config
     from declutch.envs.protocol import Suite
     from declutch.evaluation.results import EvalResult
     from declutch.runs.folder import RunFolder
+
+
+LEAST_SHARE = 0.95
+"""The share of the time of GRPO + GCD that the control must have had to be compared with it."""
 
 
 @grouped
@@ -87,12 +94,12 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     with stage(config.env.suite) as report:
         suite = make_suite(config.env, report)
     check_levels(suite, config.eval.levels)
-    cold, demonstrations = make_cold_start(config, suite, out, stage)
+    cold, demonstrations = make_cold_start(config, suite, out, stage, warn)
     trained = change_config(config, threads=1, model={"path": str(cold)})
     run = RunFolder(out / "run")
     clean_up(run)
     if run.iterations_saved() < trained.train.iterations or not (out / CONTROL).exists():
-        with _more_sft(trained, demonstrations, out / CONTROL, _seconds_spent(run)):
+        with _more_sft(trained, demonstrations, out / CONTROL, run):
             _reinforce(trained, run, suite, console)
     result = _evaluate_control(trained, out / CONTROL, suite, console)
     run.write_evaluation(CONTROL, result)
@@ -105,25 +112,30 @@ def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -
     from declutch.coupling.over_training import CouplingDiagnosis
     from declutch.report.live import TrainWatcher
     from declutch.train.loop import train
+    from declutch.train.session import evaluated_iterations
 
     run.write_config(config)
     console.print(Rule("reinforcement learning: GRPO + GCD", align="left"))
-    with TrainWatcher(config.train.iterations, "demo", console=console) as watcher:
+    evaluated = evaluated_iterations(config)
+    with TrainWatcher(
+        config.train.iterations,
+        "demo",
+        start=run.iterations_saved(),
+        evaluated=evaluated,
+        console=console,
+    ) as watcher:
         train(config, run, suite, watcher, CouplingDiagnosis(config, run, suite, watcher.note))
 
 
 @contextmanager
-def _more_sft(
-    config: Config, demonstrations: Path, out: Path, seconds: float = 0.0
-) -> Iterator[None]:
-    """Continue the supervised training in a process of its own for as long as the block runs.
+def _more_sft(config: Config, demonstrations: Path, out: Path, run: RunFolder) -> Iterator[None]:
+    """Continue the supervised training in a process of its own while the block trains `run`.
 
-    Args:
-        seconds: how much longer it is to go on, for the time that was spent before.
+    It goes on until it has trained for as long as the run, whatever was interrupted on the way.
     """
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    process = context.Process(target=_run_control, args=(config, demonstrations, out, stop))
+    wanted = context.Value("d", math.inf)
+    process = context.Process(target=_run_control, args=(config, demonstrations, out, wanted))
     process.start()
     try:
         yield
@@ -131,29 +143,39 @@ def _more_sft(
         process.kill()
         raise
     else:
-        # It does not end by itself, unless it fails.
-        process.join(seconds)
+        wanted.value = _seconds_spent(run)
     finally:
-        stop.set()
         process.join()
     if process.exitcode:
         raise UserError(f"the control's process ended with status {process.exitcode}")
 
 
 def _seconds_spent(run: RunFolder) -> float:
-    """How long the reinforcement learning took that is not done again."""
+    """How long the reinforcement learning took that is not done again, evaluations included."""
+    from declutch.evaluation.results import load_result
     from declutch.runs.catalogue import key_of
+    from declutch.runs.folder import iteration_name
     from declutch.runs.read import read_metrics
 
     rows = read_metrics(run, [])[: run.iterations_saved()]
-    return sum(row.get(key_of("time", "iteration")) or 0.0 for row in rows)
+    spent = sum(row.get(key_of("time", "iteration")) or 0.0 for row in rows)
+    first = run.evaluation_path(iteration_name(0))
+    return spent + ((load_result(first).seconds or 0.0) if first.exists() else 0.0)
 
 
-def _run_control(config: Config, demonstrations: Path, out: Path, stop: Event) -> None:
+def _run_control(
+    config: Config, demonstrations: Path, out: Path, wanted: Synchronized[float]
+) -> None:
     end_with_parent()
     from declutch.cold_start.pipeline import run_sft
 
-    run_sft(config, demonstrations, out, should_stop=stop.is_set)
+    spent = 0.0
+
+    def count(progress: SFTProgress) -> None:
+        nonlocal spent
+        spent = progress.seconds
+
+    run_sft(config, demonstrations, out, count, should_stop=lambda: spent >= wanted.value)
 
 
 def _evaluate_control(config: Config, model: Path, suite: Suite, console: Console) -> EvalResult:
@@ -179,10 +201,11 @@ def _evaluate_control(config: Config, model: Path, suite: Suite, console: Consol
 
 
 def _show(run: RunFolder, config: Config, control: EvalResult, console: Console) -> None:
+    from declutch.cold_start.facts import read_cold_start
     from declutch.evaluation.results import has_partial_scores, load_result
     from declutch.report.headers import describe_level
     from declutch.report.tables import gain_sheet, paired_sheet, result_sheet
-    from declutch.runs.folder import iteration_name
+    from declutch.runs.folder import CONTROL, iteration_name
 
     first, last = (
         load_result(run.evaluation_path(iteration_name(iteration)))
@@ -196,8 +219,22 @@ def _show(run: RunFolder, config: Config, control: EvalResult, console: Console)
         sheets += [result_sheet(before), result_sheet(after)]
     show(sheets, console)
     levels = [f"{level}: {describe_level(level, after.suite)}." for level in after.levels]
-    console.print(
-        f"{' '.join(levels)}\nThe control spent the time of GRPO + GCD on more of the supervised "
-        "training.",
-        style="dim",
-    )
+    times = describe_times(_seconds_spent(run), read_cold_start(run.path.parent / CONTROL).seconds)
+    console.print(f"{' '.join(levels)}\n{times}", style="dim")
+
+
+def describe_times(trained: float, control: float) -> str:
+    """`declutch demo`: say whether the control had the time of what it is compared with.
+
+    Args:
+        trained, control: seconds of GRPO + GCD and of the control.
+    """
+    from declutch.runs.folder import CONTROL
+
+    times = f"GRPO + GCD took {trained:.0f} s, and the control {control:.0f} s"
+    if control < LEAST_SHARE * trained:
+        return (
+            f"{times}: the control had less time, and its row is no fair comparison. Delete its "
+            f"folder {CONTROL!r} and give the same command again to train it anew."
+        )
+    return f"{times} of more supervised training."

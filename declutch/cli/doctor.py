@@ -54,6 +54,7 @@ def diagnose(config: Config) -> list[Finding]:
     return [
         check_python(sys.version_info[:3]),
         *check_packages(_declared_requirements(), installed_version),
+        *check_extras(),
         *check_games(config),
         check_model(config.model.path),
         check_cores(_num_cores(), config.threads, torch.get_num_threads()),
@@ -107,6 +108,26 @@ def check_packages(
     return findings
 
 
+def check_extras() -> list[Finding]:
+    """`declutch doctor`: say which extras are installed, and the command that installs each other.
+
+    None is a problem: what needs one says so.
+    """
+    from declutch.ground.extras import install_command, is_installed, list_extras, requirements_of
+
+    findings, there = [], []
+    for extra in list_extras():
+        absent = [each for each in requirements_of(extra) if not is_installed(each)]
+        if absent:
+            detail = f"not installed: {', '.join(absent)}"
+            findings.append(Finding(f"extra {extra}", Status.OK, detail, install_command(extra)))
+        else:
+            there.append(extra)
+    if there:
+        findings.insert(0, Finding("extras", Status.OK, f"installed: {', '.join(there)}"))
+    return findings
+
+
 def check_games(config: Config) -> list[Finding]:
     """`declutch doctor`: check for what the suite needs to play the configured levels."""
     from declutch.envs.registry import find_spec
@@ -123,7 +144,9 @@ def check_model(path: str) -> Finding:
         return Finding(name, Status.OK, detail, "declutch init-tiny FOLDER makes a small one")
     folder = Path(path).expanduser()
     if not folder.exists():
-        if folder.is_absolute() or path.startswith((".", "~")) or path.count("/") > 1:
+        from declutch.models.find import looks_like_folder
+
+        if looks_like_folder(path):
             remedy = "correct model.path, or make a small model: declutch init-tiny FOLDER"
             return Finding(name, Status.PROBLEM, f"{path} does not exist", remedy)
         detail = f"{path} is no local folder; it will be looked for on the Hugging Face hub"

@@ -87,9 +87,14 @@ def eval_command(
     """
     settings = given.load(*(["eval.judge=true"] if judge_model is not None else []))
 
+    from declutch.evaluation.players import SCRIPTED
     from declutch.evaluation.results import load_result, save_result
+    from declutch.models.find import find_model
 
     before = load_result(compare) if compare else None
+    for model in (policy, judge_model):
+        if model is not None and model not in SCRIPTED:
+            find_model(model)
     with held(out, "declutch eval"):
         result = run_eval(settings, open_suite(settings), policy, judge_model, console)
         show_eval(result, before, console)

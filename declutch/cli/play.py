@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from declutch.envs.protocol import Expert, Suite, TextEnv
     from declutch.records import Episode, TaskId
 
+PLAYERS = ("me", "expert", "random")
+"""Who plays without a model."""
 HELP = (
     "Type an action or its number. Empty line or 'actions': what is possible; 'hint': what the "
     "expert would do; 'quit': leave."
@@ -39,6 +41,10 @@ def play_command(
 ) -> None:
     """Play one game in the terminal, or watch the expert or a model play it."""
     settings = given.load()
+    if player not in PLAYERS:
+        from declutch.models.find import find_model
+
+        find_model(player)
     play_game(player, settings, open_suite(settings), split, game, terminal)
 
 

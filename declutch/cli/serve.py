@@ -11,6 +11,7 @@ import typer
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 
 
 @grouped
@@ -38,7 +39,7 @@ def serve_command(
         from declutch.endpoint.server.app import serve
     except ImportError as error:
         raise UserError(
-            f"serving needs the package {error.name!r}: pip install 'declutch[serve]'"
+            f"serving needs the package {error.name!r}: {install_command('serve')}"
         ) from None
     from declutch.endpoint.server.model import ServedModel
     from declutch.models.load import load_model, set_threads

@@ -16,6 +16,7 @@ from declutch.cli.terminal import (
     open_suite,
     reported,
     tell_usage,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def sft_command(
     """Cold start: train MODEL on demonstrations and on labelled steps to judge, into OUT."""
     settings = given.load(f"model.path={model}")
 
+    from declutch.models.find import find_model
+
+    find_model(model)
+
     from declutch.cold_start.pipeline import run_sft
 
     path = settings.sft.demonstrations or out.parent / f"{out.name}.demonstrations.jsonl"
@@ -43,12 +48,16 @@ def sft_command(
         if chat is None and settings.sft.critiques == "endpoint":
             chat = open_chat(settings)
         with reported("cold start") as report:
-            facts = run_sft(settings, path, out, lambda p: report(p.step, p.num_steps), chat=chat)
+            facts = run_sft(
+                settings, path, out, lambda p: report(p.step, p.num_steps), chat=chat, say=warn
+            )
+    labels = f"labels by the {facts.judge_labels}, " if facts.judge_labels else ""
     more = {"prediction": facts.num_prediction_examples, "value-head": facts.num_value_examples}
     console.print(
         f"{facts.num_examples} agent examples (reasoning by {facts.reasoning}"
         f"{describe_fallbacks(facts.reasoning_fallbacks)}) and {facts.num_judge_examples} judge "
-        f"examples (critiques by {facts.critiques}{describe_fallbacks(facts.critique_fallbacks)}), "
+        f"examples ({labels}critiques by {facts.critiques}"
+        f"{describe_fallbacks(facts.critique_fallbacks)}), "
         + "".join(f"{count} {name} examples, " for name, count in more.items() if count)
         + f"{facts.steps} steps in {facts.seconds:.0f} s, loss {facts.loss:.3f}; model in {out}"
     )
@@ -63,12 +72,13 @@ def _demonstrate(settings: Config, path: Path) -> Endpoint | None:
     """
     from declutch.cold_start.pipeline import check_demonstrations, make_demonstrations
 
+    suite = open_suite(settings)
     if path.exists():
-        check_demonstrations(settings, path)
+        check_demonstrations(settings, suite, path)
+        console.print(f"trains on {path}, which is there already", soft_wrap=True)
         return None
     asks = "endpoint" in (settings.sft.reasoning, settings.sft.critiques)
     chat = open_chat(settings) if asks else None
-    suite = open_suite(settings)
     with reported("demonstrations") as report:
         make_demonstrations(settings, suite, path, report, chat)
     return chat

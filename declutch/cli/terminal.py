@@ -28,6 +28,11 @@ def show(sheets: Iterable[Sheet], terminal: Console = console) -> None:
         terminal.print(draw_terminal(sheet))
 
 
+def warn(text: str) -> None:
+    """Print on the terminal what a command's user should know, though it ends nothing."""
+    console.print(f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 def reported(description: str) -> AbstractContextManager[Callable[[int, int], None]]:
     """Show a command's bar of progress on its terminal, for work that reports (done, total)."""
     from declutch.report.progress import reported_progress

@@ -83,6 +83,8 @@ def train_command(
 
 def _start(run: RunFolder, settings: Config) -> None:
     """Train a new run, which has a folder to itself and a model to start from."""
+    from declutch.models.find import find_model
+
     if run.has_started() or run.has_begun():
         raise UserError(
             f"{run.path} already holds a run; add --resume to continue it, --restart to move it "
@@ -90,6 +92,7 @@ def _start(run: RunFolder, settings: Config) -> None:
         )
     if not settings.model.path:
         raise UserError("model.path is empty: name the model to train, e.g. model.path=runs/sft")
+    find_model(settings.model.path)
     suite = open_suite(settings)
     run.write_config(settings)
     try:
@@ -124,12 +127,16 @@ def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
     from declutch.credit.registry import find_method
     from declutch.report.live import TrainWatcher
     from declutch.train.loop import train
+    from declutch.train.session import evaluated_iterations
 
     title = f"{run.path.name}: {find_method(settings.algorithm.type).label}"
     if settings.gcd.enabled:
         suggests = "_sugg" if settings.gcd.suggestions.enabled else ""
         title += f" + {settings.gcd.traits.label}{suggests}"
-    with TrainWatcher(settings.train.iterations, title, start=run.iterations_saved()) as watcher:
+    start, evaluated = run.iterations_saved(), evaluated_iterations(settings)
+    with TrainWatcher(
+        settings.train.iterations, title, start=start, evaluated=evaluated
+    ) as watcher:
         diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
         last = train(settings, run, suite, watcher, diagnosis)
     console.print(f"checkpoint: {last}\nreport: declutch report {run.path}")

@@ -169,24 +169,30 @@ def describe_demonstrations(
         manifest=manifest_hash(suite.tasks(TRAIN_SPLIT)),
         reasoning=author,
         fallbacks=fallbacks or {},
+        label_every=plan.label_every,
     )
 
 
 def difference_from_plan(
-    header: DemonstrationsHeader, plan: DemonstrationPlan
+    header: DemonstrationsHeader, suite: Suite, plan: DemonstrationPlan
 ) -> tuple[str, Any, Any] | None:
     """Where a plan to demonstrate differs first from the demonstrations that there are."""
-    wanted = {
-        "num_episodes": plan.num_episodes,
-        "seed": plan.seed,
-        "perturb": plan.perturb,
-        "max_steps": plan.max_steps,
-        "share": _held_out_share(plan),
-    }
-    for name, value in wanted.items():
-        if getattr(header, name) != value:
-            return name, getattr(header, name), value
+    wanted = describe_demonstrations(suite, plan, ())
+    for name in PLANNED:
+        there, here = getattr(header, name), getattr(wanted, name)
+        if name == "num_episodes":
+            here = plan.num_episodes
+        # Files of the version before do not say how often they are labelled.
+        if there != here and there is not None:
+            return name, there, here
     return None
+
+
+PLANNED = (
+    *("suite", "num_episodes", "protocol", "share", "held_out_kinds"),
+    *("seed", "perturb", "max_steps", "label_every", "manifest"),
+)
+"""What the header of demonstrations says that the settings and the suite decide."""
 
 
 def _held_out_share(plan: DemonstrationPlan) -> float:

@@ -44,6 +44,8 @@ class DemonstrationsHeader:
         reasoning: who worded the thoughts: "template", or "endpoint" and the model's name.
         fallbacks: steps of an endpoint's that kept the template's thought, by reason.
         sha256: of all lines after the header, "" in files of the version before.
+        label_every: how many steps lie between one that the oracle labels and the next; None in
+            files of the version before.
     """
 
     format: str
@@ -63,6 +65,7 @@ class DemonstrationsHeader:
     reasoning: str = TEMPLATE
     fallbacks: Mapping[str, int] = field(default_factory=dict)
     sha256: str = ""
+    label_every: int | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class ColdStart:
         loss: of the last step, in nats per token of the response.
         reasoning, critiques: who worded the demonstrations' thoughts and the judge examples'
             answers: "template", or "endpoint" and the model's name.
+        judge_labels: who labelled what the judge was shown, "oracle" or "rule"; "" where it was
+            shown nothing, or by the version before.
+        first_loss: of the first step.
+        demonstrations: SHA-256 of the demonstrations, "" where they or the version before named
+            none.
         reasoning_fallbacks, critique_fallbacks: texts of an endpoint's that are the template's
             after all, by reason.
     """
@@ -51,6 +56,9 @@ class ColdStart:
     reasoning_fallbacks: Mapping[str, int] = field(default_factory=dict)
     critiques: str = TEMPLATE
     critique_fallbacks: Mapping[str, int] = field(default_factory=dict)
+    judge_labels: str = ""
+    first_loss: float = 0.0
+    demonstrations: str = ""
 
 
 def read_cold_start(model_path: str | Path) -> ColdStart:

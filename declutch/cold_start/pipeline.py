@@ -6,10 +6,11 @@ Each stage is one function, which commands call; none prints anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -32,8 +33,13 @@ from declutch.cold_start.demonstrations import (
 )
 from declutch.cold_start.endpoint_texts import CritiqueWriter, Rewritten, rewrite_reasoning
 from declutch.cold_start.examples import Example, PromptStyle
-from declutch.cold_start.facts import COLD_START_FILE, ColdStart
-from declutch.cold_start.judge_examples import build_judge_examples, build_value_examples
+from declutch.cold_start.facts import COLD_START_FILE, ColdStart, read_cold_start
+from declutch.cold_start.judge_examples import (
+    build_judge_examples,
+    build_value_examples,
+    name_labels,
+    why_no_labels,
+)
 from declutch.cold_start.prediction_examples import build_prediction_examples
 from declutch.cold_start.sft import SFTProgress, Trainee, train_sft
 from declutch.cold_start.tiny import init_tiny
@@ -41,9 +47,11 @@ from declutch.cold_start.vocabulary import collect_texts, play_for_words
 from declutch.config.files import change_config
 from declutch.config.policy import SFTConfig
 from declutch.config.run import Config
+from declutch.config.sizes import hint_for_size
 from declutch.endpoint.chat import Chat
 from declutch.envs.protocol import Suite, held_out_kinds, wording_of
 from declutch.envs.registry import find_wording
+from declutch.envs.wording import Wording
 from declutch.ground.errors import UserError
 from declutch.ground.streams import stream
 from declutch.learner.value_head import (
@@ -60,6 +68,8 @@ from declutch.models.save import save_model
 
 Progress = Callable[[int, int], None]
 """Told (done, total) while a stage goes on."""
+STUCK_SHARE = 0.9
+"""The share of its first loss above which a training's last one says that nothing was learnt."""
 Stage = Callable[[str], AbstractContextManager[Progress]]
 """Announces a stage by name, and takes its progress."""
 
@@ -94,20 +104,43 @@ def make_demonstrations(
     return write_demonstrations(out, header, written.episodes)
 
 
-def check_demonstrations(config: Config, path: Path) -> None:
+def check_demonstrations(config: Config, suite: Suite, path: Path) -> None:
     """Check for a cold start's pipeline that demonstrations that are there are those asked for.
 
     Raises:
-        UserError: they were written with other settings, or cannot be read.
+        UserError: they were written with other settings or of other tasks, or cannot be read.
     """
     header, _ = read_demonstrations(path)
-    difference = difference_from_plan(header, _make_plan(config, header.held_out_kinds))
+    difference = difference_from_plan(header, suite, _make_plan(config, held_out_kinds(suite)))
+    author = _name_author(config, config.sft.reasoning)
+    if difference is None and header.reasoning != author:
+        difference = ("reasoning", header.reasoning, author)
     if difference is not None:
         name, there, here = difference
         raise UserError(
             f"{path} is there already, with {name}={there}, but {name}={here} is asked for: name "
             f"it as sft.demonstrations={path} to train on it all the same, delete it to have it "
             "written anew, or choose another folder"
+        )
+
+
+def check_cold_start(cold: Path, demonstrations: Path) -> None:
+    """Check for a cold start's pipeline that the model there was trained on these demonstrations.
+
+    Models of the version before do not say which they were trained on.
+
+    Raises:
+        UserError: it was trained on others, or the file cannot be read.
+    """
+    trained_on = read_cold_start(cold).demonstrations
+    if not trained_on or not demonstrations.exists():
+        return
+    header, _ = read_demonstrations(demonstrations)
+    if header.sha256 and header.sha256 != trained_on:
+        raise UserError(
+            f"{cold} was trained on demonstrations with the SHA-256 {trained_on[:12]}..., but "
+            f"{demonstrations} has {header.sha256[:12]}... now: delete {cold} to have it trained "
+            "anew, or choose another folder"
         )
 
 
@@ -157,6 +190,7 @@ def run_sft(
     on_step: Callable[[SFTProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     chat: Chat | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> ColdStart:
     """Pipeline stage of a cold start: train `model.path` on demonstrations and answers.
 
@@ -164,6 +198,7 @@ def run_sft(
         out: the folder that the trained model is written to.
         on_step, should_stop: as `train_sft` takes them.
         chat: words the judge examples' answers where sft.critiques=endpoint.
+        say: told before the training what it will not teach, and after it where nothing was learnt.
     Raises:
         UserError: demonstrations that break their protocol, a model that cannot be loaded, or no
             endpoint where one is needed.
@@ -173,6 +208,7 @@ def run_sft(
     _check_header(header, demonstrations_path, sft)
     model, tokenizer = load_model(config.model.path, config.model)
     set_threads(config.threads, model)
+    notes = say or (lambda text: None)
     if config.model.lora.rank is not None:
         draw = torch.randint(2**62, (), generator=stream(config.seed, "sft-lora"))
         add_lora(model, config.model.path, config.model.lora, int(draw))
@@ -186,6 +222,11 @@ def run_sft(
     if sft.critiques == "endpoint":
         critique_writer = CritiqueWriter(_require_chat(chat), sft, style.judge_prompt)
     examples = _build_examples(config, demonstrations, style, critique_writer)
+    learned = [*examples.agent, *examples.judge, *examples.prediction]
+    unknown = _check_words(config, tokenizer, learned)
+    for note in (unknown, *_doubts_before(config, model, demonstrations, wording)):
+        if note:
+            notes(note)
     trainee = Trainee(model, pad_token_id(tokenizer), _start_head(config, model))
     progress = train_sft(
         trainee,
@@ -207,6 +248,9 @@ def run_sft(
         tokens=progress.tokens,
         seconds=progress.seconds,
         loss=progress.loss,
+        first_loss=progress.first_loss,
+        demonstrations=header.sha256,
+        judge_labels=name_labels(demonstrations) if examples.judge or examples.value else "",
         reasoning=header.reasoning,
         reasoning_fallbacks=header.fallbacks,
         critiques=_name_author(config, sft.critiques),
@@ -217,7 +261,62 @@ def run_sft(
         files[HEAD_FILE] = layer_bytes(trainee.head.layer)
     # Training sees a whole model, upon which it may put adapters of its own.
     save_model(out, merge_lora(model), tokenizer, files)
+    if facts.loss > STUCK_SHARE * facts.first_loss:
+        notes(
+            f"the loss has hardly moved: {facts.first_loss:.3f} at the first step, "
+            f"{facts.loss:.3f} at the last of {facts.steps}. A higher sft.lr "
+            f"({sft.lr:g}) or more sft.epochs ({sft.epochs}) would help, unless the "
+            "model knew all of it before"
+        )
     return facts
+
+
+def _check_words(config: Config, tokenizer: Any, examples: Sequence[Example]) -> str:
+    """Make sure that the model can write what it is to learn.
+
+    Returns:
+        a doubt where its tokenizer lacks words of some responses, else "".
+    Raises:
+        UserError: it lacks words of most of them.
+    """
+    unknown = tokenizer.unk_token_id
+    # The full prompt's words are more than a word-level tokenizer has, whatever it was made for.
+    if unknown is None or config.agent.prompt == "full":
+        return ""
+    count = sum(bool((example.response_ids == unknown).any()) for example in examples)
+    found = (
+        f"the tokenizer of {config.model.path} lacks words of {count} of the {len(examples)} "
+        "responses to be learned"
+    )
+    if count > len(examples) / 2:
+        raise UserError(
+            f"{found}: it was made for another environment than env.suite={config.env.suite}, or "
+            "with other settings. `declutch init-tiny` makes a model with the words of this one"
+        )
+    if count:
+        return f"{found}; more tiny.vocabulary_episodes in `declutch init-tiny` find more of them"
+    return ""
+
+
+def _doubts_before(
+    config: Config,
+    model: PreTrainedModel,
+    demonstrations: Sequence[Demonstration],
+    wording: Wording,
+) -> Iterator[str]:
+    """What the training will not teach, as far as it can be told before it takes its time."""
+    size = sum(parameter.numel() for parameter in model.parameters())
+    hint = hint_for_size(size, "sft.lr", config.sft.lr)
+    if hint and config.model.lora.rank is None:
+        yield hint
+    asked = {
+        "sft.judge_samples": config.sft.judge_samples,
+        "sft.value_samples": config.sft.value_samples,
+    }
+    reason = why_no_labels(demonstrations, wording)
+    for key, count in asked.items():
+        if count and reason:
+            yield f"{key}={count}, but there is none: {reason}; or set {key}=0"
 
 
 def _build_examples(
@@ -268,13 +367,20 @@ def _check_header(header: DemonstrationsHeader, path: Path, sft: SFTConfig) -> N
         )
 
 
-def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tuple[Path, Path]:
+def make_cold_start(
+    config: Config,
+    suite: Suite,
+    out: Path,
+    stage: Stage,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Path, Path]:
     """Run the whole cold start pipeline in `out`: tiny model, demonstrations, training.
 
     Stages that are finished are not repeated.
 
     Args:
         stage: opened for every stage that has something to do.
+        say: as `run_sft` takes it.
     Returns:
         The trained model's folder, and the demonstrations.
     """
@@ -283,13 +389,17 @@ def make_cold_start(config: Config, suite: Suite, out: Path, stage: Stage) -> tu
     if not tiny.exists():
         with stage("a fresh model") as report:
             make_tiny(config, suite, tiny, report)
+    if config.sft.demonstrations is None and demonstrations.exists():
+        check_demonstrations(config, suite, demonstrations)
+    if cold.exists():
+        check_cold_start(cold, demonstrations)
     if not demonstrations.exists():
         with stage("demonstrations") as report:
             make_demonstrations(config, suite, demonstrations, report)
     if not cold.exists():
         first = change_config(config, model={"path": str(tiny)})
         with stage("cold start") as report:
-            run_sft(first, demonstrations, cold, lambda p: report(p.step, p.num_steps))
+            run_sft(first, demonstrations, cold, lambda p: report(p.step, p.num_steps), say=say)
     return cold, demonstrations
 
 

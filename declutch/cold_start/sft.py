@@ -49,6 +49,7 @@ class SFTProgress:
         step, num_steps: optimizer steps done, and planned (0 for a training without a planned end).
         epoch: passes over the data that have begun.
         loss: mean negative log-likelihood per response token (and label) of this step, in nats.
+        first_loss: that of the first step.
         tokens: of prompts and responses, so far.
         seconds: since the start.
     """
@@ -59,6 +60,7 @@ class SFTProgress:
     loss: float
     tokens: int
     seconds: float
+    first_loss: float = math.nan
 
 
 def train_sft(
@@ -113,13 +115,15 @@ def train_sft(
         optimizer.step()
         if head is not None:
             head.step(config.grad_clip)
+        found = float(loss.detach())
         progress = SFTProgress(
             step=step,
             num_steps=num_steps,
             epoch=epoch + 1,
-            loss=float(loss.detach()),
+            loss=found,
             tokens=progress.tokens + sum(e.num_tokens for e in batch),
             seconds=time.perf_counter() - started,
+            first_loss=found if step == 1 else progress.first_loss,
         )
         if on_step is not None:
             on_step(progress)

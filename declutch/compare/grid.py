@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from declutch.compare.order import read_order
 from declutch.config.files import apply_overrides, change_config, lay_over, parse_config, read_yaml
 from declutch.config.preset import find_settings_file
 from declutch.config.run import Config
@@ -120,8 +121,11 @@ def find_runs(
 ) -> tuple[RunId, ...]:
     """Find the grid of a comparison in its folder again, as runs in the grid's order.
 
+    The order is the folder's own, see `order.py`. What it does not name comes behind: in the order
+    of `methods`, or of names.
+
     Args:
-        methods: names to select, which give the order; none selects all, in the order of names.
+        methods: names to select; none selects all.
         gcd, seeds: values to select; none selects all.
     Raises:
         UserError: there are none.
@@ -141,7 +145,8 @@ def find_runs(
             f"{out} holds no such run; the folders of runs are named METHOD_sSEED or "
             "METHOD+gcd_sSEED"
         )
-    order = list(methods) or sorted({run.arm.method for run in chosen})
+    names = [*methods, *sorted({run.arm.method for run in chosen})]
+    order = list(dict.fromkeys([*read_order(out), *names]))
     return tuple(sorted(chosen, key=lambda run: (order.index(run.arm.method), run)))
 
 

@@ -126,7 +126,8 @@ class SFTConfig(Section):
     """The oracle labels every n-th step of a demonstration; examples for the judge and the value
     head are made of labelled steps. ScienceWorld's oracle takes about a second for a label."""
     judge_samples: int = Field(default=100, ge=0)
-    """How many labelled steps are added as examples for the judge, half of them good."""
+    """How many labelled steps are added as examples for the judge, half of them good. The oracle
+    labels them; where the environment has none, the rule labels what the demonstrations played."""
     suggestion_share: float = Field(default=0.0, ge=0, le=1)
     """The share of the demonstrations whose prompts show suggestions, drawn from the advice that
     templates word. A model that has never read one is thrown off by those of gcd.suggestions."""

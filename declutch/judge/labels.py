@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import torch
 
-from declutch.agent.prompt import last_informative
+from declutch.agent.rule import RuleKey, label_steps
 from declutch.config.judge import GCDConfig
 from declutch.envs.protocol import Oracle, Suite
 from declutch.envs.wording import Wording
@@ -48,30 +47,18 @@ def check_labels(gcd: GCDConfig, suite: Suite) -> None:
         )
 
 
-def label_by_rule(
-    episode: Episode, wording: Wording, key: Literal["informative", "raw"] = "informative"
-) -> Labels:
+def label_by_rule(episode: Episode, wording: Wording, key: RuleKey = "informative") -> Labels:
     """Make labels of an episode's steps by the papers' rule: leading back is bad, winning is good.
 
     A step is bad if the observation it was taken from comes back at a later step, good if it is the
-    last of a successful episode, and has no label otherwise.
+    last of a successful episode, and has no label otherwise; see `agent.rule.label_steps`.
 
     Args:
         wording: the suite's words, which know the observations that say nothing.
-        key: what counts as the same observation. "raw" compares the plain text. "informative"
-            compares the last observation that said something, and what is carried: an observation
-            like "Nothing happens." comes back after every slip, so that under "raw" the step that
-            recovers from one slip is labelled bad when another follows.
-    Source: GC section 4.1, RM section 4. Differs: the informative key is this package's.
+        key: what counts as the same observation.
     """
-    keys = _observation_keys(episode, wording, key)
-    last_seen = {k: position for position, k in enumerate(keys)}
-    labels: list[int | None] = [
-        0 if last_seen[k] > position else None for position, k in enumerate(keys)
-    ]
-    if episode.is_won and labels:
-        labels[-1] = 1
-    return tuple(labels)
+    seen = [(step.observation, step.inventory) for step in episode.steps]
+    return label_steps(seen, episode.is_won, wording, key)
 
 
 def label_by_oracle(episode: Episode) -> Labels:
@@ -94,16 +81,6 @@ def shuffle_labels(labels: Sequence[Labels], draw: torch.Generator) -> tuple[Lab
     marks = [mark for each in labels for mark in each if mark is not None]
     dealt = iter([marks[place] for place in torch.randperm(len(marks), generator=draw).tolist()])
     return tuple(tuple(mark if mark is None else next(dealt) for mark in each) for each in labels)
-
-
-def _observation_keys(episode: Episode, wording: Wording, key: str) -> list[tuple[str, str]]:
-    seen = [step.observation for step in episode.steps]
-    if key == "raw":
-        return [(text, "") for text in seen]
-    return [
-        (last_informative(seen[: position + 1], wording), step.inventory)
-        for position, step in enumerate(episode.steps)
-    ]
 
 
 @dataclass(frozen=True)

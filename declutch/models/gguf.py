@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 from declutch.models.save import save_model
 
 
@@ -33,9 +34,9 @@ def convert_gguf(source: str, out: Path) -> int:
     # Both libraries raise many types for a file they cannot read, or for lacking each other.
     except Exception as error:
         raise UserError(
-            f"{path} cannot be read ({str(error).strip() or repr(error)}); `pip install "
-            "'declutch[gguf]'` brings what reading needs, and the architecture must be one that "
-            "transformers reads from GGUF"
+            f"{path} cannot be read ({str(error).strip() or repr(error)}); "
+            f"`{install_command('gguf')}` brings what reading needs, and the "
+            "architecture must be one that transformers reads from GGUF"
         ) from None
     config = quantised.config
     # A model that says it was quantised would be refused as one that cannot be saved or trained.

@@ -21,6 +21,7 @@ from declutch.ground.contents import parse_json, read_text
 from declutch.ground.errors import UserError, error_reason
 from declutch.models.adapters import find_base, is_adapter, merge_adapter, require_peft
 from declutch.models.capabilities import check_causal
+from declutch.models.find import find_model
 from declutch.models.manifest import check_model_files
 from declutch.models.precision import set_compute_dtype
 
@@ -56,11 +57,7 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
         UserError: nothing that can be loaded is there, weights are missing or do not fit, the
             model is no causal one, or the device does not exist.
     """
-    if not str(path):
-        raise UserError(
-            "model.path is empty: give a Hugging Face model folder or hub name, or make a tiny "
-            "model with `declutch init-tiny`"
-        )
+    find_model(str(path))
     if config.check_files:
         check_model_files(Path(path))
     if is_adapter(Path(path)):

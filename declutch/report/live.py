@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
 
 from rich.columns import Columns
@@ -12,11 +12,13 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
+from rich.progress import TextColumn
 
 from declutch.evaluation.intervals import OVER_GAMES, Estimate
-from declutch.report.cells import count_cell, estimate_cell
+from declutch.report.cells import DASH, count_cell, estimate_cell
 from declutch.report.drawers.terminal import draw_compact
 from declutch.report.progress import (
+    PLAIN_LINE_SECONDS,
     DrawnInPlace,
     Score,
     format_metric,
@@ -25,11 +27,14 @@ from declutch.report.progress import (
     print_plain,
 )
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
+from declutch.report.time_left import TimeLeft
 from declutch.runs.catalogue import listed, metric_of, phases
 from declutch.runs.metric import Metric
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 24
+EVALUATION = "eval"
+"""The phase of an iteration that is an evaluation."""
 
 
 class TrainWatcher(DrawnInPlace):
@@ -42,29 +47,37 @@ class TrainWatcher(DrawnInPlace):
         total: iterations of the whole run.
         title: what is being trained.
         start: iterations already done, for a resumed run; time left is judged by the rest.
+        evaluated: iterations after which there is an evaluation, which the time left counts.
         console: where to draw; standard output by default.
+        clock: seconds, for tests.
     """
 
     def __init__(
-        self, total: int, title: str, *, start: int = 0, console: Console | None = None
+        self,
+        total: int,
+        title: str,
+        *,
+        start: int = 0,
+        evaluated: Collection[int] = (),
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         where = console or Console()
         self._total = total
         self._title = title
-        self._done = start
         self._metrics: dict[str, float] = {}
         self._scores: dict[str, list[tuple[int, Score]]] = {}
-        self._began = time.monotonic()
-        self._start = start
-        self._bar = make_bar(where)
-        self._task = self._bar.add_task("starting", total=total, completed=start)
+        self._clock = clock
+        self._left = TimeLeft(total, evaluated, start, clock)
+        self._last_line = clock()
+        self._bar = make_bar(where, left=TextColumn("{task.fields[left]}"))
+        self._task = self._bar.add_task("starting", total=total, completed=start, left=DASH)
         # The live view draws itself once when it is made, so everything it shows comes before.
         super().__init__(
             Live(get_renderable=self._render, console=where, refresh_per_second=4), where
         )
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
         if not self._console.is_terminal:
             print_plain(self._console, f"{self._title}: {self._total} iterations")
         return super().__enter__()
@@ -72,18 +85,33 @@ class TrainWatcher(DrawnInPlace):
     def phase(self, name: str) -> None:
         """Say what is going on now, e.g. "play"."""
         label = metric_of("time", name).label
+        if name == EVALUATION:
+            self._left.begin_evaluation()
+            self._last_line = self._clock()
         self._bar.update(self._task, description=escape(label))
+
+    def progress(self, done: int, total: int) -> None:
+        """So many games of the evaluation under way are played."""
+        self._left.count_games(done, total)
+        label = metric_of("time", EVALUATION).label
+        self._bar.update(self._task, description=f"{escape(label)} {done}/{total}")
+        now = self._clock()
+        is_due = now - self._last_line >= PLAIN_LINE_SECONDS and done < total
+        if is_due and not self._console.is_terminal:
+            self._last_line = now
+            print_plain(self._console, f"{label}: {done}/{total} games{self._describe_left()}")
 
     def update(self, metrics: Mapping[str, float]) -> None:
         """One iteration is done and these are its metrics (keys as in metrics.jsonl)."""
         self._metrics = dict(metrics)
-        self._done += 1
-        self._bar.update(self._task, completed=self._done)
+        self._left.end_iteration(metrics)
+        self._bar.update(self._task, completed=self._left.done)
         if not self._console.is_terminal:
             print_plain(self._console, self._plain_line())
 
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
         """An evaluation is done: level -> (mean, low, high, n), shares in [0, 1]."""
+        self._left.end_evaluation()
         for level, score in scores.items():
             self._scores.setdefault(level, []).append((iteration, score))
         if not self._console.is_terminal:
@@ -99,21 +127,25 @@ class TrainWatcher(DrawnInPlace):
         print_plain(self._console, text)
 
     def _plain_line(self) -> str:
-        parts = [f"[{self._done}/{self._total}]"]
+        parts = [f"[{self._left.done}/{self._total}]"]
         for metric in listed():
             if metric.plain and metric.key in self._metrics:
                 value = format_metric(self._metrics[metric.key], metric.unit)
                 parts.append(f"{metric.plain} {value}")
-        passed = time.monotonic() - self._began
-        left = passed / (self._done - self._start) * (self._total - self._done)
-        parts.append(f"left {format_seconds(left)}")
-        return " · ".join(parts)
+        return " · ".join(parts) + self._describe_left()
+
+    def _describe_left(self) -> str:
+        seconds = self._left.seconds
+        return "" if seconds is None else f" · left {format_seconds(seconds)}"
 
     def _render(self) -> RenderableType:
         panels: list[RenderableType] = [
             draw_compact(metric_sheet(section, self._metrics, found))
             for section, found in live_sections(self._metrics).items()
         ]
+        seconds = self._left.seconds
+        left = DASH if seconds is None else format_seconds(seconds)
+        self._bar.update(self._task, left=left)
         parts: list[RenderableType] = [self._bar]
         if panels:
             parts.append(Columns(panels, padding=(0, 3)))

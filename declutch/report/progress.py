@@ -198,8 +198,15 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """Make the one kind of progress bar there is; still empty."""
+def make_bar(
+    console: Console, *columns: ProgressColumn, left: ProgressColumn | None = None
+) -> Progress:
+    """Make the one kind of progress bar there is; still empty.
+
+    Args:
+        columns: more of them, before the time.
+        left: says the time left; None has it told from the rate so far.
+    """
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -208,7 +215,7 @@ def make_bar(console: Console, *columns: ProgressColumn) -> Progress:
         *columns,
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        left or TimeRemainingColumn(),
         console=console,
         speed_estimate_period=600,
     )

@@ -11,10 +11,11 @@ from typing import Protocol
 
 from declutch.cold_start.facts import ColdStart, read_cold_start
 from declutch.config.run import Config
+from declutch.config.sizes import hint_for_size
 from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite, check_levels, wording_of
-from declutch.evaluation.evaluate import evaluate
+from declutch.evaluation.evaluate import evaluate, num_games
 from declutch.evaluation.exam import Examiner
 from declutch.evaluation.players import evaluation_params, model_player
 from declutch.ground.errors import UserError
@@ -48,8 +49,37 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """Something is to be told that ends nothing."""
 
+    def progress(self, done: int, total: int) -> None:
+        """So many games of an evaluation under way are played."""
+
     def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
         """An evaluation is done; these are its levels."""
+
+
+class Silent:
+    """A watcher of a training session that says nothing; one of your own says what it overrides."""
+
+    def phase(self, name: str) -> None:
+        """A phase of an iteration begins."""
+
+    def update(self, metrics: Mapping[str, float]) -> None:
+        """An iteration is done; these are its metrics."""
+
+    def note(self, text: str) -> None:
+        """Something is to be told that ends nothing."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So many games of an evaluation under way are played."""
+
+    def evaluation(self, iteration: int, scores: Mapping[str, Score]) -> None:
+        """An evaluation is done; these are its levels."""
+
+
+def evaluated_iterations(config: Config) -> tuple[int, ...]:
+    """After which iterations a training session evaluates, the start and the end included."""
+    last, every = config.train.iterations, config.eval.every
+    between = range(every, last, every) if every else ()
+    return (0, *between, last)
 
 
 class Diagnosis(Protocol):
@@ -91,6 +121,20 @@ class Clock:
     def metrics(self, learned: Learned) -> dict[str, float]:
         """The iteration's times so far, and how fast its update was."""
         return time_metrics(self.seconds, time.perf_counter() - self.began, learned.policy)
+
+
+@dataclass
+class GameCount:
+    """Counts for a training session's watcher how many games of an evaluation are played."""
+
+    total: int
+    watcher: Watcher
+    done: int = 0
+
+    def add(self, episode: Episode) -> None:
+        """One more episode is finished."""
+        self.done += 1
+        self.watcher.progress(self.done, self.total)
 
 
 @dataclass
@@ -156,6 +200,9 @@ class Session:
         # Those that a process which was killed after its last checkpoint had no time to delete.
         if config.train.keep_checkpoints is not None:
             run.prune_checkpoints(config.train.keep_checkpoints)
+        if checkpoint is None:
+            for note in doubts(config, cold_start, learner):
+                watcher.note(note)
         if point.num_again:
             watcher.note(
                 f"goes on from iteration {point.iteration}; the {point.num_again} on record after "
@@ -282,7 +329,10 @@ class Session:
         with self.clock.phase("eval"):
             name = iteration_name(self.iteration)
             params = evaluation_params(config.env, config.eval, config.gcd)
-            player = model_player(name, policy, self.suite, params, self.cold_start.protocol)
+            count = GameCount(num_games(config.eval, self.suite), self.watcher)
+            player = model_player(
+                name, policy, self.suite, params, self.cold_start.protocol, count.add
+            )
             examiner = None
             if config.eval.judge:
                 examiner = Examiner(policy, policy, name, config.eval, config.gcd)
@@ -305,6 +355,23 @@ class Session:
             self.learner.save(self.checkpoint, self.iteration, {ROW_FILE: row.encode()})
             if self.config.train.keep_checkpoints is not None:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)
+
+
+def doubts(config: Config, cold_start: ColdStart, learner: Learner) -> Iterator[str]:
+    """What a session is unlikely to learn, as far as it can be told before it takes its time."""
+    size = sum(parameter.numel() for parameter in learner.policy.model.parameters())
+    hint = hint_for_size(size, "optimizer.lr", config.optimizer.lr)
+    if hint and config.model.lora.rank is None:
+        yield hint
+    gcd, traits = config.gcd, config.gcd.traits
+    is_judged_in_words = gcd.enabled and traits.needs_labels and traits.answers != ""
+    if is_judged_in_words and cold_start.num_examples and not cold_start.num_judge_examples:
+        yield (
+            "the cold start behind the model had no judge samples, so that the model has never "
+            "seen how to answer when it is asked to judge, and may learn it slowly or not at all; "
+            "`declutch sft` makes them of labelled steps (sft.judge_samples), of the oracle's "
+            "labels or, where sft.perturb is above 0, of the rule's"
+        )
 
 
 def _load(point: ResumePoint) -> Checkpoint | None:

@@ -1,14 +1,20 @@
 """`declutch demo`: its control ends when it does, and is trained for as long as it was."""
 
+import math
 import os
 import signal
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from dying import kill_and_wait, parent_of, wait_for
+from evaluations import make_result
 
-from declutch.cli.demo import _seconds_spent
-from declutch.runs.folder import RunFolder
+from declutch.cli.demo import _run_control, _seconds_spent, describe_times
+from declutch.cold_start.sft import SFTProgress
+from declutch.config.run import Config
+from declutch.evaluation.results import save_result
+from declutch.runs.folder import RunFolder, iteration_name
 
 # The control reads its demonstrations from a pipe that nobody writes to, and so never ends.
 DEMO = """
@@ -16,9 +22,11 @@ import sys, time
 from pathlib import Path
 from declutch.cli.demo import _more_sft
 from declutch.config.run import Config
+from declutch.runs.folder import RunFolder
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    with _more_sft(Config(), folder / "demonstrations.jsonl", folder / "control"):
+    demonstrations = folder / "demonstrations.jsonl"
+    with _more_sft(Config(), demonstrations, folder / "control", RunFolder(folder)):
         (folder / "started").touch()
         time.sleep(600)
 """
@@ -38,7 +46,7 @@ def test_the_control_ends_when_the_demo_is_killed(tmp_path, signum):
         parent.wait()
 
 
-def test_the_control_makes_up_for_what_was_trained_before_an_interruption(tmp_path):
+def test_the_time_of_a_run_is_read_from_its_record_whatever_interrupted_it(tmp_path):
     run = RunFolder(tmp_path)
     assert _seconds_spent(run) == 0.0
     for iteration in range(1, 6):
@@ -47,3 +55,32 @@ def test_the_control_makes_up_for_what_was_trained_before_an_interruption(tmp_pa
     run.checkpoint_path(3).mkdir(parents=True)
     (run.checkpoint_path(3) / "trainer.pt").touch()
     assert _seconds_spent(run) == 1110.0
+    first = make_result([], seconds=7.0)
+    save_result(first, run.evaluation_path(iteration_name(0)))
+    assert _seconds_spent(run) == 1117.0
+
+
+@pytest.mark.parametrize("told_after", [0, 30, 200])
+def test_the_control_trains_for_as_long_as_it_is_told(monkeypatch, tmp_path, told_after):
+    """However late it learns how long that is, since the demo may have been interrupted before."""
+    wanted = SimpleNamespace(value=math.inf)
+    steps: list[float] = []
+
+    def train(config, demonstrations, out, on_step, should_stop):
+        while not should_stop():
+            steps.append(len(steps) + 1.0)
+            on_step(SFTProgress(len(steps), 0, 1, 1.0, 1, steps[-1]))
+            if len(steps) >= told_after:
+                wanted.value = 80.4
+
+    monkeypatch.setattr("declutch.cold_start.pipeline.run_sft", train)
+    monkeypatch.setattr("declutch.cli.demo.end_with_parent", lambda: None)
+    _run_control(Config(), tmp_path / "demonstrations.jsonl", tmp_path / "control", wanted)
+    assert steps[-1] == max(81.0, told_after)
+
+
+def test_a_control_with_less_time_is_not_called_a_fair_one():
+    assert describe_times(80.4, 81.0).startswith("GRPO + GCD took 80 s, and the control 81 s of")
+    unfair = describe_times(80.4, 19.9)
+    assert "80 s, and the control 20 s: the control had less time" in unfair
+    assert "no fair comparison" in unfair

@@ -25,6 +25,7 @@ from declutch.envs.alfworld import spec
 from declutch.envs.alfworld.spec import check_official_engine
 from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
 from declutch.ground.errors import Finding, Status, has_problem
+from declutch.ground.extras import install_command
 from declutch.report.findings import findings_sheet
 
 FEW = (
@@ -86,7 +87,7 @@ def test_the_official_engine_is_optional(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spec, "installed_version", lambda name: None)
     absent = check_official_engine()
     assert absent.status is Status.OK
-    assert "declutch[textworld]" in absent.remedy
+    assert absent.remedy == install_command("textworld")
 
 
 def test_the_folder_is_the_one_the_games_go_to(cache_dir: Path):

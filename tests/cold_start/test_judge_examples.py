@@ -1,6 +1,10 @@
 """Examples of judging and of classifying: balanced, labelled, and put alike."""
 
+import re
+
+import pytest
 import torch
+from builders import make_demonstration_step
 from chat_server import BAD
 from demonstrating import Material
 from fake_chat import answer_by_text
@@ -10,10 +14,16 @@ from declutch.agent.parse import parse_verdict
 from declutch.cold_start.demonstrations import Demonstration
 from declutch.cold_start.endpoint_texts import CritiqueWriter
 from declutch.cold_start.examples import PromptStyle
-from declutch.cold_start.judge_examples import build_judge_examples, build_value_examples
+from declutch.cold_start.judge_examples import (
+    build_judge_examples,
+    build_value_examples,
+    name_labels,
+    why_no_labels,
+)
 from declutch.config.policy import SFTConfig
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.ground.streams import stream
+from declutch.records import TaskId
 
 
 def test_judge_examples_are_balanced_and_labelled(material: Material, style: PromptStyle) -> None:
@@ -66,3 +76,63 @@ def test_critiques_are_kept_where_they_reach_the_label(demonstrations: list[Demo
         assert before.prompt_ids.tolist() == after.prompt_ids.tolist()
         template = "".join(map(chr, before.response_ids.tolist()))
         assert text == (BAD if parse_verdict(template).value == 0 else template)
+
+
+def _unlabelled(won: bool, *observations: str, perturbed: tuple[int, ...] = ()) -> Demonstration:
+    """A demonstration in an environment without an oracle."""
+    steps = tuple(
+        make_demonstration_step(
+            action="open door" if number == len(observations) - 1 else "go right",
+            observation=text,
+            is_perturbed=number in perturbed,
+        )
+        for number, text in enumerate(observations)
+    )
+    return Demonstration(TaskId("s", "train", 0, "t"), won, steps, "end")
+
+
+def _verdicts(style: PromptStyle, demonstrations: list[Demonstration]) -> list[str]:
+    examples = build_judge_examples(demonstrations, style, 100, stream(0, "x"))
+    return [style.codec.decode(example.response_ids) for example in examples]
+
+
+def test_without_an_oracle_the_rule_labels_what_was_played(style: PromptStyle) -> None:
+    demonstrations = [_unlabelled(True, "a", "b", "a", "c", perturbed=(0,))] * 3
+    assert name_labels(demonstrations) == "rule"
+    assert why_no_labels(demonstrations, style.codec.wording) == ""
+    texts = _verdicts(style, demonstrations)
+    assert [text.count("boxed{1}") for text in texts] == [1, 1, 1, 0, 0, 0]
+    assert [text.count("boxed{0}") for text in texts] == [0, 0, 0, 1, 1, 1]
+    labelled = build_value_examples(demonstrations, style, 4, stream(0, "x"))
+    assert [example.label for example in labelled] == [1, 1, 0, 0]
+
+
+def test_the_rule_does_not_condemn_what_the_expert_chose(style: PromptStyle) -> None:
+    # The expert's first step is undone by the slip after it; only the slip is to blame.
+    demonstrations = [_unlabelled(True, "a", "b", "a", "c", perturbed=(1,))]
+    assert _verdicts(style, demonstrations) == []
+    assert "sft.perturb" in why_no_labels(demonstrations, style.codec.wording)
+
+
+@pytest.mark.parametrize(
+    ("won", "observations", "perturbed", "remedy"),
+    [
+        (True, ("a", "b", "c"), (), r"no oracle.*sft\.perturb=0\.2"),
+        (False, ("a", "b", "a"), (0,), r"no demonstration is won"),
+    ],
+)
+def test_where_nothing_can_be_labelled_it_says_why(
+    style: PromptStyle, won: bool, observations: tuple[str, ...], perturbed: tuple, remedy: str
+) -> None:
+    demonstrations = [_unlabelled(won, *observations, perturbed=perturbed)]
+    assert _verdicts(style, demonstrations) == []
+    assert re.search(remedy, why_no_labels(demonstrations, style.codec.wording))
+
+
+def test_an_oracle_that_calls_nothing_bad_is_named(style: PromptStyle) -> None:
+    step = make_demonstration_step(label_expert=1)
+    demonstrations = [Demonstration(TaskId("s", "train", 0, "t"), True, (step,), "end")]
+    assert name_labels(demonstrations) == "oracle"
+    assert "1 steps of the demonstrations good and 0" in why_no_labels(
+        demonstrations, style.codec.wording
+    )

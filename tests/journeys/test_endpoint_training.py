@@ -18,6 +18,7 @@ from declutch.ground.errors import UserError
 from declutch.report.build import build_report
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
+from declutch.train.session import Silent
 
 
 def decided(number: int, body: dict) -> str:
@@ -26,7 +27,7 @@ def decided(number: int, body: dict) -> str:
     return "nonsense" if digest % 7 == 0 else (GOOD, BAD)[digest % 2]
 
 
-class Watcher:
+class Watcher(Silent):
     """A view that does something after an iteration, and keeps what it was told."""
 
     def __init__(self, after: Callable[[int], None] = lambda iteration: None) -> None:

@@ -276,6 +276,34 @@ def test_no_digit_is_lost_where_nothing_fits() -> None:
         assert part in text
 
 
+@pytest.mark.parametrize("width", [60, 48, 40, 30])
+def test_no_name_is_lost_and_no_number_is_halved(width: int) -> None:
+    """Columns without room stand below, beside the names again."""
+    names = ("look at obj in light", "pick two obj and place", "mean")
+    numbers = [[f"{100 * row + column}.{column}" for column in range(9)] for row in range(3)]
+    sheet = Sheet(
+        "wide",
+        (words("task type"), *(Column(f"success {number}", "%") for number in range(9))),
+        tuple(
+            SheetRow((Cell(name), *map(Cell, row)))
+            for name, row in zip(names, numbers, strict=True)
+        ),
+    )
+    console = Console(file=io.StringIO(), width=width)
+    console.print(draw_terminal(sheet))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    found = text.split()
+    for row in numbers:
+        for number in row:
+            assert found.count(number) == 1
+    # Every table that the columns are spread over begins with the names.
+    num_tables = sum(set(line) == {"─"} for line in text.splitlines())
+    assert sum(line.startswith("mean") for line in text.splitlines()) == num_tables > 1
+    if width >= 48:
+        assert all(name in text for name in names)
+
+
 def test_a_blank_title_is_no_heading() -> None:
     assert draw_markdown(Sheet(" ", (words("a"), Column("b")), ())) == "| a | b |\n|---|---:|\n"
 

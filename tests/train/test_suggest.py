@@ -27,6 +27,7 @@ from declutch.rollout.hf.engine import HFEngine
 from declutch.rollout.policy import load_policy
 from declutch.runs.folder import RunFolder
 from declutch.train.loop import train
+from declutch.train.session import Silent
 from declutch.train.suggest import Suggester, read_advice
 
 
@@ -64,7 +65,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return cold_started(data, folder)
 
 
-class Watcher:
+class Watcher(Silent):
     """Knows the phase a run is in, and stops it after an iteration if told so."""
 
     def __init__(self, stop_after: int | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from declutch.envs.protocol import Observation, Transition
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 from declutch.records import TaskId
 
 # The official engine ends an episode after so many steps; here the caller decides when to stop.
@@ -81,7 +82,7 @@ def _import_wrappers() -> tuple[Any, Any]:
     except ImportError as error:
         raise UserError(
             f"the reference engine needs TextWorld and ALFWorld ({error}); "
-            "install them with: pip install 'declutch[textworld]'"
+            f"install them with: {install_command('textworld')}"
         ) from error
     return AlfredDemangler, AlfredInfos
 

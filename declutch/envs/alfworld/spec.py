@@ -19,6 +19,7 @@ from declutch.envs.diagnosis import (
 )
 from declutch.envs.protocol import Progress, SuiteSpec
 from declutch.ground.errors import Finding, Status, UserError
+from declutch.ground.extras import install_command
 
 COMPILED = "compiled"
 """Folder of `env.cache_dir` that keeps compiled games."""
@@ -93,7 +94,7 @@ def check_official_engine() -> Finding:
     versions = {name: installed_version(name) for name in ("alfworld", "textworld")}
     if None in versions.values():
         detail = "not installed; only `declutch games verify` and the benchmark need it"
-        return Finding("official engine", Status.OK, detail, "pip install 'declutch[textworld]'")
+        return Finding("official engine", Status.OK, detail, install_command("textworld"))
     detail = ", ".join(f"{name} {version}" for name, version in versions.items())
     return Finding("official engine", Status.OK, detail)
 

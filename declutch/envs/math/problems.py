@@ -19,6 +19,7 @@ from typing import Any
 
 from declutch.ground.contents import parse_json, parse_record, read_text
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 from declutch.ground.files import write_atomically
 
 TOPICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -208,4 +209,4 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.replace("_", "-")
-        raise UserError(f"env.suite=math needs {package}: pip install 'declutch[math]'") from error
+        raise UserError(f"env.suite=math needs {package}: {install_command('math')}") from error

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 
 SIMPLIFICATION = "easy"
-REMEDY = "install the simulator with: pip install 'declutch[scienceworld]'"
 # The simulator keeps objects in sets ordered by identity hash, which differs from JVM to JVM and
 # from episode to episode, and with it the order of listings, what "cup" means and how heat flows.
 # Equal hashes leave the order of insertion: the same actions give the same answers, always.
@@ -107,7 +107,10 @@ def find_java(java: Path | None = None) -> Path:
     except ImportError:
         path = shutil.which("java")
         if path is None:
-            raise UserError(f"env.suite=scienceworld needs Java; {REMEDY}") from None
+            raise UserError(
+                "env.suite=scienceworld needs Java; install it with: "
+                f"{install_command('scienceworld')}"
+            ) from None
         return Path(path)
     return Path(JAVA)
 
@@ -344,7 +347,8 @@ def check_package() -> None:
         import scienceworld.constants  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"env.suite=scienceworld needs the simulator ({error}); {REMEDY}"
+            f"env.suite=scienceworld needs the simulator ({error}); install it with: "
+            f"{install_command('scienceworld')}"
         ) from error
 
 

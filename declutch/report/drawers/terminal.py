@@ -1,7 +1,9 @@
 """Tables drawn on a terminal: a table that fits itself to the width, and a small one without rules.
 
 Where a table is too wide, its headings take several lines first, then columns move closer, then
-intervals and other details stand on a second line, and at last names are broken, and even numbers.
+intervals and other details stand on a second line and long names are broken. Where that is not
+enough, the columns stand in several tables below each other, each with the names of the rows: a
+number is broken only where not even one column has room beside the names.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from rich import box
@@ -24,9 +26,9 @@ from declutch.report.sheet import Cell, Column, Sheet, SheetRow
 STYLES = {"up": "green", "down": "red", "warn": "yellow", "dim": "dim", "accent": "cyan"}
 INDENT = "  "
 """Before the name of a row that is part of the one above."""
-NAME_WIDTH, LEAST_WIDTH = 32, 8
-"""Characters of a name that are kept on one line as long as numbers can move, and those that are
-kept as long as names can be broken; below that, numbers are broken too, since none may be lost."""
+NAME_WIDTH, SHORT_WIDTH, LEAST_WIDTH = 32, 16, 8
+"""Characters of a name that are kept on one line as long as numbers can move, those that are kept
+as long as columns can stand below each other, and those that are kept beside a single column."""
 
 
 class _Layout(NamedTuple):
@@ -45,9 +47,11 @@ _LAYOUTS = (
     _Layout(False, 1, False, NAME_WIDTH),
     _Layout(True, 1, False, NAME_WIDTH),
     _Layout(True, 0, False, NAME_WIDTH),
-    _Layout(True, 0, True, LEAST_WIDTH),
+    _Layout(True, 0, True, SHORT_WIDTH),
     _Layout(True, 0, True, LEAST_WIDTH, has_broken_numbers=True),
 )
+_WHOLE = _LAYOUTS[:-1]
+"""Those that break no number."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,71 @@ class TerminalSheet:
         for text in (self.sheet.title, self.sheet.header):
             if text:
                 yield _text(text, "table.title")
-        table = Table()
-        for layout in _LAYOUTS:
-            table = _table(self.sheet, layout)
-            width = Measurement.get(console, options.update(width=10_000), table).maximum
-            if width - _spare(self.sheet, layout.name_width) <= options.max_width:
-                break
-        if width > options.max_width and sum(c.is_words for c in self.sheet.columns) == 1:
-            left = options.max_width - width + _longest(self.sheet, 0)
-            table = _table(self.sheet, layout, max(left, LEAST_WIDTH))
-        yield table
+        for number, part in enumerate(_parts(self.sheet, console, options)):
+            if number:
+                yield Text()
+            yield part
         for note in self.sheet.notes:
             yield _text(note, "table.caption")
+
+
+def _parts(sheet: Sheet, console: Console, options: ConsoleOptions) -> list[Table]:
+    """The table, or several of some of its columns each where all of them have no room."""
+    whole = _fit(sheet, _WHOLE, console, options)
+    if whole is not None:
+        return [whole]
+    tables: list[Table] = []
+    kept: list[int] = []
+    for index in range(1, len(sheet.columns)):
+        if kept and _fit(_select(sheet, [*kept, index]), _WHOLE, console, options) is None:
+            tables.append(_fit_by_force(_select(sheet, kept), console, options))
+            kept = []
+        kept.append(index)
+    return [*tables, _fit_by_force(_select(sheet, kept), console, options)]
+
+
+def _select(sheet: Sheet, indices: Sequence[int]) -> Sheet:
+    """The sheet with the names of its rows and some of its other columns."""
+    kept = [0, *indices]
+    rows = tuple(
+        row
+        if row.role == "heading"
+        else replace(row, cells=tuple(row.cells[index] for index in kept))
+        for row in sheet.rows
+    )
+    return replace(sheet, columns=tuple(sheet.columns[index] for index in kept), rows=rows)
+
+
+def _fit(
+    sheet: Sheet, layouts: Sequence[_Layout], console: Console, options: ConsoleOptions
+) -> Table | None:
+    """The table by the first layout for which there is room; None where there is none."""
+    for layout in layouts:
+        table = _table(sheet, layout)
+        width = Measurement.get(console, options.update(width=10_000), table).maximum
+        if width - _spare(sheet, layout.name_width) <= options.max_width:
+            return _narrowed(sheet, table, layout, width, options)
+    return None
+
+
+def _fit_by_force(sheet: Sheet, console: Console, options: ConsoleOptions) -> Table:
+    """The table by the last layout, whether or not there is room."""
+    found = _fit(sheet, _LAYOUTS, console, options)
+    if found is not None:
+        return found
+    table = _table(sheet, _LAYOUTS[-1])
+    width = Measurement.get(console, options.update(width=10_000), table).maximum
+    return _narrowed(sheet, table, _LAYOUTS[-1], width, options)
+
+
+def _narrowed(
+    sheet: Sheet, table: Table, layout: _Layout, width: int, options: ConsoleOptions
+) -> Table:
+    """The table with its names broken, if it is wider than there is room."""
+    if width <= options.max_width or sum(c.is_words for c in sheet.columns) > 1:
+        return table
+    left = options.max_width - width + _longest(sheet, 0)
+    return _table(sheet, layout, max(left, LEAST_WIDTH))
 
 
 def draw_terminal(sheet: Sheet) -> TerminalSheet:

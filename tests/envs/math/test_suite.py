@@ -27,6 +27,7 @@ from declutch.envs.math.wording import MATH
 from declutch.envs.registry import find_wording, make_suite
 from declutch.evaluation.players import scripted_player
 from declutch.ground.errors import Status, UserError
+from declutch.ground.extras import install_command
 from declutch.rollout.policy import load_policy
 
 pytest.importorskip("math_verify", reason="pip install 'declutch[math]'")
@@ -206,7 +207,7 @@ def test_what_is_not_installed_is_a_finding_with_its_remedy(monkeypatch: pytest.
     (finding,) = check_games(load_config(None, ["env.suite=math"]))
     assert finding.status is Status.PROBLEM
     assert "math-verify, reasoning-gym" in finding.detail
-    assert "declutch[math]" in finding.remedy
+    assert finding.remedy == install_command("math")
 
 
 def test_a_tiny_model_is_started_and_trained(cache: Path, tmp_path: Path):
