@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from declutch.cli.interrupt import tell_when_interrupted
 from declutch.cli.options import GivenSettings, grouped, split_numbers, split_words
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import show, warn
@@ -157,20 +158,19 @@ def train_grid(grid: Grid, workers: int, console: Console) -> tuple[Failure, ...
     if not waiting:
         return ()
     with _hold(grid.out, console) as lock:
-        try:
-            stage = partial(reported_stage, console)
-            with stage("games") as report:
-                # Made before the runs start, which would all make them at once.
-                suite = make_suite(waiting[0].config.env, report)
-            if grid.cold_start is not None:
-                claim(grid.out / COLD_START_FILE, grid.cold_start, FREE_KEYS)
-                make_cold_start(grid.cold_start, suite, grid.out, stage, warn)
-            done = len(grid.runs) - len(waiting)
-            with GridWatcher(len(grid.runs), done, console) as watcher:
-                return train_runs(waiting, grid.out, workers, watcher, lock)
-        except KeyboardInterrupt:
-            console.print("everything trained so far is kept; the same command goes on from there")
-            raise
+        tell_when_interrupted(
+            lambda: "everything trained so far is kept; the same command goes on from there"
+        )
+        stage = partial(reported_stage, console)
+        with stage("games") as report:
+            # Made before the runs start, which would all make them at once.
+            suite = make_suite(waiting[0].config.env, report)
+        if grid.cold_start is not None:
+            claim(grid.out / COLD_START_FILE, grid.cold_start, FREE_KEYS)
+            make_cold_start(grid.cold_start, suite, grid.out, stage, warn)
+        done = len(grid.runs) - len(waiting)
+        with GridWatcher(len(grid.runs), done, console) as watcher:
+            return train_runs(waiting, grid.out, workers, watcher, lock)
 
 
 def show_plan(grid: Grid, console: Console) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.rule import Rule
 
+from declutch.cli.interrupt import tell_when_interrupted
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import show, warn
@@ -89,6 +90,8 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     from declutch.runs.resume import clean_up
 
     began = time.perf_counter()
+    run = RunFolder(out / "run")
+    tell_when_interrupted(lambda: describe_stages(out, run, config.train.iterations))
     claim(out / "demo.yaml", config)
     stage = partial(reported_stage, console)
     with stage(config.env.suite) as report:
@@ -96,7 +99,6 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     check_levels(suite, config.eval.levels)
     cold, demonstrations = make_cold_start(config, suite, out, stage, warn)
     trained = change_config(config, threads=1, model={"path": str(cold)})
-    run = RunFolder(out / "run")
     clean_up(run)
     if run.iterations_saved() < trained.train.iterations or not (out / CONTROL).exists():
         with _more_sft(trained, demonstrations, out / CONTROL, run):
@@ -106,6 +108,17 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
     _show(run, trained, result, console)
     console.print(f"report: {build_report(run.path)}", soft_wrap=True)
     console.print(f"the demo took {(time.perf_counter() - began) / 60:.1f} minutes")
+
+
+def describe_stages(out: Path, run: RunFolder, iterations: int) -> str:
+    """`declutch demo`: what is saved of a demo that was interrupted, and how it goes on."""
+    stages = {"tiny": "the fresh model", "demonstrations.jsonl": "the demonstrations"}
+    stages["cold_start"] = "the cold start"
+    there = [what for name, what in stages.items() if (out / name).exists()]
+    if run.iterations_saved():
+        there.append(f"{run.iterations_saved()} of {iterations} iterations")
+    saved = f"{', '.join(there)} are kept in {out}" if there else "nothing is saved yet"
+    return f"{saved}; the same command goes on from there"
 
 
 def _reinforce(config: Config, run: RunFolder, suite: Suite, console: Console) -> None:

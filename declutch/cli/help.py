@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
+from declutch.cli.interrupt import interruptible
+
 
 class HelpCommand(TyperCommand):
     """A command whose `--help` is drawn by `draw_help`."""
@@ -54,8 +56,9 @@ class HelpApp(typer.Typer):
         )
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
-        """As typer's, for a command of the application."""
-        return super().command(name, cls=HelpCommand, **settings)
+        """As typer's, for a command of the application, which Ctrl-C ends with a word."""
+        register = super().command(name, cls=HelpCommand, **settings)
+        return lambda command: register(interruptible(command))
 
 
 def draw_help(command: Any, context: Any) -> RenderableType:

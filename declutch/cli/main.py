@@ -23,6 +23,7 @@ from declutch.cli.doctor import doctor_command
 from declutch.cli.eval import eval_command
 from declutch.cli.help import HelpApp
 from declutch.cli.init_tiny import init_tiny_command
+from declutch.cli.interrupt import InterruptedCommandError
 from declutch.cli.labels import labels_command
 from declutch.cli.merge import merge_command
 from declutch.cli.paper import paper_command
@@ -130,6 +131,9 @@ def main() -> None:
     except UserError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
+    except InterruptedCommandError as interrupted:
+        errors.print(f"interrupted: {escape(str(interrupted))}", highlight=False, soft_wrap=True)
+        raise SystemExit(130) from None
     except KeyboardInterrupt:
         errors.print("interrupted")
         raise SystemExit(130) from None

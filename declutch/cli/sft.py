@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from declutch.cli.interrupt import tell_when_interrupted
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import (
     console,
@@ -64,6 +65,11 @@ def sft_command(
     tell_usage(chat)
 
 
+def describe_demonstrated(path: Path) -> str:
+    """`declutch sft`: what is saved of demonstrations that an interruption followed."""
+    return f"the demonstrations in {path} are kept for it" if path.exists() else ""
+
+
 def _demonstrate(settings: Config, path: Path) -> Endpoint | None:
     """Write the demonstrations, unless they are there already; the endpoint that worded them.
 
@@ -79,6 +85,7 @@ def _demonstrate(settings: Config, path: Path) -> Endpoint | None:
         return None
     asks = "endpoint" in (settings.sft.reasoning, settings.sft.critiques)
     chat = open_chat(settings) if asks else None
+    tell_when_interrupted(lambda: describe_demonstrated(path))
     with reported("demonstrations") as report:
         make_demonstrations(settings, suite, path, report, chat)
     return chat

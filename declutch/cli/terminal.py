@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from declutch.cli.interrupt import tell_when_interrupted
+
 if TYPE_CHECKING:
     from declutch.config.run import Config
     from declutch.endpoint.client import Endpoint
@@ -63,6 +65,8 @@ def held(out: Path | None, command: str) -> AbstractContextManager[None]:
 
     from declutch.runs.lock import hold_output
 
+    state = "is as it was" if out.exists() else "was not written"
+    tell_when_interrupted(lambda: f"{out} {state}; the same command begins anew")
     return hold_output(out, command, say=console.print)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from declutch.cli.interrupt import tell_when_interrupted
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console, open_suite
 from declutch.ground.errors import UserError
@@ -129,6 +130,7 @@ def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
     from declutch.train.loop import train
     from declutch.train.session import evaluated_iterations
 
+    tell_when_interrupted(lambda: describe_saved(run, settings.train.iterations))
     title = f"{run.path.name}: {find_method(settings.algorithm.type).label}"
     if settings.gcd.enabled:
         suggests = "_sugg" if settings.gcd.suggestions.enabled else ""
@@ -140,6 +142,13 @@ def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
         diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
         last = train(settings, run, suite, watcher, diagnosis)
     console.print(f"checkpoint: {last}\nreport: declutch report {run.path}")
+
+
+def describe_saved(run: RunFolder, iterations: int) -> str:
+    """`declutch train`: what is saved of a run that was interrupted, and how it goes on."""
+    done = run.iterations_saved()
+    saved = f"saved up to iteration {done} of {iterations}" if done else "nothing is saved yet"
+    return f"{saved}; `{run.command('--resume')}` goes on from there"
 
 
 def _resumed_settings(run: RunFolder, given: GivenSettings) -> Config:
