@@ -71,7 +71,9 @@ def test_runs_and_demos_say_where_they_go_on(tmp_path: Path) -> None:
     assert describe_demonstrated(tmp_path / "none.jsonl") == ""
 
 
-@pytest.mark.parametrize("command", ["doctor", "train run", "coupling tokens model", "envs check suite"])
+@pytest.mark.parametrize(
+    "command", ["doctor", "train run", "coupling tokens model", "envs check suite"]
+)
 def test_the_main_program_prints_it_and_ends_as_interrupted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
