@@ -8,8 +8,17 @@ other docstrings call GC and RM:
 - RM: *Rethinking Reward Miscalibration of GRPO in Agentic RL*
 
 The names in `__all__` are for programs that use the package; each is loaded when it is first asked
-for, so that importing the package takes no time. The room `declutch.train` is a package of its own,
-which is why the function that trains is offered as `train_agent`.
+for, so that importing the package takes no time. A whole training run is
+
+    from declutch import evaluate, load_config, make_cold_start, train_agent
+
+    config = load_config("tiny", ["env.suite=households"])
+    model = make_cold_start(config, "runs/first")
+    agent = train_agent(config, "runs/first/run", model=model)
+    print(evaluate(agent, config).success)
+
+The room `declutch.train` is a package of its own, which is why the function that trains is offered
+as `train_agent`.
 """
 
 from __future__ import annotations
@@ -18,6 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from declutch.cli.notebook import evaluate, make_cold_start, train_agent
     from declutch.config.algorithm import MethodConfig
     from declutch.config.files import load_config
     from declutch.config.run import Config
@@ -33,7 +43,6 @@ if TYPE_CHECKING:
     )
     from declutch.envs.registry import make_suite
     from declutch.envs.wording import Wording
-    from declutch.evaluation.evaluate import evaluate
     from declutch.evaluation.players import Player, model_player, scripted_player
     from declutch.evaluation.results import EvalResult
     from declutch.ground.errors import UserError
@@ -54,8 +63,7 @@ if TYPE_CHECKING:
     from declutch.rollout.engine import Engine
     from declutch.rollout.policy import Policy, load_policy
     from declutch.runs.folder import RunFolder
-    from declutch.train.loop import train as train_agent
-    from declutch.train.session import Watcher
+    from declutch.train.session import Silent, Watcher
 
 __all__ = [
     "Action",
@@ -78,6 +86,7 @@ __all__ = [
     "Request",
     "RunFolder",
     "SamplingParams",
+    "Silent",
     "Step",
     "StepTable",
     "Suite",
@@ -91,6 +100,7 @@ __all__ = [
     "evaluate",
     "load_config",
     "load_policy",
+    "make_cold_start",
     "make_suite",
     "model_player",
     "scripted_player",
@@ -119,6 +129,7 @@ _HOMES: Final = {
     "Request": "records",
     "RunFolder": "runs.folder",
     "SamplingParams": "records",
+    "Silent": "train.session",
     "Step": "records",
     "StepTable": "records",
     "Suite": "envs.protocol",
@@ -129,19 +140,16 @@ _HOMES: Final = {
     "UserError": "ground.errors",
     "Watcher": "train.session",
     "Wording": "envs.wording",
-    "evaluate": "evaluation.evaluate",
+    "evaluate": "cli.notebook",
     "load_config": "config.files",
     "load_policy": "rollout.policy",
+    "make_cold_start": "cli.notebook",
     "make_suite": "envs.registry",
     "model_player": "evaluation.players",
     "scripted_player": "evaluation.players",
-    "train_agent": "train.loop",
+    "train_agent": "cli.notebook",
 }
 """The module of each public name; a type checker reads it from the imports above."""
-
-_OWN_NAMES: Final = {"train_agent": "train"}
-"""What a public name is called at home, where that is not the same."""
-
 
 if not TYPE_CHECKING:  # A type checker would take every name for a public one.
 
@@ -150,7 +158,7 @@ if not TYPE_CHECKING:  # A type checker would take every name for a public one.
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = import_module(f"{__name__}.{_HOMES[name]}")
-        value = globals()[name] = getattr(module, _OWN_NAMES.get(name, name))
+        value = globals()[name] = getattr(module, name)
         return value
 
     def __dir__() -> list[str]:

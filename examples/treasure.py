@@ -12,13 +12,16 @@ from declutch.envs.protocol import Observation, Transition
 from declutch.envs.wanderer import Whim
 from declutch.records import TaskId
 
-PLACES = ("beach", "boat", "cave", "hut", "tree", "well")
+HIDING_PLACES = (
+    *("cave", "hut", "tree", "well", "rock", "pool"),
+    *("hill", "nest", "dune", "wreck", "spring", "cliff"),
+)
 SEEN = ("coin", "gem")
 KINDS = {"train": SEEN, "L0": SEEN, "L1": SEEN, "L2": ("crown",)}
 
 
 class Treasure:
-    """A castaway looks for a thing in six places, takes it to the boat and loads it."""
+    """A castaway looks for a thing in four places, takes it to the boat and loads it."""
 
     name = "treasure"
     held_out_kinds = ("crown",)
@@ -31,7 +34,10 @@ class Treasure:
         )
 
     def reset(self, task):
-        self.thing, self.place = task.kind, random.Random(task.name).choice(PLACES[2:])
+        draw = random.Random(task.name)
+        hiding_places = draw.sample(HIDING_PLACES, 4)
+        self.places = ("beach", "boat", *hiding_places)
+        self.thing, self.place = task.kind, draw.choice(hiding_places)
         self.here, self.held, self.is_won = "beach", False, False
         return self.observe(f"You wash up on a beach. Your task is to: ship the {self.thing}.")
 
@@ -48,7 +54,7 @@ class Treasure:
         return Transition(self.observe(text), won, self.is_won, self.is_won, won)
 
     def commands(self):
-        moves = tuple(f"go to {place}" for place in PLACES if place != self.here)
+        moves = tuple(f"go to {place}" for place in self.places if place != self.here)
         if self.held:
             return (*moves, f"load {self.thing}") if self.here == "boat" else moves
         return (*moves, f"take {self.thing}") if self.here == self.place else moves
@@ -68,17 +74,18 @@ class Searcher:
 
     def reset(self, task, observation):
         self.seen, self.observation = {"beach", "boat"}, observation
+        self.places = [each.removeprefix("go to ") for each in observation.admissible]
 
     def act(self):
         for command in self.observation.admissible:
             if not command.startswith("go to "):
                 return Whim(command, "I can use this now.", command)
-        unseen = [place for place in PLACES if place not in self.seen]
+        unseen = [place for place in self.places if place not in self.seen]
         place = "boat" if self.observation.inventory else unseen[0]
         return Whim(f"go to {place}", f"Next I try the {place}.", f"find {place}")
 
     def update(self, action, observation):
         self.seen.add(action.removeprefix("go to "))
-        if self.seen.issuperset(PLACES):
+        if self.seen.issuperset(self.places):
             self.seen = {"beach", "boat", action.removeprefix("go to ")}
         self.observation = observation

@@ -49,10 +49,9 @@ class HelpApp(typer.Typer):
         super().__init__(
             cls=HelpGroup,
             rich_markup_mode=None,
-            add_completion=False,
+            **{"add_completion": False, **settings},
             pretty_exceptions_enable=False,
             no_args_is_help=True,
-            **settings,
         )
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:

@@ -38,7 +38,7 @@ from declutch.cli.theory import theory_command
 from declutch.cli.train import train_command
 from declutch.ground.errors import UserError
 
-app = HelpApp(name="declutch")
+app = HelpApp(name="declutch", add_completion=True)
 errors = Console(stderr=True)
 
 RENAMED_COMMANDS = {"demos": "demonstrations"}

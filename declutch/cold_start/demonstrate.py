@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from declutch.cold_start.demonstrations import (
@@ -30,7 +30,9 @@ from declutch.envs.protocol import (
     Suite,
     TextEnv,
     draw_command,
+    is_deterministic,
     new_expert,
+    start_env,
 )
 from declutch.envs.splits import manifest_hash
 from declutch.ground.errors import UserError
@@ -53,6 +55,7 @@ class DemonstrationPlan:
             that the expert knows no way to win any more, up to there.
         seed: of the tasks, the perturbation and the expert's wording.
         kinds: the kinds of task to demonstrate; None for all that the protocol allows.
+        is_deterministic: whether chance plays no part in the environments.
     """
 
     num_episodes: int
@@ -64,6 +67,7 @@ class DemonstrationPlan:
     max_steps: int = 30
     seed: int = 0
     kinds: tuple[str, ...] | None = None
+    is_deterministic: bool = True
 
 
 def play_demonstrations(
@@ -82,6 +86,7 @@ def play_demonstrations(
             an asked kind, or no expert.
     """
     _check_plan(plan)
+    plan = replace(plan, is_deterministic=is_deterministic(suite))
     drawn = _draw_tasks(_select_tasks(suite.tasks(TRAIN_SPLIT), plan), plan)
     episodes: list[Demonstration] = []
     env = suite.make_env()
@@ -102,7 +107,9 @@ def play_demonstration(
     env: TextEnv, expert: Expert, task: TaskId, plan: DemonstrationPlan, draw: random.Random
 ) -> Demonstration:
     """Demonstrate one task: play it as the expert would, with a random command now and then."""
-    observation = env.reset(task)
+    # Drawn only where there is chance, so that any other demonstrations stay the same.
+    chance = None if plan.is_deterministic else draw.randrange(2**31)
+    observation = start_env(env, task, chance)
     expert.reset(task, observation)
     steps: list[DemonstrationStep] = []
     won = is_done = False

@@ -23,7 +23,9 @@ from declutch.ground.contents import parse_yaml, read_text
 from declutch.ground.errors import UserError
 
 
-def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    paths: str | Path | Sequence[str | Path] | None, overrides: Sequence[str] = ()
+) -> Config:
     """Load the settings of a run from YAML files and "section.key=value" items.
 
     Args:
@@ -33,7 +35,8 @@ def load_config(paths: Path | Sequence[Path] | None, overrides: Sequence[str] = 
     Raises:
         UserError: unreadable file, unknown key, wrong type, impossible combination.
     """
-    files = [paths] if isinstance(paths, Path) else list(paths or ())
+    given = [paths] if isinstance(paths, str | Path) else list(paths or ())
+    files = [Path(path) for path in given]
     source = ", ".join(
         [*map(str, files), *(["the command line"] if overrides or not files else [])]
     )

@@ -32,8 +32,12 @@ class TrainConfig(Section):
     max_steps: int | None = Field(default=None, ge=1)
     """The most steps of a training episode; null takes env.max_steps, which evaluations always use.
     Fewer make an iteration cheaper, and count a slow success as a failure."""
+    reward: str | None = Field(default=None, pattern=r"^\w+(\.\w+)*:\w+$")
+    """A function of your own that computes the reward of every action in training, as
+    "my_module:reward"; null takes the environment's rewards, of whatever steps."""
     success_reward: float = Field(default=1.0, gt=0)
-    """The return of an episode that was won; any other has return 0."""
+    """What the environment's rewards are multiplied by. Most give 1 for winning and 0 otherwise, so
+    that it is the return of an episode that was won."""
     length_penalty: float = Field(default=0.0, ge=0, lt=1)
     """The share of the reward that a success at the last allowed step loses; an earlier success
     loses in proportion to its steps."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from declutch.envs.check_behaviour import (
+    check_chance,
     check_commands,
     check_environments,
     check_episodes,
@@ -21,6 +22,7 @@ from declutch.envs.check_behaviour import (
 )
 from declutch.envs.check_contents import (
     check_end,
+    check_equal,
     check_expert,
     check_levels,
     check_score,
@@ -31,7 +33,7 @@ from declutch.envs.check_contents import (
 from declutch.envs.diagnosis import own_findings
 from declutch.envs.protocol import Suite
 from declutch.envs.subject import Doubtful, Subject
-from declutch.envs.walks import Broken
+from declutch.envs.walks import Broken, describe_raised
 from declutch.ground.errors import Finding, Status
 
 
@@ -53,7 +55,7 @@ def check_suite(suite: Suite) -> list[Finding]:
         subject = Subject.of(suite)
     # The environment is someone else's: whatever it raises is a finding.
     except Exception as error:
-        return [Finding("tasks", Status.PROBLEM, _describe(error), CHECKS[0].remedy)]
+        return [Finding("tasks", Status.PROBLEM, describe_raised(error), CHECKS[0].remedy)]
     if not subject.tasks:
         return [Finding("tasks", Status.PROBLEM, "no level has a task", CHECKS[0].remedy)]
     return [*(_run(check, subject) for check in CHECKS), *own_findings(suite)]
@@ -67,18 +69,25 @@ def _run(check: Check, subject: Subject) -> Finding:
     except Broken as fault:
         return Finding(check.name, Status.PROBLEM, str(fault), check.remedy)
     except Exception as error:
-        return Finding(check.name, Status.PROBLEM, _describe(error), check.remedy)
+        return Finding(check.name, Status.PROBLEM, describe_raised(error), check.remedy)
 
 
 CHECKS = (
     Check("tasks", check_tasks, "tasks(split) must give TaskIds of your name, each name once"),
     Check("levels", check_levels, "keep training tasks and held-out kinds out of the other levels"),
+    Check("equal tasks", check_equal, "let tasks of other levels start or answer otherwise"),
     Check(
         "types", check_types, "give str, tuple, bool and float as Observation and Transition say"
     ),
     Check("score", check_score, "scale the score so that 0 is nothing and 1 is won"),
     Check("reset", check_reset, "draw only from random.Random(task.name), and set all state anew"),
-    Check("steps", check_steps, "draw only from a generator seeded in reset"),
+    Check(
+        "steps",
+        check_steps,
+        "draw only from a generator seeded in reset; where chance is part of the game, set "
+        "is_deterministic = False and take its seed: reset(task, seed)",
+    ),
+    Check("chance", check_chance, "draw from random.Random(seed), or leave is_deterministic out"),
     Check("episodes apart", check_episodes, "set every attribute anew in reset"),
     Check("environments apart", check_environments, "keep state in self, not in class or module"),
     Check("commands", check_commands, "list only what would do something now"),
@@ -93,7 +102,3 @@ CHECKS = (
     Check("oracle", check_oracle, "label_action(action) must give 1, 0 or None and change nothing"),
     Check("speed", check_speed, "prepare in __init__ what reset repeats; a model samples 100s/s"),
 )
-
-
-def _describe(error: Exception) -> str:
-    return f"raises {type(error).__name__}: {error}"

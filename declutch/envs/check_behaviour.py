@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 
-from declutch.envs.protocol import Oracle
+from declutch.envs.protocol import Observation, Oracle, TextEnv, is_deterministic, start_env
 from declutch.envs.subject import Doubtful, Subject
 from declutch.envs.walks import (
     NONSENSE,
@@ -17,25 +17,29 @@ from declutch.envs.walks import (
     Walk,
     advance,
     answer_to,
+    describe_raised,
     expect_same,
     first_difference,
-    note,
     other_chance,
     place_of,
+    start,
     walk,
 )
+from declutch.records import TaskId
 
 SLOW_STEPS_PER_SECOND = 100.0
 MAX_COMMANDS = 25
+NUM_SEEDS = 8
+"""Seeds of chance that are tried."""
 
 
 def check_reset(subject: Subject) -> str:
     """Check the behaviour of reset: a task starts alike each time and in every environment."""
     for task in subject.tasks:
         with subject.env() as env, subject.env() as other:
-            first, again = env.reset(task), env.reset(task)
+            first, again = (_reset(env, task) for _ in range(2))
             with other_chance(1):
-                elsewhere = other.reset(task)
+                elsewhere = _reset(other, task)
         for seen, place in ((again, "again"), (elsewhere, "in another environment")):
             if seen != first:
                 raise Broken(f"{task.name!r}, reset {place}: {first_difference(first, seen)}")
@@ -69,7 +73,7 @@ def check_environments(subject: Subject) -> str:
         with subject.env() as env, subject.env() as beside:
             pairs = [(env, one, Walk(one.task)), (beside, other, Walk(other.task))]
             for live, _, copy in pairs:
-                note(copy, live.reset(copy.task))
+                start(live, copy)
             for number in range(max(len(one.actions), len(other.actions))):
                 for live, episode, copy in pairs:
                     if number < len(episode.actions):
@@ -111,7 +115,8 @@ def check_nonsense(subject: Subject) -> str:
                 try:
                     env.step(action)
                 except Exception as error:
-                    raise Broken(f"{task.name!r}: {action[:20]!r} raises {error!r}") from error
+                    place = f"{task.name!r}: {action[:20]!r}"
+                    raise Broken(f"{place} {describe_raised(error)}") from error
     return f"{len(ODD_ACTIONS)} odd actions answered"
 
 
@@ -123,14 +128,49 @@ def check_oracle(subject: Subject) -> str:
         for task in subject.tasks:
             alone = subject.walk(task)
             copy = Walk(task)
-            note(copy, env.reset(task))
+            start(env, copy)
             for action in alone.actions:
-                label = env.label_action(action)
+                try:
+                    label = env.label_action(action)
+                except Exception as error:
+                    place = f"{place_of(copy)}: label_action({action!r})"
+                    raise Broken(f"{place} {describe_raised(error)}") from error
                 if label not in (0, 1, None):
                     raise Broken(f"{place_of(copy)}: label_action({action!r}) is {label!r}")
                 advance(env, copy, action)
             expect_same(copy, alone, "played with labels asked for")
     return "labels 1, 0 or None"
+
+
+def check_chance(subject: Subject) -> str:
+    """Check the behaviour of an environment with chance: that another seed leads elsewhere."""
+    if is_deterministic(subject.suite):
+        return "none: equal actions are answered alike"
+    for task in subject.tasks:
+        actions = subject.walk(task).actions
+        plays = set()
+        for seed in range(NUM_SEEDS):
+            with subject.env() as env:
+                seen = [start_env(env, task, seed)]
+                for action in actions:
+                    transition = env.step(action)
+                    seen.append(transition.observation)
+                    if transition.is_done:
+                        break
+                plays.add(tuple(seen))
+        if len(plays) > 1:
+            return f"{task.name!r} goes {len(plays)} ways by {NUM_SEEDS} seeds"
+    raise Doubtful(
+        f"is_deterministic=False, but {NUM_SEEDS} seeds made no difference in {len(subject.tasks)} "
+        "tasks"
+    )
+
+
+def _reset(env: TextEnv, task: TaskId) -> Observation:
+    """What a reset gives. Raises Broken where it fails."""
+    episode = Walk(task)
+    start(env, episode)
+    return episode.moments[0][0]
 
 
 def check_speed(subject: Subject) -> str:

@@ -10,8 +10,17 @@ from collections.abc import Sequence
 
 from declutch.envs.protocol import HasExpert, held_out_kinds
 from declutch.envs.splits import USUAL_LEVELS
-from declutch.envs.subject import TASKS_PER_LEVEL, Doubtful, Subject, expert_plays, tasks_of
+from declutch.envs.subject import (
+    TASKS_PER_LEVEL,
+    Doubtful,
+    Fingerprint,
+    Subject,
+    expert_plays,
+    fingerprint,
+    tasks_of,
+)
 from declutch.envs.walks import NUM_STEPS, Broken, place_of, walk
+from declutch.records import TaskId
 
 
 def check_tasks(subject: Subject) -> str:
@@ -63,6 +72,26 @@ def check_levels(subject: Subject) -> str:
     if not held_out:
         raise Doubtful("apart; but no kind is held out, so that L2 is no new type of task")
     return f"apart; held out: {', '.join(sorted(held_out))}"
+
+
+def check_equal(subject: Subject) -> str:
+    """Check a suite's contents: no two levels have a task that plays alike under another name.
+
+    Tasks are alike that start alike and answer a number of walks alike, the expert's among them.
+    """
+    suite, found, count = subject.suite, dict[Fingerprint, tuple[str, TaskId]](), 0
+    for level in USUAL_LEVELS:
+        tasks = tasks_of(suite, level)
+        step = max(1, len(tasks) // subject.num_compared)
+        for task in tasks[::step][: subject.num_compared]:
+            count += 1
+            mark = fingerprint(subject, task)
+            other_level, other = found.setdefault(mark, (level, task))
+            if other_level != level and other.name != task.name:
+                raise Broken(
+                    f"{level}: {task.name!r} plays exactly like {other.name!r} of {other_level}"
+                )
+    return f"{count} tasks, none like one of another level"
 
 
 def check_types(subject: Subject) -> str:

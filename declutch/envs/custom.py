@@ -6,6 +6,8 @@ that also knows its tasks, a `UserEnv`. examples/treasure.py is a whole one.
 
 from __future__ import annotations
 
+import inspect
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
@@ -13,7 +15,14 @@ from typing import Protocol, cast
 from declutch.config.dotted import import_dotted
 from declutch.config.env import EnvConfig
 from declutch.envs.diagnosis import count_games, format_counts, own_findings, problem_of
-from declutch.envs.protocol import Progress, Suite, SuiteSpec, TextEnv
+from declutch.envs.protocol import (
+    Observation,
+    Progress,
+    SeededEnv,
+    Suite,
+    SuiteSpec,
+    TextEnv,
+)
 from declutch.envs.splits import USUAL_LEVELS
 from declutch.envs.wording import PLAIN, Wording
 from declutch.ground.errors import Finding, Status, UserError
@@ -28,6 +37,7 @@ class UserEnv(TextEnv, Protocol):
 
     It may have, besides: `wording`, the words of its prompts and how they are shortened for the
     compact one, see `Wording`; `held_out_kinds`, task types that only the level L2 may show;
+    `is_deterministic = False`, which makes `reset` take a seed, see `SeededEnv`;
     `make_expert(seed)`, see `HasExpert`; `label_action(action)`, see `Oracle`; `diagnose()`, what
     it needs on this machine, see `HasChecks`.
     """
@@ -68,6 +78,12 @@ class CustomSuite:
             raise UserError(
                 f"env.suite={spec!r} has a wording that is no declutch.envs.wording.Wording"
             )
+        self.is_deterministic: bool = getattr(self._lister, "is_deterministic", True)
+        if not isinstance(self.is_deterministic, bool):
+            raise UserError(
+                f"env.suite={spec!r} has is_deterministic={self.is_deterministic!r}: it is True or "
+                "False"
+            )
         # None where there is none, which is how `HasExpert` and `HasChecks` know.
         self.make_expert = getattr(self._lister, "make_expert", None)
         self.diagnose = getattr(self._lister, "diagnose", None)
@@ -91,8 +107,11 @@ class CustomSuite:
         return self._splits[split]
 
     def make_env(self) -> TextEnv:
-        """Make a new live environment of the user's own."""
-        return _call(self._spec, self._make_env)
+        """Make a new live environment of the user's own; by default it takes a seed of the task."""
+        env = _call(self._spec, self._make_env)
+        if not self.is_deterministic:
+            _give_seeds(env, self._spec)
+        return env
 
     def count_games(self) -> Mapping[str, Mapping[str, int]]:
         """Number of tasks by split and task type; absent splits count 0."""
@@ -106,6 +125,23 @@ class CustomSuite:
                     f"{self._spec}: tasks({split!r}) gives {task!r}, not a declutch.records.TaskId"
                 )
         return tasks
+
+
+def _give_seeds(env: UserEnv, spec: str) -> None:
+    """Have an environment take a seed of the task where nobody gives one."""
+    reset = cast(SeededEnv, env).reset
+    try:
+        inspect.signature(reset).bind(None, 0)
+    except TypeError:
+        raise UserError(
+            f"env.suite={spec!r} has is_deterministic=False, so that its reset has to take a seed: "
+            "def reset(self, task, seed)"
+        ) from None
+
+    def seeded(task: TaskId, seed: int | None = None) -> Observation:
+        return reset(task, zlib.crc32(task.name.encode()) if seed is None else seed)
+
+    env.reset = seeded  # type: ignore[method-assign]
 
 
 def load_suite(spec: str) -> Suite:

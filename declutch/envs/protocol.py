@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from declutch.config.env import EnvConfig
 from declutch.envs.splits import Level
@@ -98,6 +98,23 @@ class TextEnv(Protocol):
 
 
 @runtime_checkable
+class SeededEnv(Protocol):
+    """The protocol of an environment in which chance plays a part, see `is_deterministic`."""
+
+    def reset(self, task: TaskId, seed: int = 0) -> Observation:
+        """Start `task`; `seed` decides what chance does until the next reset, and nothing else."""
+        ...
+
+    def step(self, action: str) -> Transition:
+        """As `TextEnv`."""
+        ...
+
+    def close(self) -> None:
+        """As `TextEnv`."""
+        ...
+
+
+@runtime_checkable
 class Oracle(Protocol):
     """The protocol of an environment that can label an action good or bad from its true state."""
 
@@ -171,8 +188,8 @@ class Suite(EnvSource, Protocol):
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
     own each: `HasWording`, `HoldsOut`, `HasExpert`, `HasGuide`, `CountsGames`, `HasFolder`,
-    `LimitsLive`, `HasChecks`; and of its environments `Oracle` and `HasWalkthrough`. A method that
-    is None is not offered.
+    `LimitsLive`, `HasChecks`, `HasChance`; and of its environments `Oracle` and `HasWalkthrough`. A
+    method that is None is not offered.
     """
 
     name: str
@@ -249,6 +266,17 @@ class HasChecks(Protocol):
         ...
 
 
+@runtime_checkable
+class HasChance(Protocol):
+    """The protocol of a suite that says whether its environments are deterministic.
+
+    Where `is_deterministic` is False they are `SeededEnv`s. A suite that does not say is
+    deterministic: equal tasks and equal actions are answered alike.
+    """
+
+    is_deterministic: bool
+
+
 class SuiteSpec(NamedTuple):
     """The spec by the suite protocol: how a suite is made, what it needs, its levels and words.
 
@@ -299,6 +327,20 @@ def check_levels(suite: Suite, names: Sequence[str]) -> None:
 def held_out_kinds(suite: Suite) -> tuple[str, ...]:
     """By the suite protocol, the task types kept from training, () where none are."""
     return suite.held_out_kinds if isinstance(suite, HoldsOut) else ()
+
+
+def is_deterministic(source: EnvSource) -> bool:
+    """By the suite protocol, whether equal actions are answered alike whatever the seed."""
+    return source.is_deterministic if isinstance(source, HasChance) else True
+
+
+def start_env(env: TextEnv, task: TaskId, seed: int | None) -> Observation:
+    """By the suite protocol, start a task with a seed of chance, or with none where it needs none.
+
+    Args:
+        seed: for an environment of a suite that is not deterministic; None for any other.
+    """
+    return env.reset(task) if seed is None else cast(SeededEnv, env).reset(task, seed)
 
 
 def max_live(source: EnvSource) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -45,7 +47,7 @@ def walk(env: TextEnv, task: TaskId, actions: Sequence[str] | None = None) -> Wa
     """
     draw = random.Random(f"{task.split} {task.name}")
     episode = Walk(task)
-    note(episode, env.reset(task))
+    start(env, episode)
     while len(episode.actions) < (NUM_STEPS if actions is None else len(actions)):
         if actions is not None:
             action = actions[len(episode.actions)]
@@ -69,9 +71,38 @@ def note(episode: Walk, seen: Observation | Transition) -> None:
     episode.moments.append(moment)
 
 
+def start(env: TextEnv, episode: Walk) -> None:
+    """Start an environment check's walk. Raises Broken where reset fails or gives no Observation."""
+    try:
+        first = env.reset(episode.task)
+    except Exception as error:
+        raise Broken(f"{place_of(episode, 0)} {describe_raised(error)}") from error
+    note(episode, first)
+
+
+def describe_raised(error: BaseException) -> str:
+    """Describe what an environment raised on a walk, and the line of its code that raised it."""
+    text = f"raises {type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return text
+    last = frames[-1]
+    code = f": {last.line}" if last.line else ""
+    return f"{text} ({Path(last.filename).name}, line {last.lineno}{code})"
+
+
 def advance(env: TextEnv, episode: Walk, action: str) -> None:
-    """Play one more action of an environment check's walk. Raises Broken without a transition."""
-    transition = env.step(action)
+    """Play one more action of an environment check's walk.
+
+    Raises:
+        Broken: the step fails, or gives no transition; it names task, action and line.
+    """
+    try:
+        transition = env.step(action)
+    except Exception as error:
+        number = len(episode.actions) + 1
+        place = f"{episode.task.name!r}, step {number} ({action[:30]!r})"
+        raise Broken(f"{place} {describe_raised(error)}") from error
     episode.actions.append(action)
     if not isinstance(transition, Transition):
         raise Broken(f"{place_of(episode)} gives {type(transition).__name__}, not a Transition")

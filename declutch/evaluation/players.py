@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from declutch.config.env import EnvConfig
 from declutch.config.judge import GCDConfig
 from declutch.config.run import EvalConfig
-from declutch.envs.protocol import Advice, Expert, Suite, TextEnv, new_expert
+from declutch.envs.protocol import (
+    Advice,
+    Expert,
+    Suite,
+    TextEnv,
+    is_deterministic,
+    new_expert,
+    start_env,
+)
 from declutch.envs.wanderer import Wanderer
 from declutch.ground.errors import UserError
 from declutch.ground.streams import stream
@@ -105,7 +115,9 @@ def scripted_player(
         episodes = []
         for index, task in enumerate(tasks):
             expert = new_expert(suite, seed) if name == "expert" else Wanderer(f"{seed}/{index}")
-            episodes.append(_play_alone(task, index, suite, expert, max_steps))
+            chance = None if is_deterministic(suite) else zlib.crc32(f"{seed}/{index}".encode())
+            start = _Start(task, index, chance)
+            episodes.append(_play_alone(start, suite, expert, max_steps))
             if on_finished is not None:
                 on_finished(episodes[-1])
         return episodes
@@ -113,32 +125,40 @@ def scripted_player(
     return Player(name, play, max_steps)
 
 
-def _play_alone(task: TaskId, group: int, suite: Suite, expert: Expert, max_steps: int) -> Episode:
+class _Start(NamedTuple):
+    """What a scripted player's episode starts with.
+
+    Attributes:
+        seed: of chance in the environment; None where it knows none.
+    """
+
+    task: TaskId
+    group: int
+    seed: int | None
+
+
+def _play_alone(start: _Start, suite: Suite, expert: Expert, max_steps: int) -> Episode:
     """An episode of a scripted player; one that fails is an environment error, as a model's is."""
     try:
-        return _play_scripted(task, group, suite, expert, max_steps)
+        return _play_scripted(start, suite, expert, max_steps)
     except _CannotPlayError as error:
         raise UserError(str(error)) from None
     # Anything else that an environment or its expert raises ends one game, not the evaluation.
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        return Episode(task, group, Role.AGENT, (), Outcome.ENV_ERROR, 0.0, error=message)
+        return Episode(
+            start.task, start.group, Role.AGENT, (), Outcome.ENV_ERROR, 0.0, error=message
+        )
 
 
 class _CannotPlayError(Exception):
     """What the player can choose no command in, which is no failure of one game."""
 
 
-def _play_scripted(
-    task: TaskId,
-    group: int,
-    suite: Suite,
-    expert: Expert,
-    max_steps: int,
-) -> Episode:
+def _play_scripted(start: _Start, suite: Suite, expert: Expert, max_steps: int) -> Episode:
     env = suite.make_env()
     try:
-        return _play_in(env, task, group, expert, max_steps)
+        return _play_in(env, start, expert, max_steps)
     finally:
         env.close()
 
@@ -150,8 +170,9 @@ def _advice(expert: Expert) -> Advice | None:
         raise _CannotPlayError(str(error)) from error
 
 
-def _play_in(env: TextEnv, task: TaskId, group: int, expert: Expert, max_steps: int) -> Episode:
-    observation = env.reset(task)
+def _play_in(env: TextEnv, start: _Start, expert: Expert, max_steps: int) -> Episode:
+    task, group, seed = start
+    observation = start_env(env, task, seed)
     expert.reset(task, observation)
     steps: list[Step] = []
     outcome, score = Outcome.TIMED_OUT, 0.0

@@ -91,6 +91,15 @@ class EvalResult:
         return tuple(dict.fromkeys(game.level for game in self.games))
 
     @property
+    def success(self) -> dict[str, float]:
+        """Share of games won in [0, 1] by level, among those without an environment error."""
+        counted: dict[str, list[bool]] = {level: [] for level in self.levels}
+        for game in self.games:
+            if game.outcome is not Outcome.ENV_ERROR:
+                counted[game.level].append(game.is_won)
+        return {level: sum(won) / len(won) if won else math.nan for level, won in counted.items()}
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({game.seed for game in self.games}))
 

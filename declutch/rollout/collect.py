@@ -16,7 +16,9 @@ from declutch.envs.protocol import (
     Oracle,
     TextEnv,
     Transition,
+    is_deterministic,
     max_live,
+    start_env,
 )
 from declutch.ground.errors import UserError
 from declutch.records import (
@@ -30,6 +32,7 @@ from declutch.records import (
     TaskId,
 )
 from declutch.rollout.engine import Engine, max_prompt_tokens
+from declutch.rollout.reward import Reward
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class CollectParams:
         suggestions: suggestions shown in every prompt; () in evaluation.
         oracle_every: the oracle labels every n-th action of an episode, counted from another one
             in each; 0 asks it nothing.
+        reward: computes the reward of each action in the environment's place, see `Reward`; None
+            takes the environment's.
         reflection: show the speaker each of its responses and play the one that it gives then; the
             first one is in no record.
     """
@@ -66,6 +71,7 @@ class CollectParams:
     suggestions: tuple[str, ...] = ()
     oracle_every: int = 0
     reflection: bool = False
+    reward: Reward | None = None
 
 
 def collect(
@@ -101,6 +107,10 @@ def collect(
     live: list[_Live] = []
     finished: dict[int, Episode] = {}
     limit = max_live(source)
+    # Chance in the environments is drawn first, and only where there is any.
+    seeds: list[int | None] = [None] * len(plays)
+    if not is_deterministic(source):
+        seeds = torch.randint(2**31, (len(plays),), generator=generator).tolist()
 
     def finish(episode: _Live, outcome: Outcome) -> None:
         finished[episode.index] = episode.close(outcome, params.role)
@@ -112,7 +122,8 @@ def collect(
         while waiting or live:
             while waiting and len(live) < limit:
                 index, play = waiting.pop()
-                started = _start(index, play, idle.pop() if idle else source.make_env())
+                env = idle.pop() if idle else source.make_env()
+                started = _start(index, play, env, seeds[index])
                 if started.error:
                     finish(started, Outcome.ENV_ERROR)
                 else:
@@ -258,7 +269,8 @@ class _Live:
             return Outcome.ENV_ERROR
         self.check_numbers(transition)
         spent = len(self.steps) / max(params.max_steps - 1, 1)
-        reward = transition.reward * params.success_reward * (1 - params.length_penalty * spent)
+        own = self.reward_of(before, action.text, transition, params.reward)
+        reward = own * params.success_reward * (1 - params.length_penalty * spent)
         self.steps.append(replace(step, reward=reward, oracle_label=label))
         self.history.append((before.text, action.text))
         self.observation = transition.observation
@@ -268,6 +280,27 @@ class _Live:
         if transition.is_done:
             return Outcome.FAILED
         return Outcome.TIMED_OUT if len(self.steps) >= params.max_steps else None
+
+    def reward_of(
+        self, before: Observation, action: str, transition: Transition, reward: Reward | None
+    ) -> float:
+        """The reward of an action: the environment's, or by a function of the user's own.
+
+        Raises:
+            UserError: the function fails, or gives no finite number.
+        """
+        if reward is None:
+            return transition.reward
+        place = f"task {self.play.task.name!r}, step {len(self.steps) + 1} ({action[:30]!r})"
+        try:
+            value = reward(self.play.task, before, action, transition)
+        except Exception as error:
+            raise UserError(
+                f"train.reward raises {type(error).__name__}: {error} ({place})"
+            ) from error
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"train.reward gives {value!r}, which is no finite number ({place})")
+        return float(value)
 
     def check_numbers(self, transition: Transition) -> None:
         """One reward that is no number would make all weights so, without another word.
@@ -316,9 +349,9 @@ class _Live:
         )
 
 
-def _start(index: int, play: Play, env: TextEnv) -> _Live:
+def _start(index: int, play: Play, env: TextEnv, seed: int | None) -> _Live:
     try:
-        first = env.reset(play.task)
+        first = start_env(env, play.task, seed)
     except Exception as error:
         nothing = Observation("", ())
         message = f"{type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from declutch.ground.streams import stream
 from declutch.records import Episode, Outcome, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.policy import Policy
+from declutch.rollout.reward import load_reward
 from declutch.rollout.tasks import draw_tasks
 
 
@@ -118,6 +119,7 @@ def _play(
             length_penalty=config.train.length_penalty,
             suggestions=suggestions,
             oracle_every=config.gcd.oracle_every if config.gcd.enabled else 0,
+            reward=load_reward(config.train.reward),
         ),
         generator,
     )

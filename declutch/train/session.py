@@ -26,6 +26,7 @@ from declutch.learner.checkpoint import Checkpoint, load_checkpoint
 from declutch.records import Episode, Outcome
 from declutch.rollout.groups import Played
 from declutch.rollout.policy import Policy
+from declutch.rollout.reward import load_reward
 from declutch.runs.catalogue import key_of
 from declutch.runs.claims import bind_reference, bind_run, bind_tasks
 from declutch.runs.episodes import PlayedIteration
@@ -178,6 +179,7 @@ class Session:
         if (config.gcd.enabled and config.gcd.traits.needs_labels) or config.eval.judge:
             check_labels(config.gcd, suite)
         check_levels(suite, config.eval.levels)
+        load_reward(config.train.reward)
         # Before anything that takes time: an endpoint that is not named fails at once.
         chat = labeler = None
         if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
