@@ -31,4 +31,4 @@ def load_reward(name: str | None) -> Reward | None:
             f"train.reward={name!r} is a {type(found).__name__}, no function "
             "reward(task, before, action, transition) that gives a number"
         )
-    return found  # type: ignore[no-any-return]
+    return found

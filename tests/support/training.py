@@ -12,6 +12,7 @@ from declutch.envs.registry import make_suite
 from declutch.report.live import TrainWatcher
 from declutch.runs.catalogue import find
 from declutch.runs.folder import RunFolder
+from declutch.runs.rows import CHECKSUM
 from declutch.train.loop import train
 
 SMALL_GAMES = {"train": 24, "valid_seen": 12, "valid_unseen": 12}
@@ -47,6 +48,8 @@ def run_training(config: Config, path: Path) -> Path:
 def metrics_without_times(path: Path) -> list[dict]:
     """A run's metrics, all of them listed, less those that differ between two runs of one seed."""
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        row.pop(CHECKSUM, None)
     unlisted = {key for row in rows for key in row if find(key) is None}
     assert not unlisted, unlisted
     return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
