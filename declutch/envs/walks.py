@@ -72,7 +72,7 @@ def note(episode: Walk, seen: Observation | Transition) -> None:
 
 
 def start(env: TextEnv, episode: Walk) -> None:
-    """Start an environment check's walk. Raises Broken where reset fails or gives no Observation."""
+    """Start an environment check's walk. Raises Broken where reset gives no Observation."""
     try:
         first = env.reset(episode.task)
     except Exception as error:
