@@ -73,23 +73,35 @@ lock: ## write constraints.txt anew from the ranges in pyproject.toml
 	(grep '^#' constraints.txt; grep -v -i '^#\|^-e\|^torch==\|declutch' $(LOCK)/freeze.txt) > $(LOCK)/constraints.txt
 	mv $(LOCK)/constraints.txt constraints.txt && rm -rf $(LOCK)
 
+# Each of these files says that a step of the installation is finished. A step that was interrupted
+# may leave packages of which pip believes that they are whole; `.begun` is there then, and the next
+# `make` makes the environment anew.
+BEGUN := $(VENV)/.begun
+ifneq ($(wildcard $(BEGUN)),)
+.PHONY: $(VENV)/.torch
+endif
+
 $(VENV)/.torch:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
+	touch $(BEGUN)
 	$(BIN)/pip $(INSTALL) "$(TORCH)"
-	touch $@
+	rm $(BEGUN) && touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml constraints.txt
+	touch $(BEGUN)
 	$(PIP) --editable .
-	touch $@
+	rm $(BEGUN) && touch $@
 
 $(VENV)/.installed-scienceworld: $(VENV)/.torch pyproject.toml constraints.txt
+	touch $(BEGUN)
 	$(PIP) --editable ".[scienceworld]"
-	touch $@ $(VENV)/.installed
+	rm $(BEGUN) && touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml constraints.txt
+	touch $(BEGUN)
 	$(PIP) --editable ".[$(DEV_EXTRAS)]"
 	$(PIP) --no-deps $(VERL)
-	touch $@ $(VENV)/.installed $(VENV)/.installed-scienceworld
+	rm $(BEGUN) && touch $@ $(VENV)/.installed $(VENV)/.installed-scienceworld
 
 clean: ## remove the virtual environments and the caches of the tools
 	rm -rf $(VENV) $(LOCK) $(LOWEST) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from declutch.cli.options import GivenSettings, grouped
-from declutch.cli.terminal import console, held, open_suite, show
+from declutch.cli.terminal import console, held, open_suite, show, warn
 from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,11 +96,22 @@ def eval_command(
         if model is not None and model not in SCRIPTED:
             find_model(model)
     with held(out, "declutch eval"):
-        result = run_eval(settings, open_suite(settings), policy, judge_model, console)
+        suite = open_suite(settings)
+        result = run_eval(settings, suite, policy, judge_model, console)
         show_eval(result, before, console)
+        if policy not in SCRIPTED:
+            _warn_of_chance(result, suite, settings)
         if out is not None:
             save_result(result, out)
             console.print(f"written to {out}")
+
+
+def _warn_of_chance(result: EvalResult, suite: Suite, settings: Config) -> None:
+    from declutch.evaluation.random_play import compare_with_random
+
+    note = compare_with_random(result, suite, settings.eval)
+    if note:
+        warn(note)
 
 
 def run_eval(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.rule import Rule
 
+from declutch.cli.line_editing import Completer, line_editing
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console as terminal
 from declutch.cli.terminal import open_suite
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
 
 PLAYERS = ("me", "expert", "random")
 """Who plays without a model."""
+WORDS = ("actions", "hint", "quit")
+"""What can be typed besides actions and their numbers."""
 HELP = (
-    "Type an action or its number. Empty line or 'actions': what is possible; 'hint': what the "
-    "expert would do; 'quit': leave."
+    "Type an action or its number; Tab completes it, and the arrow keys bring back earlier ones. "
+    "Empty line or 'actions': what is possible; 'hint': what the expert would do; 'quit': leave."
 )
 
 
@@ -69,7 +74,10 @@ def play_game(
         env = suite.make_env()
         try:
             expert = suite.make_expert(config.seed) if isinstance(suite, HasExpert) else None
-            _play_by_hand(env, expert, task, config.env.max_steps, console)
+            completer = Completer(WORDS)
+            with line_editing(completer, config.env.cache_dir.expanduser(), console.input) as ask:
+                hand = _Hand(expert, completer, ask, console)
+                _play_by_hand(env, hand, task, config.env.max_steps)
         finally:
             env.close()
         return
@@ -105,15 +113,50 @@ def _show(episode: Episode, console: Console) -> None:
     )
 
 
-def _play_by_hand(
-    env: TextEnv, expert: Expert | None, task: TaskId, max_steps: int, console: Console
-) -> None:
-    observation = env.reset(task)
+@dataclass(frozen=True)
+class _Hand:
+    """Who plays by hand, and what helps: the expert's hints, and completion of what is typed."""
+
+    expert: Expert | None
+    completer: Completer
+    ask_line: Callable[[str], str]
+    console: Console
+
+    def hint(self) -> str:
+        if self.expert is None:
+            return "this suite has no expert"
+        advice = self.expert.act()
+        return "the expert knows no way to win any more" if advice is None else advice.action
+
+    def ask(self, admissible: tuple[str, ...], number: int) -> str | None:
+        """The next action, or None to leave."""
+        self.completer.actions = tuple(admissible)
+        width = int(math.log10(max(len(admissible), 1))) + 1
+        while True:
+            try:
+                text = self.ask_line(f"{number} > ").strip()
+            except EOFError:
+                return None
+            if text == "quit":
+                return None
+            if text == "hint":
+                self.console.print(f"[dim]{escape(self.hint())}[/]")
+            elif text in ("", "actions"):
+                lines = [f"{i:>{width}} {escape(a)}" for i, a in enumerate(admissible, start=1)]
+                self.console.print("\n".join(lines), highlight=False)
+            elif text.isdigit() and 1 <= int(text) <= len(admissible):
+                return admissible[int(text) - 1]
+            else:
+                return text
+
+
+def _play_by_hand(env: TextEnv, hand: _Hand, task: TaskId, max_steps: int) -> None:
+    observation, expert, console = env.reset(task), hand.expert, hand.console
     if expert is not None:
         expert.reset(task, observation)
     console.print(f"[dim]{HELP}[/]\n{escape(observation.text)}", highlight=False)
     for number in range(1, max_steps + 1):
-        action = _ask(observation.admissible, expert, number, console)
+        action = hand.ask(observation.admissible, number)
         if action is None:
             return
         transition = env.step(action)
@@ -128,33 +171,3 @@ def _play_by_hand(
             console.print(f"[bold red]lost[/] after {number} steps")
             return
     console.print(f"[bold red]out of time[/]: {max_steps} steps are gone")
-
-
-def _hint(expert: Expert | None) -> str:
-    if expert is None:
-        return "this suite has no expert"
-    advice = expert.act()
-    return "the expert knows no way to win any more" if advice is None else advice.action
-
-
-def _ask(
-    admissible: tuple[str, ...], expert: Expert | None, number: int, console: Console
-) -> str | None:
-    """The next action, or None to leave."""
-    width = int(math.log10(max(len(admissible), 1))) + 1
-    while True:
-        try:
-            text = console.input(f"[bold cyan]{number} > [/]").strip()
-        except EOFError:
-            return None
-        if text == "quit":
-            return None
-        if text == "hint":
-            console.print(f"[dim]{escape(_hint(expert))}[/]")
-        elif text in ("", "actions"):
-            lines = [f"{i:>{width}} {escape(a)}" for i, a in enumerate(admissible, start=1)]
-            console.print("\n".join(lines), highlight=False)
-        elif text.isdigit() and 1 <= int(text) <= len(admissible):
-            return admissible[int(text) - 1]
-        else:
-            return text

@@ -10,7 +10,7 @@ import typer
 
 from declutch.cli.interrupt import tell_when_interrupted
 from declutch.cli.options import GivenSettings, grouped
-from declutch.cli.terminal import console, open_suite
+from declutch.cli.terminal import console, open_suite, warn
 from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
@@ -141,7 +141,21 @@ def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
     ) as watcher:
         diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
         last = train(settings, run, suite, watcher, diagnosis)
+    _warn_of_chance(run, suite, settings)
     console.print(f"checkpoint: {last}\nreport: declutch report {run.path}")
+
+
+def _warn_of_chance(run: RunFolder, suite: Suite, settings: Config) -> None:
+    """Say where the last evaluation is no better than random play."""
+    from declutch.evaluation.random_play import compare_with_random
+    from declutch.evaluation.results import load_result
+    from declutch.runs.folder import iteration_name
+
+    last = run.evaluation_path(iteration_name(settings.train.iterations))
+    if last.exists():
+        note = compare_with_random(load_result(last), suite, settings.eval)
+        if note:
+            warn(note)
 
 
 def describe_saved(run: RunFolder, iterations: int) -> str:

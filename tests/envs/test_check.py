@@ -40,7 +40,7 @@ class Stairs:
 
     def reset(self, task):
         self.at = random.Random(task.name).randrange(3)
-        return self.observe(f"You are on stair {self.at}.")
+        return self.observe(f"You are on stair {self.at} of {task.name}.")
 
     def step(self, action):
         if action not in self.commands():
@@ -104,6 +104,26 @@ class EvaluatesTrainingTasks(Stairs):
     def tasks(self, split):
         names = super().tasks("L2" if split == "L2" else "train" if split in FIRST else split)
         return tuple(TaskId(t.suite, split, t.index, t.name, t.kind) for t in names)
+
+
+class SameUnderOtherNames(Stairs):
+    def reset(self, task):
+        super().reset(task)
+        return self.observe(f"You are on stair {self.at}.")
+
+
+class FailsOnTheSecondStair(Stairs):
+    def step(self, action):
+        if self.at == 2 and action == "go up":
+            raise ZeroDivisionError("a hole in the stair")
+        return super().step(action)
+
+
+class ExpertFails(Stairs):
+    def make_expert(self, seed):
+        expert = Climber()
+        expert.act = lambda: {}["nothing"]
+        return expert
 
 
 class ListOfCommands(Stairs):
@@ -226,6 +246,14 @@ def test_a_good_environment_passes_every_check():
         (OtherTasksEachTime, "tasks", "asked again"),
         (TrainsOnHeldOut, "levels", "is held out"),
         (EvaluatesTrainingTasks, "levels", "exactly like the training task"),
+        (SameUnderOtherNames, "equal tasks", "plays exactly like 'house"),
+        (FailsOnTheSecondStair, "steps", "('go up') raises ZeroDivisionError: a hole in the stair"),
+        (FailsOnTheSecondStair, "types", "(test_check.py, line "),
+        (
+            ExpertFails,
+            "expert",
+            "act() raises KeyError: 'nothing' (test_check.py, line",
+        ),
         (ListOfCommands, "types", "admissible is a list"),
         (ScoreInPercent, "score", "score="),
         (StartsAnywhere, "reset", "You are on stair"),

@@ -172,7 +172,7 @@ def test_an_expert_that_gives_up_is_counted_as_not_won(monkeypatch: pytest.Monke
     assert (demo.won, len(demo.steps)) == (False, 1)
     assert demo.final_observation != demo.steps[0].observation
     console = Console(file=io.StringIO(), width=200)
-    typed = iter(("go to cave", "hint", "quit"))
+    typed = iter(("go to rock", "hint", "quit"))
     monkeypatch.setattr(console, "input", lambda _: next(typed))
     play_game("me", config, suite, "train", 0, console)
     assert "knows no way to win" in console.file.getvalue()
@@ -203,7 +203,9 @@ def test_doctor_counts_its_tasks_or_says_what_is_missing() -> None:
     absent = {**DATA, "env": {"suite": "examples.treasure:Nobody"}}
     (finding,) = check_games(parse_config(absent, "test"))
     assert finding.status is Status.PROBLEM
-    assert "it has KINDS, PLACES, SEEN, Searcher, Treasure" in finding.detail + finding.remedy
+    assert (
+        "it has HIDING_PLACES, KINDS, SEEN, Searcher, Treasure" in finding.detail + finding.remedy
+    )
     level = {**DATA, "eval": {"levels": ["L0", "attic"]}}
     (finding,) = check_games(parse_config(level, "test"))
     assert finding.status is Status.PROBLEM
@@ -211,7 +213,7 @@ def test_doctor_counts_its_tasks_or_says_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("suite", "hint"), [(Treasure, "go to cave"), (WithoutExpert, "no expert")]
+    ("suite", "hint"), [(Treasure, "go to spring"), (WithoutExpert, "no expert")]
 )
 def test_a_person_plays_it_with_or_without_hints(
     suite: type, hint: str, monkeypatch: pytest.MonkeyPatch
