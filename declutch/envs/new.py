@@ -31,7 +31,6 @@ def write_environment(folder: Path) -> tuple[Path, ...]:
         UserError: the name can be no module's, or a file is there already.
     """
     name = folder.name
-    _check_name(name)
     texts = {
         folder / file.format(name=name): render_file(template, name)
         for file, template in FILES.items()
@@ -39,6 +38,7 @@ def write_environment(folder: Path) -> tuple[Path, ...]:
     there = [path for path in texts if path.exists()]
     if there:
         raise UserError(f"{there[0]} is there already; give another name, or remove it")
+    _check_name(name)
     for path, text in texts.items():
         write_atomically(path, text)
     return tuple(texts)
