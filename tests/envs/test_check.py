@@ -256,6 +256,8 @@ def test_a_good_environment_passes_every_check():
         ),
         (ListOfCommands, "types", "admissible is a list"),
         (ScoreInPercent, "score", "score="),
+        (ScoreInPercent, "score", ": step)"),
+        (TwiceTheSameName, "tasks", "(see test_check.py, line "),
         (StartsAnywhere, "reset", "You are on stair"),
         (Stumbles, "steps", "played twice"),
         (Remembers, "episodes apart", "played after 'house 0'"),
