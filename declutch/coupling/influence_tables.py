@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from declutch.coupling.figure_data import FigureData, Series
 from declutch.coupling.influence import AGREEMENT, Influence, InfluenceSettings
@@ -113,7 +116,10 @@ def influence_figures(
     model: str,
     command: str = "",
 ) -> list[FigureData]:
-    """Heat map that goes with the tables of influence, and the error of the first order."""
+    """Heat maps that go with the tables of influence, and the error of the first order.
+
+    The second one is normalised, which a step of AdamW has no measure for.
+    """
     caption = describe_influence(influence, settings)
     heat = FigureData(
         name="influence",
@@ -146,4 +152,16 @@ def influence_figures(
         x_log=True,
         y_log=True,
     )
-    return [heat, agreement]
+    if settings.step != "sgd":
+        return [heat, agreement]
+    own = influence.first_order.diag().clamp(min=torch.finfo(torch.float64).tiny).sqrt()
+    alike = replace(
+        heat,
+        name="influence_normalised",
+        title=f"Influence of a step, normalised: {model}",
+        caption="First order, divided by the root of what the two samples' steps do to themselves: "
+        f"the cosine of their gradients. One rare action does not hide the others. {caption}",
+        value_label="cosine of the two gradients",
+        values=(influence.first_order / own[:, None] / own).tolist(),
+    )
+    return [heat, alike, agreement]
