@@ -28,6 +28,7 @@ from declutch.learner.forward import sharing_break_even, token_logprobs, vocabul
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample
 from declutch.models.capabilities import Capabilities, capabilities, check_causal
+from declutch.models.readout import DEFAULT_LOGITS_MIB, MIB, set_logits_limit
 from declutch.records import Request, Role, SamplingParams
 from declutch.rollout.hf.engine import HFEngine
 
@@ -294,12 +295,15 @@ class Gaps:
     sampler: float
     learner: float
     gradient: float
+    parts: float
+    parts_gradient: float
     shared: float
     shared_gradient: float
 
     @property
     def largest(self) -> float:
-        return max(self.sampler, self.learner, self.gradient, self.shared, self.shared_gradient)
+        learner = max(self.learner, self.gradient, self.parts, self.parts_gradient)
+        return max(self.sampler, learner, self.shared, self.shared_gradient)
 
 
 def measure(model: Any, share: bool | None = None) -> Gaps:
@@ -318,6 +322,9 @@ def measure(model: Any, share: bool | None = None) -> Gaps:
     ]
     plain, gradient = differentiate(model, [plain_logprobs(model, sample) for sample in samples])
     learned, learned_gradient = differentiate(model, learner_logprobs(model, samples, None))
+    set_logits_limit(model, 3 * 4 * vocabulary_size(model) / MIB)
+    parts, parts_gradient = differentiate(model, learner_logprobs(model, samples, None))
+    set_logits_limit(model, DEFAULT_LOGITS_MIB)
     shared = shared_gradient = 0.0
     if (sharing_break_even(model) is not None) if share is None else share:
         values, found = differentiate(model, learner_logprobs(model, samples, 1e9))
@@ -326,6 +333,8 @@ def measure(model: Any, share: bool | None = None) -> Gaps:
         gap(torch.cat([answer.logprobs for answer in answers]), plain),
         gap(learned, plain),
         relative(learned_gradient, gradient),
+        gap(parts, plain),
+        relative(parts_gradient, gradient),
         shared,
         shared_gradient,
     )

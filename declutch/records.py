@@ -278,19 +278,24 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ActionMask:
-    """A record that rooms hand on: after which trigger token only some sequences may come.
+    """A record that rooms hand on: after which trigger only some sequences of tokens may come.
 
-    Before `trigger_id` is sampled every token is free; after it the response must be exactly one
-    of `sequences`, each of which ends with a stop token. Inside a sequence only tokens that
-    continue at least one of the sequences are allowed (a trie).
+    Before the trigger is sampled every token is free; after it the response must be exactly one
+    of the sequences, each of which ends the response. Inside a sequence only tokens that continue
+    at least one of the sequences are allowed (a trie).
 
     Attributes:
-        trigger_id: the token that opens the action, e.g. the id of "<action>".
-        sequences: the admissible actions' token ids, each ending with a stop token; not empty.
+        trigger_id: the token that opens the action, e.g. the id of "<action>"; None where the
+            tokenizer splits it and `opens` decides.
+        sequences: the admissible actions' token ids, each ending with a stop token; not empty
+            where there is a `trigger_id`.
+        opens: told the tokens of the response after each free one, says of which sequences one must
+            follow now, and None where tokens stay free. After a sequence it is asked again.
     """
 
-    trigger_id: int
+    trigger_id: int | None
     sequences: tuple[tuple[int, ...], ...]
+    opens: Callable[[Sequence[int]], tuple[tuple[int, ...], ...] | None] | None = None
 
 
 @dataclass(frozen=True)

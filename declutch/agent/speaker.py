@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from declutch.agent.codec import Codec, _spell
+from declutch.agent.codec import Codec
+from declutch.agent.masking import SplitTags
 from declutch.agent.parse import REASONING_TAGS, parse_response
 from declutch.agent.prompt import View, render_agent, render_reflection
 from declutch.config.policy import AgentConfig
@@ -43,11 +44,7 @@ class Speaker(Protocol):
 
 
 class Agent:
-    """The agent as a `Speaker` of the language model, its actions masked where that is asked.
-
-    Raises:
-        UserError: actions are to be masked, but the tokenizer splits the tags.
-    """
+    """The agent as a `Speaker` of the language model, its actions masked where that is asked."""
 
     def __init__(self, codec: Codec, config: AgentConfig) -> None:
         self.codec = codec
@@ -57,12 +54,7 @@ class Agent:
         # With a single way of reasoning the prompt ends with the opening tag, or asks for it.
         self._opening = tuple(f"<{name}>" for name in names) if len(names) > 1 else ()
         tags = codec.single_ids((*self._opening, *self._closing, "<action>", "</action>"))
-        if config.constrain_actions and tags is None:
-            raise UserError(
-                f"agent.constrain_actions=true needs {_spell(names)} and <action> tags that are "
-                "single tokens of the model's tokenizer; set agent.constrain_actions=false, or "
-                "use a model made by `declutch init-tiny`"
-            )
+        self._splits_tags = tags is None
         self._tags = tags or {}
 
     def render(self, view: View) -> str:
@@ -85,6 +77,8 @@ class Agent:
                 "agent.constrain_actions=true masks the action to the admissible commands, but the "
                 "environment lists none: its answers are free; set agent.constrain_actions=false"
             )
+        if self._splits_tags:
+            return ActionMask(None, (), SplitTags(self.codec, self._closing, admissible))
         close = self._tags["</action>"]
         sequences = tuple((*self.codec.encode_line(a), close) for a in admissible)
         return ActionMask(self._tags["<action>"], sequences)
@@ -93,7 +87,7 @@ class Agent:
         """Say how the agent's responses are sampled; a masked one cannot miss the format."""
         forced: tuple[tuple[int, int], ...] = ()
         first: tuple[int, ...] = ()
-        if self.config.constrain_actions:
+        if self.config.constrain_actions and not self._splits_tags:
             forced = tuple((self._tags[tag], self._tags["<action>"]) for tag in self._closing)
             first = tuple(self._tags[tag] for tag in self._opening)
         return SamplingParams(

@@ -10,19 +10,21 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import show
-from declutch.ground.errors import Finding, Status, has_problem
+from declutch.ground.errors import Finding, Status, UserError, has_problem
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from declutch.config.run import Config
+    from declutch.report.sheet import Sheet
 
 GIB = 1024**3
 MIN_PYTHON = (3, 11)
@@ -32,9 +34,36 @@ MAIN_PACKAGES = ("torch", "transformers")
 
 
 @grouped
-def doctor_command(given: GivenSettings) -> None:
-    """Say what is installed and found, and the remedy of every problem."""
+def doctor_command(
+    given: GivenSettings,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Estimate instead what memory training this model takes, and say what to set so "
+            "that it fits: a folder with config.json, or a hub name. No weights are read.",
+        ),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(help="With --model: GiB of the device; by default this machine's."),
+    ] = None,
+    prompt_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="With --model: tokens of a prompt; by default 750 with agent.prompt=full, "
+            "and 100 otherwise."
+        ),
+    ] = None,
+) -> None:
+    """Say what is installed and found, and the remedy of every problem; or what memory it takes."""
     settings = given.load()
+    if model is not None:
+        show(estimate(settings, model, memory, prompt_tokens))
+        return
+    if memory is not None or prompt_tokens is not None:
+        raise UserError("--memory and --prompt-tokens belong to --model, which names the model")
 
     from declutch.report.findings import findings_sheet
 
@@ -42,6 +71,55 @@ def doctor_command(given: GivenSettings) -> None:
     show([findings_sheet(findings)])
     if has_problem(findings):
         raise typer.Exit(1)
+
+
+def estimate(
+    config: Config, model: str, gibibytes: float | None, prompt_tokens: int | None
+) -> list[Sheet]:
+    """`declutch doctor --model`: estimate the memory of training, and find settings that fit.
+
+    Args:
+        gibibytes: of the device; None asks this machine.
+        prompt_tokens: of a prompt; None takes a usual number.
+    Raises:
+        UserError: the model's configuration cannot be read.
+    """
+    from declutch.models.outline import read_shapes
+    from declutch.report.memory import memory_sheet
+    from declutch.train.memory import Lengths, estimate_memory, find_fit
+
+    usual = 750 if config.agent.prompt == "full" else 100
+    lengths = Lengths(prompt_tokens or usual, config.agent.max_response_tokens)
+    num_bytes = _device_memory(config) if gibibytes is None else int(gibibytes * GIB)
+    shapes = read_shapes(model)
+    found = estimate_memory(shapes, config, lengths)
+    title = f"{model}: prompts of {lengths.prompt} tokens, responses of {lengths.response}"
+    sheets = [memory_sheet(title, found)]
+    fit = find_fit(shapes, config, lengths, num_bytes)
+    size = f"{num_bytes / GIB:.0f} GiB, of which a tenth is left free"
+    if fit is None:
+        note = f"No setting was found with which it fits into {size}: take a smaller model."
+    elif not fit[0]:
+        note = f"It fits into {size}."
+    else:
+        changes = " ".join(fit[0])
+        note = f"It fits into {size}, with {changes}"
+        sheets.append(memory_sheet(f"with {changes}", fit[1]))
+    sheets[-1] = replace(sheets[-1], notes=(note,))
+    return sheets
+
+
+def _device_memory(config: Config) -> int:
+    """Bytes of the device that the model is to be on."""
+    import psutil
+    import torch
+
+    from declutch.models.load import pick_device
+
+    device = pick_device(config.model.device)
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
 
 
 def diagnose(config: Config) -> list[Finding]:

@@ -143,7 +143,9 @@ def main() -> None:
             raise
         errors.print(
             "[bold red]error:[/] there is not enough memory; take a smaller batch "
-            "(rollout.max_batch, optimizer.micro_batch_tokens), a smaller model or fewer processes",
+            "(rollout.max_batch, optimizer.micro_batch_tokens), a smaller model or fewer processes "
+            "or set model.gradient_checkpointing=true; `declutch doctor --model MODEL` says what "
+            "takes how much",
             highlight=False,
             soft_wrap=True,
         )

@@ -10,15 +10,15 @@ from itertools import islice
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from declutch.cold_start.examples import Example
 from declutch.config.policy import SFTConfig
-from declutch.learner.forward import example_logits
+from declutch.ground.errors import UserError
+from declutch.learner.forward import example_loss
 from declutch.learner.optimizer import trained_parameters
 from declutch.learner.value_head import ValueHead, classification_loss
-from declutch.models.capabilities import check_length
+from declutch.models.capabilities import capabilities, check_length
 
 FLOOR = 0.1
 """The share of the learning rate that a schedule ends with."""
@@ -87,7 +87,7 @@ def train_sft(
         UserError: an example is longer than the model, or nothing of it can be trained.
     """
     model, head = trainee.model, trainee.head
-    check_length(model, max((example.num_tokens for example in examples), default=0))
+    _check_lengths(model, examples)
     passes = _passes(examples, config.batch_tokens, generator)
     rate: Callable[[int], float | None]
     num_steps = 0
@@ -108,9 +108,8 @@ def train_sft(
             break
         for group in optimizer.param_groups:
             group["lr"] = config.lr * factor
-        loss = _loss(trainee, batch)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = _differentiate(trainee, batch, config.micro_batch_tokens)
         torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimizer.step()
         if head is not None:
@@ -120,15 +119,28 @@ def train_sft(
             step=step,
             num_steps=num_steps,
             epoch=epoch + 1,
-            loss=found,
+            loss=loss,
             tokens=progress.tokens + sum(e.num_tokens for e in batch),
             seconds=time.perf_counter() - started,
-            first_loss=found if step == 1 else progress.first_loss,
+            first_loss=loss if step == 1 else progress.first_loss,
         )
         if on_step is not None:
             on_step(progress)
     model.eval()
     return progress
+
+
+def _check_lengths(model: PreTrainedModel, examples: Sequence[Example]) -> None:
+    longest = max((example.num_tokens for example in examples), default=0)
+    check_length(model, longest)
+    limit = capabilities(model).num_positions
+    if limit is not None and longest > limit:
+        count = sum(example.num_tokens > limit for example in examples)
+        raise UserError(
+            f"{count} of the {len(examples)} examples of the cold start are longer than the "
+            f"{limit} positions of {type(model).__name__}, the longest with {longest} tokens; "
+            "lower agent.history_length, or take a longer model"
+        )
 
 
 @dataclass(frozen=True)
@@ -169,11 +181,26 @@ class _OpenEnded:
         return OPEN_ENDED_SHARE * (FLOOR + (1.0 - FLOOR) * left)
 
 
-def _loss(trainee: Trainee, batch: Sequence[Example]) -> Tensor:
-    """Mean negative log-likelihood of the batch's response tokens and labels.
+def _differentiate(trainee: Trainee, batch: Sequence[Example], max_tokens: int) -> float:
+    """Mean negative log-likelihood of the batch's response tokens and labels; adds its gradient.
 
     A label counts like one token, since a critique in words has one token for its verdict, too.
+
+    Args:
+        max_tokens: of one pass, padding included; a longer example is a pass of its own.
     """
+    labels = 0 if trainee.head is None else sum(e.label is not None for e in batch)
+    count = max(sum(e.response_ids.numel() for e in batch) + labels, 1)
+    total = 0.0
+    for part in _cut(batch, max_tokens):
+        loss = _sum_losses(trainee, part, count)
+        loss.backward()
+        total += float(loss.detach())
+    return total
+
+
+def _sum_losses(trainee: Trainee, batch: Sequence[Example], count: int) -> Tensor:
+    """The losses of one pass's response tokens and labels, summed and divided by `count`."""
     model, head = trainee.model, trainee.head
     shape = (len(batch), max(e.num_tokens for e in batch))
     input_ids = torch.full(shape, trainee.pad_id)
@@ -185,17 +212,27 @@ def _loss(trainee: Trainee, batch: Sequence[Example]) -> Tensor:
         targets[row, start:stop] = example.response_ids
     wanted = targets[:, 1:] != -100
     places, columns = wanted.to(model.device).nonzero(as_tuple=True)
-    logits, hidden = example_logits(model, input_ids.to(model.device), (places, columns))
     wanted_ids = targets[:, 1:][wanted].to(model.device)
+    total, hidden = example_loss(model, input_ids.to(model.device), (places, columns), wanted_ids)
     rows = [row for row, example in enumerate(batch) if example.label is not None]
     if head is None or not rows:
-        return F.cross_entropy(logits, wanted_ids)
+        return total / count
     last = [batch[row].num_tokens - 1 for row in rows]
     labels = [example.label for example in batch if example.label is not None]
-    total = F.cross_entropy(logits, wanted_ids, reduction="sum")
     verdicts = head.layer(hidden[rows, last].to(head.layer.weight.dtype))[:, 0]
-    count = wanted_ids.numel() + len(labels)
     return total / count + classification_loss(verdicts, labels, count)
+
+
+def _cut(examples: Sequence[Example], max_tokens: int) -> Iterator[list[Example]]:
+    """Examples, the shorter ones first, cut where their padded tokens would be too many."""
+    part: list[Example] = []
+    for example in examples:
+        if part and (len(part) + 1) * example.num_tokens > max_tokens:
+            yield part
+            part = []
+        part.append(example)
+    if part:
+        yield part
 
 
 def _batches(
@@ -208,14 +245,7 @@ def _batches(
     window = 4096
     for start in range(0, len(order), window):
         part = sorted(order[start : start + window], key=lambda i: examples[i].num_tokens)
-        batch: list[Example] = []
-        for index in part:
-            example = examples[index]
-            if batch and (len(batch) + 1) * example.num_tokens > batch_tokens:
-                batches.append(batch)
-                batch = []
-            batch.append(example)
-        batches.append(batch)
+        batches += _cut([examples[index] for index in part], batch_tokens)
     shuffled = torch.randperm(len(batches), generator=generator).tolist()
     return [batches[i] for i in shuffled]
 

@@ -201,6 +201,9 @@ AlgorithmConfig = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(_read_
 """Settings of the chosen method, of whichever class that method has."""
 
 
+USUAL_TOKENS: Final = 8192
+
+
 class LossConfig(Section):
     """Settings of the algorithm's clipped policy loss, of the agent and of the judge alike."""
 
@@ -235,6 +238,10 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """Settings of AdamW for any algorithm, and of how an iteration is cut into optimizer steps."""
 
+    type: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = "adamw"
+    """Which AdamW: the usual one keeps two float32 numbers for each weight; "adamw_8bit" keeps them
+    in 8 bits each, and "paged_adamw_8bit" also lets them go to the CPU's memory where the GPU's
+    runs out. Those of 8 bits need CUDA and the extra bitsandbytes."""
     lr: float = Field(default=1e-6, gt=0)
     """The learning rate of the policy."""
     lr_schedule: Literal["constant", "linear"] = "constant"
@@ -256,6 +263,12 @@ class OptimizerConfig(Section):
     is null."""
     epochs: int = Field(default=1, ge=1)
     """How many passes are made over the data of one iteration."""
-    micro_batch_tokens: int = Field(default=8192, ge=1)
+    micro_batch_tokens: int | None = Field(default=USUAL_TOKENS, ge=1)
     """The most tokens in one forward and backward pass. It bounds the memory that learning takes,
-    and changes no result but by rounding."""
+    and changes no result but by rounding. Null takes what the free memory of a GPU has room for,
+    and 8192 on a CPU."""
+
+    @property
+    def pass_tokens(self) -> int:
+        """The most tokens of a pass, where nobody has looked at the memory."""
+        return USUAL_TOKENS if self.micro_batch_tokens is None else self.micro_batch_tokens

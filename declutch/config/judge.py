@@ -172,6 +172,11 @@ class GCDConfig(Section):
     gradient_ratio: float | None = Field(default=None, gt=0)
     """Rescale the gradient of the task to this multiple of the norm of the agent's gradient, by a
     factor of ten at most, since a gradient next to nothing is noise; null leaves it as it is."""
+    gradient_cosine: bool | None = None
+    """Whether each optimizer step measures norm and cosine of the task's gradient beside the
+    agent's, for which both are kept. Otherwise, and with gcd.gradient_ratio=null, the one is added
+    to the other as it arises, which saves a copy of the gradient and changes nothing but rounding.
+    Null measures where the weights that are trained take less than 1 GiB."""
     head_lr: float = Field(default=1e-3, gt=0)
     """The learning rate of the value head (gcd.task=value_head), which starts from nothing; it
     follows optimizer.lr_schedule."""

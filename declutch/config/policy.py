@@ -25,7 +25,8 @@ class AgentConfig(Section):
     """How many past steps the prompt shows: pairs of observation and action, or actions alone where
     agent.prompt=compact."""
     constrain_actions: bool = True
-    """Whether the action is masked to the admissible commands, in sampling and learning alike."""
+    """Whether the action is masked to the admissible commands, in sampling and learning alike.
+    Tags that the model's tokenizer splits are found in the text."""
     max_response_tokens: int = Field(default=24, ge=2)
     """The most tokens of one response of the agent. With agent.prompt=full, 512 is usual."""
     system_prompt: str = ""
@@ -66,6 +67,17 @@ class LoRAConfig(Section):
     """The dropout of the adapters: none, since the policy that learns is the one that sampled."""
 
 
+class ReferenceConfig(Section):
+    """Settings of the reference: the copy of the model that the divergence of the loss is from."""
+
+    device: str | None = None
+    """Where the copy is kept; null keeps it where the model is. One that is kept on the "cpu" goes
+    to the model's device for its passes alone; on another device, such as "cuda:1", it computes."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """The type of its arithmetic; null takes model.dtype. With bfloat16 the matrices of its layers
+    are kept in that type, too, as the arithmetic rounds them in any case."""
+
+
 class ModelConfig(Section):
     """Settings of the policy's language model, which a command loads."""
 
@@ -79,12 +91,27 @@ class ModelConfig(Section):
     """The type of the model's arithmetic. Its weights are float32 in any case, as steps of an
     optimizer are too small for bfloat16; files of either type are read."""
     lora: LoRAConfig = LoRAConfig()
+    reference: ReferenceConfig = ReferenceConfig()
     gradient_checkpointing: bool = False
     """Whether learning keeps only the states between the layers and computes the rest again for the
     gradient: a third slower, for a fraction of the memory, and the same gradient."""
+    logits_mib: int = Field(default=256, ge=1)
+    """How many MiB the scores of the vocabulary may take at once in learning, in float32. Those of
+    more tokens are computed in parts, and a second time for the gradient, which is the same. Small
+    vocabularies stay far below it."""
     check_files: bool = True
     """Whether the files of a model folder that this project wrote are compared with the sizes and
     SHA-256 in its manifest.json before they are loaded. A folder from elsewhere has no manifest."""
+
+    @model_validator(mode="after")
+    def _check_reference(self) -> Self:
+        if self.lora.rank is not None and self.reference != ReferenceConfig():
+            raise ValueError(
+                "model.reference is a copy of the whole model, which LoRA does without: its "
+                "reference is the model with the adapters switched off; leave out model.reference "
+                "or set model.lora.rank=null"
+            )
+        return self
 
 
 class RolloutConfig(Section):
@@ -94,6 +121,9 @@ class RolloutConfig(Section):
     """The sampling temperature of training, of the agent's responses and the judge's alike."""
     max_batch: int = Field(default=128, ge=1)
     """How many prompts are decoded at once, at most. It bounds the memory that sampling takes."""
+    cache_mib: int | None = Field(default=None, ge=1)
+    """How many MiB keys and values of prompts that are decoded at once may take. Null takes 4096 on
+    a CPU, and on a GPU a third of the memory that is free once the model is there."""
 
 
 class SFTConfig(Section):
@@ -122,6 +152,9 @@ class SFTConfig(Section):
     """The share of the optimizer steps in which the learning rate rises from 0."""
     batch_tokens: int = Field(default=8192, ge=1)
     """The most tokens, of prompts and padding as well, that one optimizer step trains on."""
+    micro_batch_tokens: int = Field(default=8192, ge=1)
+    """The most tokens in one forward and backward pass; larger batches add up the gradients of
+    several. It bounds the memory that the training takes, and changes no result but by rounding."""
     label_every: int = Field(default=1, ge=1)
     """The oracle labels every n-th step of a demonstration; examples for the judge and the value
     head are made of labelled steps. ScienceWorld's oracle takes about a second for a label."""

@@ -58,7 +58,7 @@ class ValueHeadTask(AuxiliaryTask):
         return ask_about_labelled(episodes, sources, self.policy, self.config.gcd, draw)
 
     def answer(self, questions: Sequence[Question], iteration: int) -> Answers:
-        budget = self.config.optimizer.micro_batch_tokens
+        budget = self.config.optimizer.pass_tokens
         prompts = [self._encode(question) for question in questions]
         model, pad_id = self.policy.model, self.policy.pad_id
         scores = classify(model, self.head.layer, prompts, budget, pad_id).sigmoid()
@@ -74,7 +74,7 @@ class ValueHeadTask(AuxiliaryTask):
         iterations = self.config.train.iterations
         set_learning_rate(self.head.optimizer, self._optimizer, iteration, iterations)
         examples = [Labelled(self._encode(q), q.label) for q in questions if q.label is not None]
-        budget = self.config.optimizer.micro_batch_tokens
+        budget = self.config.optimizer.pass_tokens
         return Classification(self.head, examples, budget, self.policy.pad_id)
 
     def state(self) -> dict[str, Mapping[str, Any]]:

@@ -203,7 +203,7 @@ def _backward(
     normalizer = float(max(sum(sample.response_ids.numel() for sample in samples), 1))
     break_even = sharing_break_even(critic)
     total, num_clipped = 0.0, 0
-    for batch in pack(samples, opt.micro_batch_tokens, pad_id, vocabulary_size(critic), break_even):
+    for batch in pack(samples, opt.pass_tokens, pad_id, vocabulary_size(critic), break_even):
         with checkpointing(critic):
             values = response_values(critic, batch)
             loss = value_loss(values, batch, clip, normalizer)

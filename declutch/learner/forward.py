@@ -5,12 +5,14 @@ Notation: B x L batch, N response tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from declutch.learner.pack import SHARED_SEGMENT
 from declutch.models.capabilities import (
@@ -21,6 +23,7 @@ from declutch.models.capabilities import (
 )
 from declutch.models.checkpointing import is_checkpointing
 from declutch.models.precision import compute_dtype, computing
+from declutch.models.readout import Read, reading_later, tokens_at_once
 from declutch.records import TokenBatch
 
 BREAK_EVEN_PER_HIDDEN = 2.0
@@ -44,28 +47,61 @@ def token_logprobs(
         f32[B, L] log-probabilities (differentiable) and f32[B, L] entropies in nats (not);
         0 outside the response.
     """
-    device = next(model.parameters()).device
     row, column = batch.response_mask.nonzero(as_tuple=True)
-    target = batch.input_ids[row, column].to(device)
-    raw = _read_out(model, batch, row, _predictor(batch, row, column), device)
-    logits = raw.to(torch.promote_types(raw.dtype, torch.float32)) / temperature  # [N, V]
-    if batch.allowed_mask is not None:
-        logits = logits.masked_fill(_disallowed(batch, logits), float("-inf"))
-    log_softmax = torch.log_softmax(logits, dim=-1)
-    logprobs = log_softmax.gather(1, target[:, None])[:, 0]
-    with torch.no_grad():
-        # A masked token has log-probability -inf and probability 0: their product counts as 0.
-        entropy = -(log_softmax.exp() * log_softmax.clamp(min=-1e9)).sum(-1)
-    blank = logits.new_zeros(batch.input_ids.shape)
-    place = (row.to(device), column.to(device))
-    return blank.index_put(place, logprobs), blank.index_put(place, entropy)
+    inputs, place = _inputs(model, batch, row, _predictor(batch, row, column))
+    target = batch.input_ids[row, column].to(place[0].device)
+    wanted = Wanted(place, _distinct(place), target, _masked_tokens(batch))
+    logprobs, entropy = read_logprobs(model, inputs, wanted, temperature)
+    blank = logprobs.new_zeros(batch.input_ids.shape)
+    where = (row.to(blank.device), column.to(blank.device))
+    return blank.index_put(where, logprobs), blank.index_put(where, entropy)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The N tokens whose log-probabilities a forward pass is to find, on the model's device.
+
+    Attributes:
+        place: rows and columns i64[N] of what predicts them.
+        distinct: the same places, each once.
+        token: i64[N].
+        masked: which of them have an action mask, i64[M], and what it allows, bool[M, V].
+    """
+
+    place: tuple[Tensor, Tensor]
+    distinct: tuple[Tensor, Tensor]
+    token: Tensor
+    masked: tuple[Tensor, Tensor] | None = None
+
+
+def read_logprobs(
+    model: nn.Module, inputs: Mapping[str, Tensor], wanted: Wanted, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Compute by a forward pass log-probabilities f32[N] and entropies f32[N] of wanted tokens."""
+
+    def read(raw: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        logits = raw.to(torch.promote_types(raw.dtype, torch.float32)) / temperature  # [n, V]
+        if wanted.masked is not None:
+            logits = logits.masked_fill_(_disallowed(wanted.masked, logits, part), float("-inf"))
+        log_softmax = torch.log_softmax(logits, dim=-1)
+        logprobs = log_softmax.gather(1, wanted.token[part, None])[:, 0]
+        with torch.no_grad():
+            # A masked token has log-probability -inf and probability 0: their product counts as 0.
+            entropy = -log_softmax.exp().mul_(log_softmax.clamp(min=-1e9)).sum(-1)
+        return logprobs, entropy
+
+    with _feeding_only(model, wanted.distinct):
+        logprobs, entropy = _map_logits(model, inputs, wanted.place, read)
+    return logprobs, entropy
 
 
 def response_values(model: nn.Module, batch: TokenBatch) -> Tensor:
     """One forward pass of a critic in the learner: the value before each response token, f32[N]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
-    device = next(model.parameters()).device
-    return _read_out(model, batch, row, _predictor(batch, row, column), device)[:, 0].float()
+    inputs, place = _inputs(model, batch, row, _predictor(batch, row, column))
+    with _feeding_only(model, _distinct(place)):
+        (values,) = _map_logits(model, inputs, place, lambda raw, _: (raw[:, 0].float(),))
+    return values
 
 
 def response_logits(model: nn.Module, batch: TokenBatch) -> Tensor:
@@ -74,48 +110,51 @@ def response_logits(model: nn.Module, batch: TokenBatch) -> Tensor:
     Rows are in the order of the batch; only these places are read out.
     """
     row, column = batch.response_mask.nonzero(as_tuple=True)
-    device = next(model.parameters()).device
-    return _read_out(model, batch, row, _predictor(batch, row, column), device)
+    inputs, place = _inputs(model, batch, row, _predictor(batch, row, column))
+    with _feeding_only(model, _distinct(place)):
+        return _whole_logits(model, inputs, place)
 
 
 def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
     """Compute by a forward pass the hidden state that predicts each response token, f32[N, D]."""
     row, column = batch.response_mask.nonzero(as_tuple=True)
-    place = _predictor(batch, row, column)
-    device = next(model.parameters()).device
-    given: list[Tensor] = []
-    handle = model.get_output_embeddings().register_forward_pre_hook(
-        lambda _, args: given.append(args[0])
-    )
-    try:
-        _read_out(model, batch, row, place, device)
-    finally:
-        handle.remove()
-    return given[0][row.to(device), place.to(device)].float()
+    inputs, place = _inputs(model, batch, row, _predictor(batch, row, column))
+    with (
+        computing(model),
+        _feeding_only(model, _distinct(place)),
+        reading_later(model, place) as later,
+    ):
+        model(**inputs, use_cache=False)
+    assert later.hidden is not None
+    return later.hidden.float()
 
 
-def example_logits(
-    model: Any, input_ids: Tensor, place: tuple[Tensor, Tensor]
+def example_loss(
+    model: Any, input_ids: Tensor, place: tuple[Tensor, Tensor], target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute by a forward pass the logits after given tokens of supervised examples.
+    """Compute by a forward pass the negative log-likelihood of tokens of supervised examples.
 
     Args:
         input_ids: i64[B, L] on the model's device, rows padded on the right.
-        place: rows and columns i64[N] of the tokens.
+        place: rows and columns i64[N] of the tokens that predict.
+        target: i64[N], what they are to predict.
     Returns:
-        The model's own logits f32[N, V], scaled and capped as its architecture does it; and the
-        hidden states [B, L, D] that they are read from.
+        Their sum in nats, by the model's own logits, scaled and capped as its architecture does it;
+        and the hidden states [B, L, D] that they are read from.
     """
     given: list[Tensor] = []
     head = model.get_output_embeddings()
     handle = head.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+
+    def read(raw: Tensor, part: slice) -> tuple[Tensor]:
+        return (F.cross_entropy(raw.float(), target[part], reduction="sum")[None],)
+
     try:
-        with computing(model), _computing_only(model, place, feed_forward=False):
-            # Right padding under causal attention needs no mask.
-            logits: Tensor = model(input_ids=input_ids, use_cache=False).logits
+        # Right padding under causal attention needs no mask.
+        (sums,) = _map_logits(model, {"input_ids": input_ids}, place, read)
     finally:
         handle.remove()
-    return logits[0].float(), given[0]
+    return sums.sum(), given[0]
 
 
 def vocabulary_size(model: Any) -> int:
@@ -156,55 +195,80 @@ def _attention_mask(segment: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(is_seen.shape, dtype=dtype).masked_fill(~is_seen, torch.finfo(dtype).min)
 
 
-def _disallowed(batch: TokenBatch, logits: Tensor) -> Tensor:
-    """bool[N, V], true where the action mask forbids a token."""
-    assert batch.allowed_mask is not None
+def _masked_tokens(batch: TokenBatch) -> tuple[Tensor, Tensor] | None:
+    """Which of the N response tokens have an action mask, i64[M], and what it allows, [M, V]."""
+    if batch.allowed_mask is None:
+        return None
     row, column, allowed = batch.allowed_mask
-    slot = torch.zeros_like(batch.input_ids)
-    slot[batch.response_mask] = torch.arange(len(logits))
+    number = torch.zeros_like(batch.input_ids)
+    number[batch.response_mask] = torch.arange(batch.num_response_tokens)
+    return number[row, column], allowed
+
+
+def _disallowed(masked: tuple[Tensor, Tensor], logits: Tensor, part: slice) -> Tensor:
+    """bool[n, V], true where the action mask forbids a token, of a part of the response tokens."""
+    number, allowed = masked
+    inside = (number >= part.start) & (number < part.stop)
     disallowed = torch.zeros_like(logits, dtype=torch.bool)
-    disallowed[slot[row, column].to(logits.device)] = ~allowed.to(logits.device)
+    place = (number[inside] - part.start).to(logits.device)
+    disallowed[place] = ~allowed[inside].to(logits.device)
     return disallowed
 
 
-def _read_out(
-    model: Any, batch: TokenBatch, row: Tensor, column: Tensor, device: torch.device
-) -> Tensor:
-    """Logits [N, V] at the N given places."""
+def _inputs(
+    model: Any, batch: TokenBatch, row: Tensor, column: Tensor
+) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+    """What a forward pass of a batch is given, and the given places, on the model's device."""
+    device = next(model.parameters()).device
     # What follows the last place predicts nothing that is asked for.
     width = int(column.max()) + 1 if column.numel() else 1
     check_length(model, int(batch.position_ids[:, :width].max()) + 1)
-    place = (row.to(device), column.to(device))
     inputs = {"input_ids": batch.input_ids[:, :width].to(device)}
     if bool((batch.segment_ids > SHARED_SEGMENT + 1).any()):
         mask = _attention_mask(batch.segment_ids[:, :width], compute_dtype(model))
         inputs["attention_mask"] = mask.to(device)
         inputs["position_ids"] = batch.position_ids[:, :width].to(device)
-    with computing(model), _computing_only(model, place) as limited:
+    return inputs, (row.to(device), column.to(device))
+
+
+def _distinct(place: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Places, each once: one that predicts the first token of several samples is there for each."""
+    row, column = torch.stack(place).unique(dim=1)
+    return row, column
+
+
+def _map_logits(
+    model: Any, inputs: Mapping[str, Tensor], place: tuple[Tensor, Tensor], read: Read
+) -> tuple[Tensor, ...]:
+    """What `read` finds in the logits at places of a forward pass, in parts where they are large.
+
+    What the architecture does to the logits (scaling, soft-capping) stays in its own code.
+    """
+    num_tokens, size = len(place[0]), tokens_at_once(model, vocabulary_size(model))
+    if num_tokens > size:
+        with computing(model), reading_later(model, place) as later:
+            logits: Tensor = model(**inputs, use_cache=False).logits
+        if later.hidden is not None:
+            return later.map_parts(size, read)
+        return read(logits[place], slice(0, num_tokens))
+    return read(_whole_logits(model, inputs, place), slice(0, num_tokens))
+
+
+def _whole_logits(model: Any, inputs: Mapping[str, Tensor], place: tuple[Tensor, Tensor]) -> Tensor:
+    """The logits [N, V] at places of a forward pass, all at once."""
+    with computing(model), _reading_only(model, place) as limited:
         logits: Tensor = model(**inputs, use_cache=False).logits
     # Shapes do not tell: as many places as the row has tokens may be others than all of them.
     return logits[0] if limited else logits[place]
 
 
 @contextmanager
-def _computing_only(
-    model: Any, place: tuple[Tensor, Tensor], feed_forward: bool = True
-) -> Iterator[list[nn.Module]]:
+def _reading_only(model: Any, place: tuple[Tensor, Tensor]) -> Iterator[list[nn.Module]]:
     """Inside the block the model's logits are [1, N, V], of N places of the batch only.
 
     What it yields is empty as long as that has not happened.
-
-    After the last attention tokens do not meet again: the last feed-forward network, where it is
-    found under the usual names, and the read-out are handed those places alone. What the
-    architecture does to the logits (scaling, soft-capping) stays in its own code.
-
-    Args:
-        feed_forward: whether the last feed-forward network is, or the read-out alone.
     """
-
-    # A place that predicts the first token of several samples is there several times; put back
-    # more than once, its gradient would be too.
-    distinct = torch.stack(place).unique(dim=1).unbind()
+    limited: list[nn.Module] = []
 
     def read_out_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         # Some read out several predictions of each token, in further dimensions.
@@ -212,6 +276,32 @@ def _computing_only(
             return None
         limited.append(module)
         return (args[0][place][None], *args[1:])
+
+    head = model.get_output_embeddings()
+    handle = None if head is None else head.register_forward_pre_hook(read_out_at)
+    try:
+        yield limited
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+@contextmanager
+def _feeding_only(model: Any, distinct: tuple[Tensor, Tensor]) -> Iterator[None]:
+    """Inside the block the last feed-forward network is computed at given places only.
+
+    After the last attention tokens do not meet again. It is done where that network is found under
+    the usual names.
+
+    Args:
+        distinct: rows and columns; put back more than once, a place's gradient would be too.
+    """
+    # A layer that is computed again for the gradient would not find these hooks any more.
+    last = None if is_checkpointing(model) else last_feed_forward(model)
+    if last is None:
+        yield
+        return
+    shape: list[torch.Size] = []
 
     def feed_at(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         shape.append(args[0].shape)
@@ -224,20 +314,12 @@ def _computing_only(
         # The hidden state that the network's output is added to still has all B x L tokens.
         return out.new_zeros(shape[0]).index_put(distinct, out.reshape(-1, out.shape[-1]))
 
-    shape: list[torch.Size] = []
-    limited: list[nn.Module] = []
-    handles = []
-    # A layer that is computed again for the gradient would not find these hooks any more.
-    feed_forward = feed_forward and not is_checkpointing(model)
-    last = last_feed_forward(model) if feed_forward else None
-    if last is not None:
-        handles.append(last.register_forward_pre_hook(feed_at))
-        handles.append(last.register_forward_hook(put_back))
-    head = model.get_output_embeddings()
-    if head is not None:
-        handles.append(head.register_forward_pre_hook(read_out_at))
+    handles = [
+        last.register_forward_pre_hook(feed_at),
+        last.register_forward_hook(put_back),
+    ]
     try:
-        yield limited
+        yield
     finally:
         for handle in handles:
             handle.remove()

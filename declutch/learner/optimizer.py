@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -13,15 +18,35 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     """Build the optimizer, AdamW, over the parameters of a model that require a gradient.
 
     Raises:
-        UserError: as `trained_parameters`.
+        UserError: as `trained_parameters`; or `config.type` needs what is not there.
     """
-    return torch.optim.AdamW(
-        trained_parameters(model),
+    parameters = trained_parameters(model)
+    make: Callable[..., torch.optim.Optimizer] = partial(torch.optim.AdamW, fused=True)
+    if config.type != "adamw":
+        make = _find_8bit(config.type, parameters[0].device)
+    return make(
+        parameters,
         lr=config.lr,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
-        fused=True,
     )
+
+
+def _find_8bit(kind: str, device: torch.device) -> Callable[..., torch.optim.Optimizer]:
+    """AdamW with moments of 8 bits, from bitsandbytes, which has it for CUDA."""
+    lacks = []
+    if device.type != "cuda":
+        lacks.append(f"a model on CUDA (it is on {device.type})")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        lacks.append("the package bitsandbytes (pip install 'declutch[bitsandbytes]')")
+    if lacks:
+        raise UserError(
+            f"optimizer.type={kind} needs {' and '.join(lacks)}; set optimizer.type=adamw otherwise"
+        )
+    package = importlib.import_module("bitsandbytes.optim")
+    name = {"adamw_8bit": "AdamW8bit", "paged_adamw_8bit": "PagedAdamW8bit"}[kind]
+    made: Callable[..., torch.optim.Optimizer] = getattr(package, name)
+    return made
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:

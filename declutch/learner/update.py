@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ LARGEST_MISMATCH = 20.0
 """A single token may be this many times further off than tokens may be on average."""
 MAX_JUDGE_SCALE = 10.0
 """`gcd.gradient_ratio` multiplies the judge's gradient with no more than this."""
+SMALL_GRADIENT_BYTES = 1 << 30
+"""A gradient smaller than this is kept for each role where nothing says otherwise."""
+PRODUCT_ENTRIES = 1 << 24
+"""How many entries of two gradients are multiplied in double precision at once."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ def update(
     spread evenly over the same optimizer steps, in passes of their own, normalised by their own
     count. The gradient is `agent + gcd.weight * judge`, or, with `gcd.gradient_ratio`, the judge
     part rescaled to that multiple of the agent's norm. A weight of 0 adds nothing: the parameters
-    are those of the agent's samples alone, bit for bit.
+    are those of the agent's samples alone, bit for bit. Where neither that ratio nor the cosine
+    (`gcd.gradient_cosine`) is asked for, the judge's gradient is added to the agent's as it arises;
+    its norm is then not known.
 
     Args:
         model: updated in place.
@@ -78,20 +84,34 @@ def update(
         raise ValueError("an update needs at least one agent sample")
     questions = judge.prompts if judge is not None else ()
     steps: list[StepStats] = []
+    measures, is_added = _measures_cosine(model, gcd), not keeps_both_gradients(model, gcd)
     with evaluation_mode(model):
         for _ in range(opt.epochs):
             for agent_ids, judge_ids in plan_steps(len(agent.prompts), questions, opt, randomness):
                 agent_part = _differentiate(model, agent, agent_ids)
                 judge_part = None
-                if judge is not None and judge_ids:
+                if judge is not None and judge_ids and is_added:
+                    judge_part = _add_gradient(model, judge, judge_ids, agent_part, gcd.weight)
+                elif judge is not None and judge_ids:
                     judge_part = _differentiate(model, judge, judge_ids)
                 if not steps and max_mismatch is not None:
                     parts = [part.sums for part in (agent_part, judge_part) if part is not None]
                     _check_mismatch(parts, max_mismatch)
-                steps.append(_step(model, optimizer, agent_part, judge_part, opt, gcd))
+                cosine = _cosine(agent_part, judge_part) if judge_part and measures else None
+                stats = _step(model, optimizer, agent_part, judge_part, opt, gcd)
+                steps.append(replace(stats, cosine=cosine))
+                # Neither the next step's passes nor what comes after have room for these.
+                del agent_part, judge_part
+                for parameter in _trained(model):
+                    parameter.grad = None
                 if judge is not None and judge_ids:
                     judge.step(opt.grad_clip)
     return summarise(steps, agent.has_kl, judge is not None and judge.has_kl)
+
+
+def keeps_both_gradients(model: nn.Module, gcd: GCDConfig) -> bool:
+    """Whether an update holds the agent's gradient and the judge's at once, each by itself."""
+    return _measures_cosine(model, gcd) or gcd.gradient_ratio is not None or gcd.weight == 0
 
 
 def plan_steps(
@@ -132,10 +152,15 @@ def _shuffle_by_prompt(prompts: Sequence[Tensor], generator: torch.Generator) ->
 
 @dataclass(frozen=True)
 class _Part:
-    """One role's share of an optimizer step: its gradient, one tensor a parameter."""
+    """One role's share of an optimizer step.
 
-    gradient: list[Tensor]
-    norm: float
+    Attributes:
+        gradient: one tensor a parameter; None where it was added to the agent's as it arose.
+        norm: of its gradient; None where it is not known by itself.
+    """
+
+    gradient: list[Tensor] | None
+    norm: float | None
     sums: PartSums
 
 
@@ -145,13 +170,37 @@ def _differentiate(model: nn.Module, lesson: Lesson, chosen: Sequence[int]) -> _
     for parameter in parameters:
         parameter.grad = None
     sums = lesson.backward(model, chosen)
-    gradient = [
-        torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for parameter in parameters
-    ]
-    for parameter in parameters:
-        parameter.grad = None
+    gradient = _take_gradient(parameters)
     return _Part(gradient, float(nn.utils.get_total_norm(gradient)), sums)
+
+
+def _add_gradient(
+    model: nn.Module, lesson: Lesson, chosen: Sequence[int], agent: _Part, weight: float
+) -> _Part:
+    """Add `weight` times the gradient of the chosen examples' loss to the agent's, as it arises."""
+    assert agent.gradient is not None
+    parameters = _trained(model)
+    for parameter, gradient in zip(parameters, agent.gradient, strict=True):
+        parameter.grad = gradient
+    # What the lesson trains of its own is not among these, and follows its own loss.
+    handles = [parameter.register_hook(lambda part: part * weight) for parameter in parameters]
+    try:
+        sums = lesson.backward(model, chosen)
+    finally:
+        for handle in handles:
+            handle.remove()
+    agent.gradient[:] = _take_gradient(parameters)
+    return _Part(None, None, sums)
+
+
+def _take_gradient(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Each parameter's gradient, zeros where it has none, taken out of its `grad`."""
+    gradient = []
+    for parameter in parameters:
+        found = parameter.grad
+        gradient.append(torch.zeros_like(parameter) if found is None else found)
+        parameter.grad = None
+    return gradient
 
 
 def _step(
@@ -162,14 +211,17 @@ def _step(
     opt: OptimizerConfig,
     gcd: GCDConfig,
 ) -> StepStats:
-    scale = 0.0 if judge is None else _judge_scale(agent.norm, judge.norm, gcd)
+    assert agent.gradient is not None
+    assert agent.norm is not None
+    scale = 0.0
+    if judge is not None:
+        scale = gcd.weight if judge.norm is None else _judge_scale(agent.norm, judge.norm, gcd)
     parameters = _trained(model)
     for index, parameter in enumerate(parameters):
         parameter.grad = agent.gradient[index]
         # Adding zero times something would still turn -0 into 0, and infinity into not a number.
-        if judge is not None and scale != 0:
-            parameter.grad = parameter.grad.add(judge.gradient[index], alpha=scale)
-    cosine = None if judge is None else _cosine(agent, judge)
+        if judge is not None and judge.gradient is not None and scale != 0:
+            parameter.grad.add_(judge.gradient[index], alpha=scale)
     norm = float(nn.utils.clip_grad_norm_(parameters, opt.grad_clip))
     if not math.isfinite(norm):
         raise UserError(
@@ -183,7 +235,7 @@ def _step(
         agent_norm=agent.norm,
         judge_norm=None if judge is None else judge.norm,
         judge_scale=scale,
-        cosine=cosine,
+        cosine=None,
         grad_norm=norm,
     )
 
@@ -213,14 +265,30 @@ def _judge_scale(agent_norm: float, judge_norm: float, gcd: GCDConfig) -> float:
     return min(gcd.gradient_ratio * agent_norm / judge_norm, MAX_JUDGE_SCALE)
 
 
+def _measures_cosine(model: nn.Module, gcd: GCDConfig) -> bool:
+    """Whether both gradients are kept apart until their norms and cosine are known."""
+    if gcd.gradient_cosine is not None:
+        return gcd.gradient_cosine
+    return sum(parameter.nbytes for parameter in _trained(model)) < SMALL_GRADIENT_BYTES
+
+
 def _cosine(agent: _Part, judge: _Part) -> float | None:
-    if agent.norm == 0 or judge.norm == 0:
+    if not agent.norm or not judge.norm:
         return None
+    assert agent.gradient is not None
+    assert judge.gradient is not None
     product = sum(
-        float((left.double() * right.double()).sum())
-        for left, right in zip(agent.gradient, judge.gradient, strict=True)
+        _product(left, right) for left, right in zip(agent.gradient, judge.gradient, strict=True)
     )
     return product / (agent.norm * judge.norm)
+
+
+def _product(left: Tensor, right: Tensor) -> float:
+    """Sum of the products of entries, in double precision, of which no large copy is made."""
+    if left.numel() <= PRODUCT_ENTRIES:
+        return float((left.double() * right.double()).sum())
+    parts = zip(*(each.flatten().split(PRODUCT_ENTRIES) for each in (left, right)), strict=True)
+    return sum(float((a.double() * b.double()).sum()) for a, b in parts)
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:

@@ -80,7 +80,8 @@ class PartStats:
         entropy: mean, nats, under the action mask.
         clip_share: tokens whose ratio was clipped.
         capped_share: tokens whose importance weight hit the cap.
-        grad_norm: mean over the optimizer steps, before weighting and clipping.
+        grad_norm: mean over the optimizer steps, before weighting and clipping; None where it was
+            not measured.
     """
 
     num_samples: int
@@ -92,7 +93,7 @@ class PartStats:
     entropy: float | None
     clip_share: float | None
     capped_share: float | None
-    grad_norm: float
+    grad_norm: float | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class UpdateStats:
         num_steps: optimizer steps.
         agent: the agent's part; judge: the judge's, None where there were no judge samples.
         grad_norm: of the combined gradient before clipping, mean over the steps.
-        cosine: between the agent's and the judge's gradient, mean over the steps that have both.
+        cosine: between the agent's and the judge's gradient, mean over the steps that have both;
+            None also where it was not measured.
         judge_scale: what the judge's gradient was multiplied by, mean over those steps.
         mismatch_mean, mismatch_max: |sampling engine's - learner's log-probability| over the
             first optimizer step, when the weights are still those that sampled; None if all its
@@ -178,7 +180,7 @@ def _summarise_part(parts: Sequence[PartSums], norms: Sequence[float], has_kl: b
         entropy=per_token(sum(part.entropy for part in parts)),
         clip_share=per_token(sum(part.num_clipped for part in parts)),
         capped_share=per_token(sum(part.num_capped for part in parts)),
-        grad_norm=sum(norms) / len(norms),
+        grad_norm=_mean(norms),
     )
 
 

@@ -24,6 +24,7 @@ from declutch.models.capabilities import check_causal
 from declutch.models.find import find_model
 from declutch.models.manifest import check_model_files
 from declutch.models.precision import set_compute_dtype
+from declutch.models.readout import set_logits_limit
 
 SMALL_MODEL = 10_000_000
 """Parameters below which a model is computed by one thread, unless settings say otherwise."""
@@ -65,6 +66,7 @@ def load_model(path: str | Path, config: ModelConfig) -> tuple[PreTrainedModel, 
     tokenizer = load_tokenizer(path)
     model = load_network(path, torch.float32, config.device, check_files=False)
     set_compute_dtype(model, getattr(torch, config.dtype))
+    set_logits_limit(model, config.logits_mib)
     check_causal(model)
     return model, tokenizer
 

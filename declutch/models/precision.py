@@ -18,6 +18,7 @@ _COMPUTED_IN = "declutch_compute_dtype"
 
 def set_compute_dtype(model: Any, dtype: torch.dtype) -> None:
     """Set the precision of a model's arithmetic, which may be lower than that of its weights."""
+    model.__dict__.pop(_COMPUTED_IN, None)
     if dtype != model.dtype:
         setattr(model, _COMPUTED_IN, dtype)
 

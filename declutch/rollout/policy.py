@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from declutch.agent.codec import Codec
 from declutch.agent.speaker import Agent
 from declutch.agent.turns import Turns
+from declutch.config.policy import RolloutConfig
 from declutch.config.run import Config
 from declutch.envs.registry import find_wording
 from declutch.ground.errors import UserError
@@ -22,6 +23,9 @@ from declutch.models.load import load_model, load_tokenizer, pad_token_id, set_t
 from declutch.models.lora import add_lora, load_lora
 from declutch.rollout.engine import Engine
 from declutch.rollout.hf.engine import HFEngine
+
+CACHE_BYTES = 4 << 30
+"""The most memory that keys and values of rows that are sampled together take on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -99,5 +103,24 @@ def make_policy(model: PreTrainedModel, tokenizer: Any, config: Config) -> Polic
     turns = Turns(tokenizer, config.agent, model.generation_config)
     codec = Codec(tokenizer, config.agent.prompt, wording, config.agent.reasoning, turns)
     agent = Agent(codec, config.agent)
-    engine = HFEngine(model, pad_token_id(tokenizer), max_batch=config.rollout.max_batch)
+    engine = HFEngine(
+        model,
+        pad_token_id(tokenizer),
+        max_batch=config.rollout.max_batch,
+        max_cache_bytes=cache_bytes(config.rollout, model.device),
+    )
     return Policy(model, tokenizer, codec, agent, engine)
+
+
+def cache_bytes(config: RolloutConfig, device: torch.device) -> int:
+    """How much memory a rollout's keys and values may take on the model's device.
+
+    On a CPU it does not depend on what is free, so that the same is sampled on every machine.
+    """
+    if config.cache_mib is not None:
+        return config.cache_mib << 20
+    if device.type != "cuda":
+        return CACHE_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    # Whole gibibytes, so that small differences do not cut other batches.
+    return max(free // 3 >> 30, 1) << 30

@@ -59,6 +59,11 @@ ADVISED: Mapping[str, Callable[[Any, Any], bool]] = {
     "loss.max_mismatch": _higher,
     "loss.recompute_old": _whatever,
     "model.dtype": _whatever,
+    # One that ran out of memory.
+    "model.gradient_checkpointing": _whatever,
+    "model.logits_mib": _lower,
+    "optimizer.micro_batch_tokens": _lower,
+    "rollout.max_batch": _lower,
 }
 """Settings that the messages of a run that stopped advise to change, and how they may be."""
 

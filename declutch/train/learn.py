@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -28,9 +27,11 @@ from declutch.learner.samples import build_samples
 from declutch.learner.update import Randomness, update
 from declutch.learner.update_stats import UpdateStats
 from declutch.models.lora import has_lora, saved_form, without_lora
+from declutch.models.reference import at_work, copy_reference
 from declutch.records import Episode, Probes, Role, Step, StepTable
 from declutch.rollout.engine import is_exact
 from declutch.rollout.policy import Policy, load_policy, load_trainee
+from declutch.train.memory import fit_passes
 
 EXACT_MISMATCH, OTHER_MISMATCH = 0.005, 0.1
 """Nats that the log-probabilities of sampler and learner may be apart on average, where both
@@ -107,6 +108,9 @@ class Learner:
         method = find_method(config.algorithm.type)
         start = checkpoint.path if checkpoint else config.model.path
         policy = load_trainee(start, config, continues=checkpoint is not None)
+        device = policy.model.device
+        if config.optimizer.micro_batch_tokens is None and device.type == "cuda":
+            config = fit_passes(policy.model, config, torch.cuda.mem_get_info(device)[0])
         optimizer = build_optimizer(policy.model, config.optimizer)
         critic = None
         if method.critic is not None:
@@ -128,7 +132,7 @@ class Learner:
             reference = policy.model
         elif config.loss.kl_coef > 0:
             first = load_policy(config.model.path, config) if checkpoint else policy
-            reference = copy.deepcopy(first.model).requires_grad_(False)
+            reference = copy_reference(first.model, config.model.reference)
         return cls(config, method, policy, optimizer, reference, critic, task)
 
     def is_warming(self, iteration: int) -> bool:
@@ -190,7 +194,7 @@ class Learner:
         names = self.method.probes
         if not names:
             return None
-        limits = (self.config.optimizer.micro_batch_tokens, self.policy.pad_id)
+        limits = (self.config.optimizer.pass_tokens, self.policy.pad_id)
         model = self.policy.model
         values = hidden = readout = None
         if "values" in names:
@@ -276,13 +280,14 @@ class Learner:
         old = self._logprobs(self.policy.model, steps) if recompute else None
         reference = None
         if self.reference is not None:
-            with without_lora(self.reference):
+            device = self.policy.model.device
+            with without_lora(self.reference), at_work(self.reference, device):
                 reference = self._logprobs(self.reference, steps)
         limit = (config.agent if role is Role.AGENT else config.gcd).max_response_tokens
         settings = PassSettings(
             loss=config.loss,
             temperature=config.rollout.temperature,
-            token_budget=config.optimizer.micro_batch_tokens,
+            token_budget=config.optimizer.pass_tokens,
             pad_id=self.policy.pad_id,
             max_response_tokens=limit,
         )
@@ -293,6 +298,6 @@ class Learner:
             model,
             steps,
             self.config.rollout.temperature,
-            self.config.optimizer.micro_batch_tokens,
+            self.config.optimizer.pass_tokens,
             self.policy.pad_id,
         )

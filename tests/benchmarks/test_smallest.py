@@ -24,6 +24,7 @@ TESTED = {
     "credit",
     "damage",
     "kills",
+    "memory",
     "rollout",
     "scienceworld_env",
     "scienceworld_kill",
@@ -202,3 +203,18 @@ def test_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     assert "| qwen2 | Qwen2ForCausalLM | yes | yes | yes | tied and own |" in page
     assert "| prophetnet | ProphetNetForCausalLM is no causal language model" in page
     assert "| blt |" in page.split("## Not built")[1]
+
+
+def test_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4}
+    tiny |= {"num_attention_heads": 2, "num_key_value_heads": 2}
+    module = load("memory")
+    found = module.Measured(weights=1, saved=1 << 20, peak=2 << 20)
+    sizes = {"SMALL": {"10 M": tiny}, "LARGE": {"7 B": tiny}, "PROMPT": 6, "RESPONSE": 3}
+    sizes |= {"BUDGET": 36, "CASES": (("7 B", "LoRA", (module.LORA,)),)}
+    monkeypatch.setattr(module, "measure_apart", lambda size, settings: found)
+    run_benchmark(monkeypatch, module, "--sizes", "10 M", **sizes)
+    out = capsys.readouterr().out
+    assert "| 10 M | in parts, one gradient | 1 | 2 |" in out
+    assert "| 7 B | LoRA |" in out
+    assert module.measure("10 M", ()).saved > 0

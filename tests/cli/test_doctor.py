@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from evaluations import render
 from packaging.requirements import Requirement
+from tiny_models import tiny_model
+from typer.testing import CliRunner
 
 from declutch.cli.doctor import (
     GIB,
@@ -19,12 +21,14 @@ from declutch.cli.doctor import (
     check_packages,
     check_python,
     diagnose,
+    estimate,
 )
+from declutch.cli.main import app
 from declutch.config.files import load_config
 from declutch.envs.alfworld import spec
 from declutch.envs.alfworld.spec import check_official_engine
 from declutch.envs.households.generate import HouseholdCounts, ensure_households, households_folder
-from declutch.ground.errors import Finding, Status, has_problem
+from declutch.ground.errors import Finding, Status, UserError, has_problem
 from declutch.ground.extras import install_command
 from declutch.report.findings import findings_sheet
 
@@ -238,3 +242,23 @@ def test_counts_fit_eighty_columns(cache_dir: Path):
     assert "pick_heat_then_place_in_recep      2          2            2" in render(
         findings_sheet([finding]), width=80
     )
+
+
+def test_the_memory_of_training_a_model_is_estimated_from_its_configuration(tmp_path):
+    tiny_model("llama", 400).config.save_pretrained(tmp_path)
+    config = load_config(None, ["model.device=cpu", "agent.max_response_tokens=8"])
+    (sheet,) = estimate(config, str(tmp_path), 1.0, 20)
+    text = render(sheet)
+    for word in ("weights", "optimizer", "reference", "gradients", "activations", "cache"):
+        assert word in text
+    assert "fits into 1 GiB" in text
+    sheets = estimate(config, str(tmp_path), 1e-5, 20)
+    assert "No setting was found" in render(sheets[-1])
+
+
+def test_options_of_the_estimate_need_a_model(tmp_path):
+    done = CliRunner().invoke(app, ["doctor", "--memory", "24"])
+    assert isinstance(done.exception, UserError)
+    assert "--model" in str(done.exception)
+    with pytest.raises(UserError, match=r"no model's configuration"):
+        estimate(load_config(None), str(tmp_path), 24, None)

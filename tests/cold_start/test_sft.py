@@ -15,7 +15,7 @@ from declutch.cold_start.sft import (
     SFTProgress,
     Trainee,
     _Cosine,
-    _loss,
+    _differentiate,
     _OpenEnded,
     train_sft,
 )
@@ -48,10 +48,12 @@ def test_a_label_counts_like_one_response_token(material: Material, style: Promp
             odds = float(layer(states[-1][0, -1]))
             total += math.log(1 + math.exp(-odds if example.label else odds))
             count += 1
-        loss = _loss(trainee, [*spoken, *labelled])
-        assert float(loss) == pytest.approx(total / count, rel=1e-4)
-        assert torch.equal(_loss(trainee, spoken), _loss(replace(trainee, head=None), spoken))
-        assert float(_loss(trainee, labelled)) > 0  # no token at all
+    for max_tokens in (10_000, 1):  # in one pass, and in one for each example
+        loss = _differentiate(trainee, [*spoken, *labelled], max_tokens)
+        assert loss == pytest.approx(total / count, rel=1e-4)
+    without = replace(trainee, head=None)
+    assert _differentiate(trainee, spoken, 10_000) == _differentiate(without, spoken, 10_000)
+    assert _differentiate(trainee, labelled, 10_000) > 0  # no token at all
 
 
 def test_cosine_by_hand() -> None:

@@ -1,5 +1,7 @@
 """What can be trained at all; bfloat16 arithmetic trains weights in single precision."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_models import tiny_model
@@ -9,7 +11,7 @@ from declutch.cold_start.sft import Trainee, train_sft
 from declutch.config.algorithm import OptimizerConfig
 from declutch.config.policy import SFTConfig
 from declutch.ground.errors import UserError
-from declutch.learner.optimizer import build_optimizer
+from declutch.learner.optimizer import _find_8bit, build_optimizer
 from declutch.models.precision import set_compute_dtype
 
 V = 24
@@ -73,3 +75,21 @@ def test_arithmetic_in_bfloat16_learns_as_well():
         losses[dtype] = fine_tune(model, lr=1e-2, epochs=12).loss
     assert losses[torch.float32] < 1.0
     assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["adamw_8bit", "paged_adamw_8bit"])
+def test_moments_of_8_bits_are_refused_without_what_they_need(kind, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    wanted = rf"{kind} needs a model on CUDA \(it is on cpu\) and the package bitsandbytes"
+    with pytest.raises(UserError, match=wanted):
+        build_optimizer(tiny_model(), OptimizerConfig(type=kind))
+
+
+def test_moments_of_8_bits_are_those_of_bitsandbytes(monkeypatch):
+    """Stands in for CUDA and for the package, which nothing here has."""
+    package = SimpleNamespace(AdamW8bit=object(), PagedAdamW8bit=object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.import_module", lambda name: package)
+    on_cuda = torch.device("cuda")
+    assert _find_8bit("adamw_8bit", on_cuda) is package.AdamW8bit
+    assert _find_8bit("paged_adamw_8bit", on_cuda) is package.PagedAdamW8bit

@@ -12,6 +12,7 @@ from declutch.config.judge import GCDConfig
 from declutch.ground.errors import UserError
 from declutch.learner.optimizer import build_optimizer, set_learning_rate
 from declutch.learner.update import Randomness, plan_steps
+from declutch.models.meter import MemoryMeter
 from declutch.records import Role
 
 V = 24
@@ -324,3 +325,68 @@ def test_learning_rate_of_every_iteration(schedule, expected):
         set_learning_rate(optimizer, config, iteration, 4)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx(expected)
+
+
+APART = GCDConfig(weight=0.7, gradient_cosine=True)
+ADDED = GCDConfig(weight=0.7, gradient_cosine=False)
+
+
+def test_the_weights_are_the_same_but_for_rounding():
+    apart, stats = train(agent_samples(), judge_samples(), gcd=APART, rounds=1)
+    added, other = train(agent_samples(), judge_samples(), gcd=ADDED, rounds=1)
+    for name, weight in apart.items():
+        # AdamW divides by the size of a gradient, so that rounding shows in entries near zero.
+        torch.testing.assert_close(added[name], weight, atol=2e-4, rtol=0)
+    assert other.grad_norm == pytest.approx(stats.grad_norm, rel=1e-5)
+    assert other.judge_scale == stats.judge_scale == pytest.approx(0.7)
+    assert other.agent.grad_norm == pytest.approx(stats.agent.grad_norm, rel=1e-3)
+    assert (other.judge.grad_norm, other.cosine) == (None, None)
+    assert other.judge.num_tokens == stats.judge.num_tokens
+
+
+def test_small_models_measure_unless_told_otherwise():
+    measured, stats = train(agent_samples(), judge_samples(), gcd=GCDConfig(weight=0.7), rounds=1)
+    assert stats.cosine is not None
+    assert same_bits(measured, train(agent_samples(), judge_samples(), gcd=APART, rounds=1)[0])
+
+
+def test_the_weight_of_zero_and_a_ratio_keep_both_gradients():
+    for gcd in (ADDED.model_copy(update={"weight": 0.0}), GCDConfig(gradient_ratio=0.5)):
+        _, stats = train(agent_samples(), judge_samples(), gcd=gcd, rounds=1)
+        assert stats.judge.grad_norm > 0
+
+
+def test_a_ratio_needs_no_cosine():
+    given = {"gradient_ratio": 0.5}
+    weights, stats = train(agent_samples(), judge_samples(), gcd=GCDConfig(**given), rounds=1)
+    without = GCDConfig(**given, gradient_cosine=False)
+    others, other = train(agent_samples(), judge_samples(), gcd=without, rounds=1)
+    assert same_bits(weights, others)
+    assert other.cosine is None
+    assert replace(other, cosine=stats.cosine) == stats
+
+
+def test_a_copy_of_the_gradient_less_is_held_at_once(monkeypatch):
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def watch(gcd):
+        """What there is when a gradient is clipped and in the end, in multiples of the weights."""
+        model = tiny_model("llama", V)
+        optimizer = build_optimizer(model, OPT)
+        sizes = []
+
+        def watching_clip(*args):
+            sizes.append(meter.now)
+            return clip(*args)
+
+        monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", watching_clip)
+        args = (agent_samples(), judge_samples(), NO_KL, OPT, gcd, 1.0, randomness())
+        with MemoryMeter() as meter:
+            meter.add(model.parameters())
+            weights = meter.now
+            update_on(model, optimizer, *args)
+        return sizes[-1] / weights, meter.now / weights
+
+    # The weights and their two moments stay, and no gradient.
+    assert watch(APART) == pytest.approx((5, 3), abs=0.3)
+    assert watch(ADDED) == pytest.approx((4, 3), abs=0.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from declutch.records import ActionMask, Completion, SamplingParams
 from declutch.rollout.hf.trie import TrieNode
 
+Opens = Callable[[Sequence[int]], tuple[tuple[int, ...], ...] | None]
 OpenTrie = Callable[[tuple[tuple[int, ...], ...], tuple[int, ...]], TrieNode]
 
 
@@ -82,10 +83,20 @@ class Response:
             self.is_stopped = True
         elif len(self.tokens) >= constraints.params.max_tokens:
             self.is_truncated = True
+        elif self.mask is not None and self.mask.opens is not None:
+            self._follow(token, self.mask.opens, constraints.open_trie)
         elif self.node is not None:
             self.node = self.node.child(token)
         elif self.mask is not None and token == self.mask.trigger_id:
             self.node = constraints.open_trie(self.mask.sequences, constraints.params.stop_ids)
+
+    def _follow(self, token: int, opens: Opens, open_trie: OpenTrie) -> None:
+        """Go on in the mask's trie after a token, or ask whether one opens now."""
+        if self.node is not None and not self.node.is_last(token):
+            self.node = self.node.child(token)
+            return
+        sequences = opens(self.tokens)
+        self.node = None if sequences is None else open_trie(sequences, ())
 
     def jump(self, constraints: Constraints) -> None:
         """Add every token that has no alternative, with log-probability 0."""

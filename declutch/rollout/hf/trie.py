@@ -36,10 +36,17 @@ class TrieNode:
             node = self._children[token] = TrieNode(rest, after)
         return node
 
+    def is_last(self, token: int) -> bool:
+        """Whether a token that is allowed here ends its sequence."""
+        after = self._depth + 1
+        return all(len(s) == after for s in self._sequences if s[self._depth] == token)
+
 
 def build_trie(sequences: tuple[tuple[int, ...], ...], stop_ids: tuple[int, ...]) -> TrieNode:
     """Build the root of a trie over admissible token sequences; it opens where sampling walks.
 
+    Args:
+        stop_ids: one of them ends every sequence; () where a sequence may end with anything.
     Raises:
         ValueError: no sequence, or one that is empty, does not end with a stop token, or has a
             stop token before its end (it could never be completed).
@@ -48,7 +55,8 @@ def build_trie(sequences: tuple[tuple[int, ...], ...], stop_ids: tuple[int, ...]
         raise ValueError("an action mask needs at least one sequence")
     stops = frozenset(stop_ids)
     for sequence in sequences:
-        if not sequence or sequence[-1] not in stops or not stops.isdisjoint(sequence[:-1]):
+        has_end = not stops or (sequence[-1:] and sequence[-1] in stops)
+        if not sequence or not has_end or not stops.isdisjoint(sequence[:-1]):
             raise ValueError(
                 f"action mask sequence {sequence} must end with a stop token {tuple(stop_ids)} "
                 "and have none before"
