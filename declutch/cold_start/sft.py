@@ -114,7 +114,6 @@ def train_sft(
         optimizer.step()
         if head is not None:
             head.step(config.grad_clip)
-        found = float(loss.detach())
         progress = SFTProgress(
             step=step,
             num_steps=num_steps,

@@ -12,6 +12,7 @@ from torch import nn
 
 from declutch.config.algorithm import OptimizerConfig
 from declutch.ground.errors import UserError
+from declutch.ground.extras import install_command
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -38,7 +39,7 @@ def _find_8bit(kind: str, device: torch.device) -> Callable[..., torch.optim.Opt
     if device.type != "cuda":
         lacks.append(f"a model on CUDA (it is on {device.type})")
     if importlib.util.find_spec("bitsandbytes") is None:
-        lacks.append("the package bitsandbytes (pip install 'declutch[bitsandbytes]')")
+        lacks.append(f"the package bitsandbytes ({install_command('bitsandbytes')})")
     if lacks:
         raise UserError(
             f"optimizer.type={kind} needs {' and '.join(lacks)}; set optimizer.type=adamw otherwise"
