@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from declutch.compare.grid import Arm
 from declutch.compare.runs import Comparison, TrainedRun
@@ -46,7 +46,7 @@ def pool(values: Sequence[float]) -> Pooled:
     mean = float(found.mean())
     if len(found) == 1:
         return Pooled(mean, None)
-    half = float(student.ppf(0.975, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
+    half = float(stdtrit(len(found) - 1, 0.975) * found.std(ddof=1) / math.sqrt(len(found)))
     return Pooled(mean, (mean - half, mean + half))
 
 

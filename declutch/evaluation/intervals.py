@@ -14,10 +14,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 
 from declutch.evaluation.variance import (
     FloatArray,
@@ -84,7 +84,7 @@ def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estima
     """Wilson's score interval for the success share of an evaluation's independent plays."""
     if n == 0:
         return NOTHING
-    interval = binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
+    interval = _binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
     return Estimate(num_successes / n, float(interval.low), float(interval.high), n)
 
 
@@ -309,8 +309,15 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
         raise ValueError(f"paired data differ in shape: {one.shape} and {two.shape}")
     only_first, only_second = int((one & ~two).sum()), int((two & ~one).sum())
     differing = only_first + only_second
-    p_value = float(binomtest(only_second, differing, 0.5).pvalue) if differing else 1.0
+    p_value = float(_binomtest(only_second, differing, 0.5).pvalue) if differing else 1.0
     return McNemar(only_first, only_second, p_value)
+
+
+def _binomtest(*arguments: Any) -> Any:
+    """SciPy's, loaded when it is first used, which takes a second."""
+    from scipy.stats import binomtest
+
+    return binomtest(*arguments)
 
 
 def _as_matrix(values: ArrayLike) -> FloatArray:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from declutch.cold_start.facts import ColdStart, read_cold_start
 from declutch.config.run import Config
 from declutch.config.sizes import hint_for_size
-from declutch.endpoint.client import Endpoint, open_endpoint
 from declutch.endpoint.usage import Usage
 from declutch.envs.protocol import Suite, check_levels, wording_of
 from declutch.evaluation.evaluate import evaluate, num_games
@@ -36,6 +35,9 @@ from declutch.runs.rows import write_row
 from declutch.train.learn import Credited, Learned, Learner
 from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores, time_metrics
 from declutch.train.suggest import Suggester
+
+if TYPE_CHECKING:
+    from declutch.endpoint.client import Endpoint
 
 
 class Watcher(Protocol):
@@ -183,6 +185,9 @@ class Session:
         # Before anything that takes time: an endpoint that is not named fails at once.
         chat = labeler = None
         if config.gcd.enabled and (config.gcd.asks_endpoint or config.gcd.suggests_by_endpoint):
+            # The client's package is loaded by those alone who ask a server.
+            from declutch.endpoint.client import open_endpoint
+
             chat = open_endpoint(config.endpoint)
         if chat is not None and config.gcd.asks_endpoint:
             asking = AskSettings(config.gcd, config.agent, wording_of(suite))

@@ -124,7 +124,7 @@ def test_serve(
 def test_kills() -> None:
     """Some deaths and refusals, each made good: nothing is lost, and nothing is left over."""
     # A process of its own, since it forks, which one with threads must not.
-    options = ("--cases", "8", "--only", "train;demonstrations;eval")
+    options = ("--cases", "5", "--only", "train;demonstrations")
     command = [sys.executable, str(ROOT / "benchmarks" / "kills.py"), *options]
     ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -172,7 +172,7 @@ def test_scienceworld(
 def test_damage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    options = ("--cases", "40", "--workers", "1", "--base", str(tmp_path))
+    options = ("--cases", "25", "--workers", "1", "--base", str(tmp_path))
     run_benchmark(monkeypatch, load("damage"), *options)
     lines = capsys.readouterr().out.splitlines()
     (whole,) = [line for line in lines if line.startswith("| all ")]

@@ -236,13 +236,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
             "suite": "households",
             "cache_dir": str(tmp_path_factory.mktemp("cache")),
             "max_steps": 6,
-            "households": {"train": 12, "valid_seen": 12, "valid_unseen": 12},
+            "households": {"train": 12, "valid_seen": 6, "valid_unseen": 6},
         },
         "tiny": {
             "hidden_size": 32,
             "num_layers": 2,
             "intermediate_size": 64,
-            "vocabulary_episodes": 60,
+            "vocabulary_episodes": 12,
         },
         "sft": {"num_episodes": 12, "epochs": 1, "lr": 5e-3, "judge_samples": 8},
         "train": {
@@ -255,7 +255,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
         "loss": {"kl_coef": 0.0},
         "optimizer": {"lr": 1e-3, "mini_batch": None, "num_mini_batches": 2},
         "gcd": {"num_questions": 2, "num_judgments": 2},
-        "eval": {"every": 2, "max_games": 2},
+        "eval": {"every": 2, "max_games": 1, "seeds": [0]},
     }
 
 
