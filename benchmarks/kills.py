@@ -1,6 +1,6 @@
 """What is lost when commands are killed at any moment, torn off their disk, and started again.
 
-    python benchmarks/kills.py [--cases 20] [--only train,sft] [--seed 0] [--workers 1]
+    python benchmarks/kills.py [--cases 20] [--only "train;sft"] [--seed 0] [--minutes 20]
 
 Each job (training in several ways, a cold start, demonstrations, an evaluation, a comparison, the
 demo) is first run to its end, and the events are counted that change its files. Then it is run
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import re
 import shutil
@@ -332,6 +333,8 @@ def run_campaign(
         for name, lost in run_damages(base) if damaged else ():
             yield Case("train with suggestions", name, 0), lost
         cases = plan_cases({job: count for job, (count, _) in sizes.items()}, number, seed)
+        # In any order, so that a campaign that ends early has tried every job and trouble.
+        random.Random(seed).shuffle(cases)
         for index, case in enumerate(cases):
             folder, whole = base / f"case {index}", base / f"whole {case.job}"
             lost = run_case(case, JOBS[case.job], whole, folder, sizes[case.job][1])
@@ -420,6 +423,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20)
     parser.add_argument("--only", default=",".join(JOBS), help="jobs, separated by semicolons")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so many")
     parser.add_argument("--damages", action="store_true", help="also resume damaged run folders")
     parser.add_argument("--package", type=Path, default=ROOT, help="another checkout's folder")
     options = parser.parse_args()
@@ -428,7 +432,10 @@ def main() -> None:
     tried: Counter[tuple[str, str]] = Counter()
     failed: Counter[tuple[str, str]] = Counter()
     losses: list[str] = []
+    began = time.monotonic()
     for case, lost in run_campaign(options.cases, chosen, options.seed, print, options.damages):
+        if time.monotonic() - began > 60 * options.minutes:
+            break
         if case.end in DAMAGES:
             print(f"| {case.end} | {lost or 'refused, nothing changed'} |", flush=True)
             continue
