@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 TESTED = {
     "alfworld_engine",
     "coupling",
+    "coupling_samples",
     "coverage",
     "credit",
     "damage",
@@ -89,16 +91,35 @@ def test_coverage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 
 def test_coupling(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run_benchmark(monkeypatch, load("coupling"), "--samples", "6")
+    run_benchmark(monkeypatch, load("coupling"), "--samples", "6", "--pairs", "2")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("6 samples of 53 + 9 tokens")
-    assert [line.split("  ")[0] for line in lines[2:7]] == [
-        "C1 all pairs (exact)",
-        "C1, one matrix product",
-        "C1, means alone",
-        "C4 gap",
-        "C4 all pairs",
+    assert lines[0].endswith("6 samples of 53 + 9 tokens on average")
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "C1 all pairs, a product a pair",
+        "C1 all pairs, one matrix product",
+        "C1 means alone",
+        "C4 gap, a gradient a sample",
+        "C4 gap, tokens of pairs",
+        "C4 all pairs, tokens of pairs",
+        "C3 influence of 2",
+        "C5 similarity",
+        "C6 layers",
     ]
+    # Both ways find the same gap.
+    ours, naive = lines[5].split("gaps ")[1].split()
+    assert float(ours) == pytest.approx(float(naive), rel=1e-2)
+
+
+def test_coupling_samples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "samples.jsonl"
+    options = ("households", str(out), "--samples", "2", "--perturb", "0.3")
+    run_benchmark(monkeypatch, load("coupling_samples"), *options)
+    assert "'in good': 2" in capsys.readouterr().out
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {row["domain"] for row in rows} == {"in", "out"}
+    assert all(row["response"].endswith("</action>") for row in rows)
 
 
 def test_train_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
