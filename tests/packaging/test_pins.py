@@ -57,8 +57,9 @@ def test_the_makefile_installs_with_the_lock_and_all_extras_that_tests_need() ->
     assert "--constraint constraints.txt" in text
     (extras,) = (line for line in text.splitlines() if line.startswith("DEV_EXTRAS"))
     named = set(extras.partition(":=")[2].strip().split(","))
-    # GGUF files are converted by packages that tests do without; the site is built by itself.
-    assert named == set(PROJECT["optional-dependencies"]) - {"gguf", "docs"}
+    # Tests do without what converts GGUF files and what needs CUDA; the site is built by itself.
+    left_out = {"gguf", "docs", "bitsandbytes"}
+    assert named == set(PROJECT["optional-dependencies"]) - left_out
 
 
 def test_the_hooks_before_a_commit_are_tools_of_the_environment() -> None:
