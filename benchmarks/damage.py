@@ -226,8 +226,11 @@ def read_problems(folder: Path) -> tuple[Any, tuple[int, ...], list[str]]:
     # The file is somebody else's and says nowhere how many problems it holds. The run knows that
     # reads it again, as here.
     problems = read_math(folder / "math.jsonl")
-    tasks = MathSuite({"train": problems}).tasks("train")
-    bind_tasks(RunFolder(folder), {"train": tasks}, is_start=not (folder / "tasks.json").exists())
+    suite, run = MathSuite(problems), RunFolder(folder)
+    is_start = not run.tasks_path.exists()
+    known = [name for name in problems if problems[name]]
+    names = known if is_start else json.loads(run.tasks_path.read_text())
+    bind_tasks(run, {name: suite.tasks(name) for name in names}, is_start)
     return problems, (), []
 
 
