@@ -117,7 +117,7 @@ def _nearest(folder: Path) -> str:
 
 def _nearest_inside(folder: Path) -> str:
     """A hint at the newest checkpoint, where the folder is that of a run."""
-    checkpoints = sorted(folder.glob("checkpoints/*/config.json"))
-    if checkpoints:
-        return f"; did you mean its checkpoint {checkpoints[-1].parent}?"
+    models = sorted(folder.glob("*/*/config.json"))
+    if models:
+        return f"; did you mean its checkpoint {models[-1].parent}?"
     return ""

@@ -35,7 +35,7 @@ def test_one_setting_is_shown_alone() -> None:
     text = output_of("optimizer.lr")
     assert "optimizer.lr" in text
     assert "optimizer.beta1" not in text
-    assert output_of("algorithm.gamma").count("algorithm.gamma") == 2
+    assert output_of("algorithm.gamma").count("algorithm.gamma") == 3
 
 
 def test_without_a_name_every_setting_is_shown() -> None:

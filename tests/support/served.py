@@ -44,10 +44,10 @@ class Server:
         return self.process.wait(timeout=30)
 
 
-def make_served_folder(folder: Path) -> Path:
+def make_served_folder(folder: Path, num_positions: int = NUM_POSITIONS) -> Path:
     """A model folder with a tokenizer of a few words and a chat template."""
     tokenizer = train_tokenizer([WORDS])
-    model = tiny_models.tiny_model(vocab_size=len(tokenizer), max_position_embeddings=NUM_POSITIONS)
+    model = tiny_models.tiny_model(vocab_size=len(tokenizer), max_position_embeddings=num_positions)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     tokenizer.chat_template = TEMPLATE
     model.save_pretrained(folder)
