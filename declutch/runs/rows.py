@@ -69,7 +69,13 @@ def read_row(line: bytes) -> Row | None:
         for key, value in data.items()
         if _is_number(value)
     }
-    odd = tuple(key for key, value in data.items() if not (_is_number(value) or value is None))
+    # Rows with a checksum were never written with null; a time, which it does not cover, may be.
+    is_former = stated is None
+    odd = tuple(
+        key
+        for key, value in data.items()
+        if not (_is_number(value) or (value is None and is_former))
+    )
     return Row(number, text, values, odd)
 
 

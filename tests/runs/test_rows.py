@@ -38,6 +38,12 @@ def test_a_row_with_another_number_is_damaged():
     assert read_row(line.replace('"iteration": 3', '"iteration": 4').encode()) is None
 
 
+def test_a_time_that_became_null_is_told():
+    row = read_row(write_row(ROW).replace("4.5", "null").encode())
+    assert row is not None
+    assert row.odd == ("time/total",)
+
+
 def test_two_runs_of_one_seed_have_equal_checksums():
     """What takes longer differs in its times alone."""
     one, two = (json.loads(write_row({**ROW, "time/total": seconds})) for seconds in (4.5, 9.0))
