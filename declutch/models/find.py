@@ -5,19 +5,14 @@ Loading tells the same, but late: the libraries ask a hub that cannot be reached
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from declutch.ground.errors import UserError
+from declutch.ground.errors import UserError, error_reason
 
 HUB_SECONDS = 5.0
 """How long the hub is given to say whether it has a model."""
-ABSENT_STATUSES = (401, 404)
-"""Statuses of the hub for a model that it lacks; it hides whether it is there from strangers."""
 
 
 def find_model(path: str, ask: Callable[[str], str] | None = None) -> None:
@@ -72,24 +67,30 @@ def looks_like_folder(path: str) -> bool:
 
 def ask_hub(name: str) -> str:
     """Ask the hub once whether it has a model: the reason why not, "" where it has."""
-    from huggingface_hub import constants
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+    )
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE forbids asking it, and the model is not in its cache"
-    address = f"{constants.ENDPOINT}/api/models/{name}"
-    request = urllib.request.Request(address, method="HEAD")
-    token = os.environ.get("HF_TOKEN")
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=HUB_SECONDS):
-            return ""
-    except urllib.error.HTTPError as error:
-        # Anything else, such as too many requests, is for loading to find out.
-        return "it has none" if error.code in ABSENT_STATUSES else ""
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return f"it does not answer: {reason}"
+        HfApi().model_info(name, timeout=HUB_SECONDS)
+    except GatedRepoError:
+        return ""  # It is there, and loading says how to get access to it.
+    except RepositoryNotFoundError:
+        return "it has none, or shows it to others only: `hf auth login`"
+    except HFValidationError:
+        return "it has no names like that"
+    except HfHubHTTPError:
+        return ""  # Anything else, such as too many requests, is for loading to find out.
+    # Which errors stand for a host that is away depends on the version of the library.
+    except Exception as error:
+        return f"it does not answer: {error_reason(error)}"
+    return ""
 
 
 def _is_kept(name: str) -> bool:

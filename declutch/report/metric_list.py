@@ -12,7 +12,8 @@ INTRODUCTION = """# Metrics
 A run records a line for each iteration in `metrics.jsonl`; a metric that does not apply to the run
 or to the iteration is left out. The unit *%* is a share, which is recorded as a number in [0, 1]
 and shown as a percentage, and *s* are seconds; a metric without a unit is a plain number or a
-count. A word in braces stands for several keys, such as one for each type of tasks.
+count. A word in braces stands for several keys, such as one for each type of tasks. `sha256` is no
+metric but the checksum of the line.
 
 The last column says where else a metric is shown: in the tables of the live view; in the plain line
 that an iteration prints where there is no terminal, with its name there; and in a chart of the

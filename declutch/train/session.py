@@ -244,16 +244,14 @@ class Session:
 
     @property
     def is_evaluation_due(self) -> bool:
-        """Whether the iteration just trained is to be evaluated."""
-        every = self.config.eval.every
-        return (every > 0 and self.iteration % every == 0) or self.is_last
+        """Whether there is an evaluation after the iteration just trained, or before the first."""
+        return self.iteration in evaluated_iterations(self.config)
 
     @property
     def is_unevaluated(self) -> bool:
         """Whether the evaluation of the iteration that the run goes on from is not on record."""
-        is_due = self.iteration == 0 or self.is_evaluation_due
         evaluation = self.run.evaluation_path(iteration_name(self.iteration))
-        return is_due and (self.iteration == 0 or not evaluation.exists())
+        return self.is_evaluation_due and (self.iteration == 0 or not evaluation.exists())
 
     @property
     def checkpoint(self) -> Path:

@@ -1,10 +1,9 @@
 """A mistyped model is found out at once, and the hub is asked once at most."""
 
-import urllib.request
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants, errors
 
 from declutch.ground.errors import UserError
 from declutch.models.find import ask_hub, find_model, looks_like_folder
@@ -18,6 +17,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "config.json").write_text("{}")
     return tmp_path
+
+
+def answer_of(status: int, kind: type[Exception]) -> Exception:
+    """An error as the library raises it for an answer; made without one, which needs a request."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, f"status {status}")
+    return error
 
 
 def never(name: str) -> str:
@@ -54,20 +60,36 @@ def test_a_name_is_asked_for_once(name: str) -> None:
         find_model(name, lambda each: "it has none")
 
 
-def test_a_hub_that_cannot_be_reached_is_tried_once_and_shortly(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("no route"), "it does not answer: no route"),
+        (RuntimeError("odd"), "it does not answer: odd"),
+        (answer_of(404, errors.RepositoryNotFoundError), "it has none, or shows it to others only"),
+        (answer_of(403, errors.GatedRepoError), ""),
+        (answer_of(429, errors.HfHubHTTPError), ""),
+        (errors.HFValidationError("two slashes"), "it has no names like that"),
+        (None, ""),
+    ],
+    ids=repr,
+)
+def test_the_hub_is_asked_once_and_shortly(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, reason: str
 ) -> None:
     tries: list[float] = []
 
-    def refuse(request: object, timeout: float) -> None:
+    def answer(api: HfApi, name: str, timeout: float) -> None:
         tries.append(timeout)
-        raise OSError("no route")
+        if error is not None:
+            raise error
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(HfApi, "model_info", answer)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert ask_hub("someone/model") == "it does not answer: no route"
+    assert ask_hub("someone/model").partition(": `")[0] == reason
+    assert tries == [5.0]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE forbids" in ask_hub("someone/model")
     assert len(tries) == 1
-    assert tries[0] <= 5
 
 
 def test_a_first_part_that_is_a_folder_here_makes_it_a_path() -> None:
