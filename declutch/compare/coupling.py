@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from declutch.compare.grid import Arm
 from declutch.compare.runs import Comparison, TrainedRun
 from declutch.report.cells import DASH, number_cell
-from declutch.report.coupling import LOW_RELIABILITY, cosine_curves
+from declutch.report.coupling import cosine_curves, reliability_cell
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
 from declutch.runs.coupling import PAIRS, CouplingRecord
 
@@ -119,11 +119,7 @@ def _row(arm: Arm, iteration: int, records: Sequence[CouplingRecord]) -> SheetRo
         (
             Cell(f"{arm}, {iteration}"),
             *(_cell(pool([take(record) for record in records])) for take in COLUMNS.values()),
-            Cell(
-                number_cell(lowest, 2).text,
-                lowest,
-                tone="" if lowest >= LOW_RELIABILITY else "warn",
-            ),
+            reliability_cell(lowest),
             Cell(str(min(record.n for record in records))),
             Cell(str(len(records))),
         ),

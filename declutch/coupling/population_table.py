@@ -13,9 +13,8 @@ from pathlib import Path
 from declutch.coupling.figure_data import FigureData, Series
 from declutch.ground.contents import parse_json, read_text
 from declutch.ground.errors import UserError
-from declutch.report.cells import count_cell, number_cell
-from declutch.report.coupling import LOW_RELIABILITY
-from declutch.report.sheet import Cell, Column, Sheet, SheetRow, words
+from declutch.report.coupling import COSINE_NOTE, cosine_cells, cosine_columns
+from declutch.report.sheet import Cell, Sheet, SheetRow, words
 from declutch.runs.coupling import CouplingRecord, parse_coupling
 from declutch.runs.folder import RunFolder
 from declutch.runs.read import read_run
@@ -35,25 +34,15 @@ def table_of_cosines(folders: Sequence[Path]) -> tuple[list[Sheet], list[FigureD
     Source: GC Table 1.
     """
     measured = [(folder.name, read_measurement(folder)) for folder in folders]
-    rows = [_row(name, record) for name, record in measured]
     sheet = Sheet(
         title="Cosines of mean gradients by environment",
-        columns=(
-            words("measured"),
-            *(Column(pair) for pair in ORDER),
-            *(Column(f"{pair} without noise") for pair in ORDER),
-            Column("within less across classes"),
-            Column("p"),
-            Column("lowest split-half"),
-            Column("n"),
+        columns=(words("measured"), *cosine_columns(ORDER)),
+        rows=tuple(
+            SheetRow((Cell(name), *cosine_cells(record, ORDER))) for name, record in measured
         ),
-        rows=tuple(rows),
         notes=(
             "The first letter is the class of the in-domain samples, p for good and n for bad, the "
-            "second that of the out-of-domain ones. n is the number of samples in each of the four "
-            "populations; cosines of means grow with it, so that only rows of equal n compare. "
-            "Within less across is half of pp + nn - pn - np, and p says how often shuffled labels "
-            "reach it. Where the split-half reliability is below 0.5, cosines are mostly noise.",
+            f"second that of the out-of-domain ones. {COSINE_NOTE}",
         ),
     )
     place = tuple(range(len(ORDER)))
@@ -105,29 +94,3 @@ def read_measurement(folder: Path) -> CouplingRecord:
 def _end(record: CouplingRecord, pair: str, which: int) -> float:
     ends = record.interval.of(pair)
     return math.nan if ends is None else ends[which]
-
-
-def _row(name: str, record: CouplingRecord) -> SheetRow:
-    cosines = []
-    for pair in ORDER:
-        ends = record.interval.of(pair)
-        detail = "" if ends is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
-        value = record.cosine.of(pair)
-        cosines.append(Cell(number_cell(value, 3).text, value, detail, interval=ends))
-    p_value = math.nan if record.p_value is None else record.p_value
-    is_noise = not record.reliability >= LOW_RELIABILITY
-    return SheetRow(
-        (
-            Cell(name),
-            *cosines,
-            *(number_cell(record.corrected.of(pair), 3) for pair in ORDER),
-            number_cell(record.contrast, 3),
-            number_cell(p_value, 3),
-            Cell(
-                number_cell(record.reliability, 2).text,
-                record.reliability,
-                tone="warn" if is_noise else "",
-            ),
-            count_cell(record.n),
-        )
-    )

@@ -89,44 +89,56 @@ def coupling_sheet(records: Sequence[CouplingRecord]) -> Sheet:
     """Table of the report's coupling section: a row for each iteration that was measured."""
     return Sheet(
         title="",
-        columns=(
-            words("iteration"),
-            *(Column(pair) for pair in PAIRS),
-            *(Column(f"{pair} without noise") for pair in PAIRS),
-            Column("within less across classes"),
-            Column("p"),
-            Column("lowest split-half"),
-            Column("n"),
+        columns=(words("iteration"), *cosine_columns()),
+        rows=tuple(
+            SheetRow((Cell(str(record.iteration), record.iteration), *cosine_cells(record)))
+            for record in records
         ),
-        rows=tuple(_row(record) for record in records),
-        notes=(
-            "n is the number of steps in each of the four populations; cosines of means grow with "
-            "it. Within less across is half of pp + nn - pn - np, and p says how often shuffled "
-            "labels reach it. Where the split-half reliability is below 0.5, the cosines are "
-            "mostly noise.",
-        ),
+        notes=(COSINE_NOTE,),
     )
 
 
-def _row(record: CouplingRecord) -> SheetRow:
-    lowest = number_cell(record.reliability, 2)
-    is_noise = not record.reliability >= LOW_RELIABILITY
-    p_value = float("nan") if record.p_value is None else record.p_value
-    return SheetRow(
-        (
-            Cell(str(record.iteration), record.iteration),
-            *(
-                Cell(
-                    number_cell(record.cosine.of(pair), 3).text,
-                    record.cosine.of(pair),
-                    interval=record.interval.of(pair),
-                )
-                for pair in PAIRS
-            ),
-            *(number_cell(record.corrected.of(pair), 3) for pair in PAIRS),
-            number_cell(record.contrast, 3),
-            number_cell(p_value, 3),
-            Cell(lowest.text, record.reliability, tone="warn" if is_noise else ""),
-            count_cell(record.n),
-        )
+COSINE_NOTE = (
+    "n is the number of steps in each of the four populations; cosines of means grow with it, so "
+    "that only rows of equal n compare. Within less across is half of pp + nn - pn - np, and p "
+    "says how often shuffled labels reach it. Where the split-half reliability is below 0.5, the "
+    "cosines are mostly noise."
+)
+"""What has to stand below every table of gradient cosines."""
+
+
+def cosine_columns(pairs: Sequence[str] = PAIRS) -> tuple[Column, ...]:
+    """Columns of a coupling table for one measurement: cosines, and all that stands beside them."""
+    return (
+        *map(Column, pairs),
+        *(Column(f"{pair} without noise") for pair in pairs),
+        Column("within less across classes"),
+        Column("p"),
+        Column("lowest split-half"),
+        Column("n"),
     )
+
+
+def cosine_cells(record: CouplingRecord, pairs: Sequence[str] = PAIRS) -> tuple[Cell, ...]:
+    """Cells of a coupling table for one measurement, under `cosine_columns`."""
+    p_value = math.nan if record.p_value is None else record.p_value
+    return (
+        *(_cosine_cell(record, pair) for pair in pairs),
+        *(number_cell(record.corrected.of(pair), 3) for pair in pairs),
+        number_cell(record.contrast, 3),
+        number_cell(p_value, 3),
+        reliability_cell(record.reliability),
+        count_cell(record.n),
+    )
+
+
+def reliability_cell(value: float) -> Cell:
+    """Cell of a coupling table for a split-half reliability, marked where it is too low."""
+    text = number_cell(value, 2).text
+    return Cell(text, value, tone="" if value >= LOW_RELIABILITY else "warn")
+
+
+def _cosine_cell(record: CouplingRecord, pair: str) -> Cell:
+    value, ends = record.cosine.of(pair), record.interval.of(pair)
+    detail = "" if ends is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
+    return Cell(number_cell(value, 3).text, value, detail, interval=ends)
