@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import declutch
-from examples import train_in_python, watch_a_run
+from examples import own_reward, train_in_python, watch_a_run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LITTLE = [
@@ -15,6 +15,7 @@ LITTLE = [
     *("tiny.vocabulary_episodes=30", "sft.num_episodes=20", "sft.epochs=1"),
     *("train.iterations=2", "train.tasks_per_iteration=2", "train.group_size=2"),
     *("gcd.num_questions=2", "gcd.num_judgments=2", "eval.max_games=2"),
+    "train.reward=examples.own_reward:reward",
 ]
 HOUSEHOLDS = [
     *("env.households.train=24", "env.households.valid_seen=6"),
@@ -42,6 +43,13 @@ def test_a_training_run_in_python(capsys: pytest.CaptureFixture[str], place: Pat
     train_in_python.main("out", *LITTLE)
     with pytest.raises(declutch.UserError, match=r"sft\.epochs"):
         train_in_python.main("out", *LITTLE, "sft.epochs=3")
+
+
+def test_a_reward_of_ones_own() -> None:
+    task, seen = declutch.TaskId("toy", "train", 0, "a", "find"), declutch.Observation("x", ())
+    for is_done, score, expected in ((False, 0.5, -0.01), (True, 1.0, 0.99), (True, 0.0, -0.01)):
+        led = declutch.Transition(seen, 0.0, score == 1, is_done, score)
+        assert own_reward.reward(task, seen, "go", led) == pytest.approx(expected)
 
 
 def test_the_notebook(
