@@ -15,7 +15,7 @@ import pytest
 from forking import forking_context, run_forked
 from served import make_served_folder, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 TESTED = {

@@ -1,6 +1,7 @@
 """Sampler, learner and a plain forward pass agree on every architecture that can be built tiny."""
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from benchmarks.zoo import NOT_TINY, examine, list_names, make_model, measure, ways_to_read_out
 
@@ -9,11 +10,20 @@ ROUGH = {"dory": 3e-5}
 """Architectures whose gradients in float32 are rounded by more, and by how much at most; that it is
 rounding shows in float64."""
 
-pytestmark = pytest.mark.slow
+EVERY_DAY = {"gemma2", "gpt2", "granitemoehybrid", "lfm2", "llama", "qwen2", "qwen3_next"}
+"""One of each kind of attention, state and read-out; all the others are `long`."""
+
+
+def list_tried() -> list[ParameterSet | str]:
+    names = [name for name in list_names() if name not in NOT_TINY]
+    assert set(names) > EVERY_DAY
+    return [
+        name if name in EVERY_DAY else pytest.param(name, marks=pytest.mark.long) for name in names
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [name for name in list_names() if name not in NOT_TINY])
+@pytest.mark.parametrize("name", list_tried())
 def test_every_way_of_computing_gives_the_same_numbers(name: str) -> None:
     for changes in ways_to_read_out(name):
         entry = examine(name, **changes)
