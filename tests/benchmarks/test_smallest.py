@@ -35,6 +35,7 @@ TESTED = {
     "scienceworld_memory",
     "serve",
     "serve_load",
+    "study",
     "table",
     "train_step",
     "zoo",
@@ -148,7 +149,7 @@ def test_table(
 ) -> None:
     module = load("table")
     named = {bench.name for bench in module.BENCHES}
-    assert named == TESTED - {"table", "serve", "coupling_samples", "first_minutes"}
+    assert named == TESTED - {"table", "serve", "coupling_samples", "first_minutes", "study"}
     tried = (
         module.Bench("coverage", r"^\| 0\.0 \| 2", "--evaluations 20"),
         module.Bench("rollout", "", needs=("a_package_that_nobody_has",)),

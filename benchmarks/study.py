@@ -1,0 +1,448 @@
+"""What the study of GCD finds, rebuilt from its packed runs: tables and figures.
+
+    python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
+    python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study
+    python benchmarks/study.py coverage [--evaluations 4000] [--runs 16]
+
+`pack` takes what the tables need from the runs of one or several comparisons: their settings, the
+metrics of every iteration, every game of every evaluation, and the measured coupling. `tables`
+writes results.md, a figure of every seed and one of the coupling, each with its data as CSV.
+`coverage` says how often the intervals used hold the truth with so many runs, and which difference
+of two methods so many pairs tell with a power of 80%, for several spreads between runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import bootstrap, nct, spearmanr
+from scipy.stats import t as student
+
+from benchmarks.coverage import coverage_rows
+from declutch.compare.coupling import pool
+from declutch.compare.grid import Arm, find_runs
+from declutch.compare.runs import Comparison, TrainedRun, picks_at, read_comparison, success_rows
+from declutch.coupling.figure_data import FigureData, Series
+from declutch.coupling.figures import write_figures
+from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.summary import MEAN_LEVEL, paired
+from declutch.report.cells import format_interval, format_percent
+from declutch.runs.coupling import PAIRS
+
+PACKED = ("config.yaml", "cold_start.json", "metrics.jsonl", "evals/*.json", "coupling/*.json")
+GRPO, GCD, SHUFFLED = Arm("grpo", False), Arm("gcd", True), Arm("gcd_shuffled", True)
+NAMES = {GRPO: "GRPO", GCD: "GRPO + GCD", SHUFFLED: "GRPO + GCD, labels shuffled"}
+CONTRASTS = ((GRPO, GCD), (SHUFFLED, GCD), (GRPO, SHUFFLED))
+LEVELS = ("L0", "L1", "L2", MEAN_LEVEL)
+SPREADS = (1.5, 2.0, 2.5, 3.0, 4.0)
+"""Standard deviations of the paired difference of two methods, in points of success."""
+POWER = 0.8
+COMMAND = (
+    "python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study"
+)
+
+Rows = list[list[str]]
+
+
+def pack(out: Path, folders: Sequence[Path]) -> int:
+    """Write what the tables need of all runs in `folders` into one archive; returns their number.
+
+    Equal runs give equal bytes: names are sorted, and nothing of the machine is kept.
+    """
+    runs = {
+        str(run): folder / str(run) for folder in folders for run in find_runs(folder, (), (), ())
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(out, "w:xz", preset=9) as archive:
+        for name, folder in sorted(runs.items()):
+            for path in sorted(path for glob in PACKED for path in folder.glob(glob)):
+                content = path.read_bytes()
+                entry = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return len(runs)
+
+
+def read_packed(archive: Path) -> Comparison:
+    """The runs of a packed study, as `declutch compare` reads them."""
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+        return read_comparison(Path(folder), find_runs(Path(folder), (), (), ()))
+
+
+def pairs_at(
+    comparison: Comparison, before: Arm, after: Arm, iteration: int
+) -> list[tuple[TrainedRun, TrainedRun]]:
+    """Runs of two arms by seed, of those seeds that both have an evaluation of the iteration of."""
+    first, second = (
+        {run.id.seed: run for run in comparison.of(arm) if iteration in run.evaluations}
+        for arm in (before, after)
+    )
+    return [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
+
+
+def iterations_of(comparison: Comparison) -> list[int]:
+    return sorted({iteration for run in comparison.runs for iteration in run.evaluations})
+
+
+def points(found: Estimate) -> str:
+    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def interval(values: Sequence[float], digits: int = 3) -> str:
+    """Mean and 95% interval by Student's t over runs."""
+    found = pool(values)
+    ends = (
+        f" [{found.interval[0]:+.{digits}f}, {found.interval[1]:+.{digits}f}]"
+        if found.interval
+        else ""
+    )
+    return f"{found.mean:+.{digits}f}{ends}"
+
+
+def success_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    rows = []
+    for iteration in iterations_of(comparison):
+        for arm, name in NAMES.items():
+            picks = picks_at(comparison.of(arm), iteration)
+            found = success_rows(picks)
+            if found:
+                estimates = [found[level, ""].success for level in LEVELS]
+                cells = [f"{format_percent(e.mean)} {format_interval(e)}" for e in estimates]
+                rows.append([str(iteration), name, str(len(picks)), *cells])
+    return ["iteration", "method", "runs", *LEVELS], rows
+
+
+def contrast_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    rows = []
+    for iteration in iterations_of(comparison)[1:]:
+        for before, after in CONTRASTS:
+            pairs = pairs_at(comparison, before, after, iteration)
+            if len(pairs) < 2:
+                continue
+            sides = [
+                [run.evaluations[iteration] for run in side] for side in zip(*pairs, strict=True)
+            ]
+            found = {row.level: row.difference for row in paired(*sides, by_kind=False)}
+            cells = [points(found[level]) for level in LEVELS]
+            name = f"{NAMES[after]} − {NAMES[before]}"
+            rows.append([str(iteration), name, str(len(pairs)), *cells])
+    return ["iteration", "difference, points", "pairs", *LEVELS], rows
+
+
+def behaviour_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    rows = []
+    for iteration in iterations_of(comparison):
+        for arm, name in NAMES.items():
+            found = success_rows(picks_at(comparison.of(arm), iteration))
+            for level in LEVELS[:3]:
+                if not found:
+                    continue
+                row = found[level, ""]
+                shares = (row.shares.repeated, row.shares.looped, row.shares_failed.looped)
+                rows.append(
+                    [str(iteration), name, level, *(f"{100 * share:.1f}" for share in shares)]
+                )
+    return [
+        "iteration",
+        "method",
+        "level",
+        "repeated, %",
+        "looped, %",
+        "looped in failures, %",
+    ], rows
+
+
+def coupling_values(
+    comparison: Comparison, arm: Arm, iteration: int, pair: str
+) -> dict[int, float]:
+    """By seed: a cosine of the arm's runs at an iteration; "contrast" is (pp + nn − pn − np)/2."""
+    records = {run.id.seed: run.coupling.get(iteration) for run in comparison.of(arm)}
+    return {
+        seed: record.contrast if pair == "contrast" else record.cosine.of(pair)
+        for seed, record in records.items()
+        if record
+    }
+
+
+def coupling_iterations(comparison: Comparison) -> list[int]:
+    return sorted({iteration for run in comparison.runs for iteration in run.coupling})
+
+
+def coupling_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    rows = []
+    for iteration in coupling_iterations(comparison):
+        for arm, name in NAMES.items():
+            found = [
+                coupling_values(comparison, arm, iteration, pair) for pair in (*PAIRS, "contrast")
+            ]
+            if found[0]:
+                records = [
+                    run.coupling[iteration]
+                    for run in comparison.of(arm)
+                    if iteration in run.coupling
+                ]
+                n = f"{min(r.n for r in records)}–{max(r.n for r in records)}"
+                cells = [interval(list(values.values())) for values in found]
+                rows.append([str(iteration), name, str(len(found[0])), n, *cells])
+        for before, after in CONTRASTS:
+            cells, count = [], 0
+            for pair in (*PAIRS, "contrast"):
+                one, two = (
+                    coupling_values(comparison, arm, iteration, pair) for arm in (before, after)
+                )
+                differences = [two[seed] - one[seed] for seed in sorted(one.keys() & two.keys())]
+                count = len(differences)
+                cells.append(interval(differences) if count > 1 else "–")
+            if count > 1:
+                name = f"{NAMES[after]} − {NAMES[before]}"
+                rows.append([str(iteration), name, str(count), "", *cells])
+    return ["iteration", "method or difference", "runs", "n", *PAIRS, "(pp + nn − pn − np)/2"], rows
+
+
+def prediction_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    """Does a run's coupling at an iteration go with what its held-out success does afterwards?"""
+    rows = []
+    last = iterations_of(comparison)[-1]
+    for iteration in coupling_iterations(comparison):
+        for arms, name in (
+            (tuple(NAMES), "all runs"),
+            *(((arm,), text) for arm, text in NAMES.items()),
+        ):
+            found = [
+                (
+                    run.coupling[iteration].contrast,
+                    level_success(run, last) - level_success(run, iteration),
+                )
+                for arm in arms
+                for run in comparison.of(arm)
+                if iteration in run.coupling and {iteration, last} <= run.evaluations.keys()
+            ]
+            data = np.array([pair for pair in found if not any(map(math.isnan, pair))])
+            if iteration == last or len(data) < 5:
+                continue
+            rho = float(spearmanr(data[:, 0], data[:, 1]).statistic)
+            ends = bootstrap(
+                (data[:, 0], data[:, 1]),
+                lambda x, y: spearmanr(x, y).statistic,
+                paired=True,
+                vectorized=False,
+                n_resamples=2000,
+                method="percentile",
+                rng=np.random.default_rng(0),
+            ).confidence_interval
+            rows.append(
+                [
+                    str(iteration),
+                    name,
+                    str(len(data)),
+                    f"{rho:+.2f} [{ends.low:+.2f}, {ends.high:+.2f}]",
+                ]
+            )
+    return [
+        "coupling at iteration",
+        "runs of",
+        "n",
+        "rank correlation with the change of L2 until the end",
+    ], rows
+
+
+def level_success(run: TrainedRun, iteration: int, level: str = "L2") -> float:
+    return success_rows(picks_at((run,), iteration))[level, ""].success.mean
+
+
+def judge_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    """The share of the judge's answers that are right by the oracle's labels, at both ends."""
+    rows = []
+    for arm in (GCD, SHUFFLED):
+        runs = [run for run in comparison.of(arm) if run.metrics]
+        for first in (0, max((len(run.metrics) for run in runs), default=0) - 10):
+            found = [
+                100
+                * float(
+                    np.mean(
+                        [
+                            float(row["judge/accuracy"] or 0)
+                            for row in run.metrics[first : first + 10]
+                        ]
+                    )
+                )
+                for run in runs
+                if len(run.metrics) >= first + 10 >= 10
+            ]
+            if found:
+                rows.append(
+                    [
+                        NAMES[arm],
+                        f"{first + 1} to {first + 10}",
+                        str(len(found)),
+                        interval(found, 1),
+                    ]
+                )
+    return ["method", "iterations", "runs", "right answers, %"], rows
+
+
+def time_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    rows = []
+    for arm, name in NAMES.items():
+        seconds = [
+            max(run.seconds.values()) / len(run.metrics)
+            for run in comparison.of(arm)
+            if run.metrics
+        ]
+        if seconds:
+            rows.append([name, str(len(seconds)), f"{np.median(seconds):.2f}"])
+    return ["method", "runs", "seconds per iteration (median run; evaluations not counted)"], rows
+
+
+TABLES: dict[str, Callable[[Comparison], tuple[list[str], Rows]]] = {
+    "Success, % [95% interval over runs and games]": success_table,
+    "Differences, paired by seed and game": contrast_table,
+    "Coupling: cosines of mean gradients [95% interval over runs]": coupling_table,
+    "Does coupling foretell what happens to L2?": prediction_table,
+    "Behaviour": behaviour_table,
+    "The judge": judge_table,
+    "Cost": time_table,
+}
+
+
+def seed_figure(comparison: Comparison) -> FigureData:
+    """A figure of every seed: success at the last evaluation, one point a run, levels apart."""
+    last = iterations_of(comparison)[-1]
+    series = []
+    for number, (arm, name) in enumerate(NAMES.items()):
+        runs = [run for run in comparison.of(arm) if last in run.evaluations]
+        places = [
+            place + 0.25 * (number - 1) + 0.012 * (index - len(runs) / 2)
+            for place in range(3)
+            for index in range(len(runs))
+        ]
+        values = [100 * level_success(run, last, level) for level in LEVELS[:3] for run in runs]
+        if runs:
+            series.append(Series(name, places, values))
+    return FigureData(
+        name="every_seed",
+        kind="points",
+        title=f"Success of every run at iteration {last}",
+        caption="A point is a training run, in order of seeds. L2 has held-out task types.",
+        command=COMMAND,
+        x_label="level: 0 is L0, 1 is L1, 2 is L2",
+        y_label="success, %",
+        series=tuple(series),
+    )
+
+
+def curve_figure(comparison: Comparison) -> FigureData:
+    """A figure of learning curves: the mean over runs of success on L0 and on held-out L2."""
+    series = []
+    for arm, name in NAMES.items():
+        for level, style in (("L0", "dashed"), ("L2", "")):
+            found = [
+                (iteration, success_rows(picks_at(comparison.of(arm), iteration)))
+                for iteration in iterations_of(comparison)
+            ]
+            estimates = [(i, rows[level, ""].success) for i, rows in found if rows]
+            if estimates:
+                series.append(
+                    Series(
+                        f"{name}, {level}",
+                        [i for i, _ in estimates],
+                        [100 * e.mean for _, e in estimates],
+                        [100 * e.low for _, e in estimates],
+                        [100 * e.high for _, e in estimates],
+                        style,  # type: ignore[arg-type]
+                    )
+                )
+    return FigureData(
+        name="curves",
+        kind="lines",
+        title="Success on the trained type (L0) and on held-out types (L2)",
+        caption="Means over runs; bands are 95% intervals over runs and games.",
+        command=COMMAND,
+        x_label="iteration",
+        y_label="success, %",
+        series=tuple(series),
+    )
+
+
+def tables(archive: Path, out: Path) -> str:
+    """Write results.md and the figures; returns the text."""
+    comparison = read_packed(archive)
+    counts = ", ".join(f"{name} {len(comparison.of(arm))}" for arm, name in NAMES.items())
+    parts = [f"# The study's results\n\nRuns: {counts}."]
+    parts += [f"## {title}\n\n{draw(*make(comparison))}" for title, make in TABLES.items()]
+    text = "\n\n".join(parts) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.md").write_text(text, "utf-8")
+    write_figures(out, (seed_figure(comparison), curve_figure(comparison)))
+    return text
+
+
+def draw(header: Sequence[str], rows: Rows) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def detectable(spread: float, num_pairs: int) -> float:
+    """The difference, in the unit of `spread`, that a paired t-test tells with a power of 80%.
+
+    Args:
+        spread: standard deviation of the paired difference.
+    """
+    critical = student.ppf(0.975, num_pairs - 1)
+    low, high = 0.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if nct.sf(critical, num_pairs - 1, middle) < POWER:
+            low = middle
+        else:
+            high = middle
+    return float(high * spread / math.sqrt(num_pairs))
+
+
+def coverage(num_evaluations: int, num_runs: int, seed: int) -> Iterator[str]:
+    yield "| spread between runs, logits | runs | paired interval holds the truth, % ±half-width |"
+    yield "|---:|---:|---:|"
+    for spread, count, found in coverage_rows(num_evaluations, seed, (num_runs,)):
+        yield f"| {spread:.1f} | {count} | {found['paired']} |"
+    yield ""
+    yield "| standard deviation of the paired difference, points | difference told, points |"
+    yield "|---:|---:|"
+    for points_ in SPREADS:
+        yield f"| {points_:.1f} | {detectable(points_, num_runs):.2f} |"
+
+
+def main() -> None:
+    """Pack runs, or write tables, or print coverage and power."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    packing = commands.add_parser("pack", help="put what the tables need of runs into one archive")
+    packing.add_argument("archive", type=Path)
+    packing.add_argument("folders", type=Path, nargs="+", help="folders of comparisons")
+    tabling = commands.add_parser("tables", help="write tables and figures from the archive")
+    tabling.add_argument("archive", type=Path)
+    tabling.add_argument("--out", type=Path, required=True)
+    covering = commands.add_parser("coverage", help="coverage of the intervals, and power")
+    covering.add_argument("--evaluations", type=int, default=4000, help="simulated per row")
+    covering.add_argument("--runs", type=int, default=16)
+    covering.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.command == "pack":
+        print(f"{pack(options.archive, options.folders)} runs in {options.archive}")
+    elif options.command == "tables":
+        print(tables(options.archive, options.out))
+    else:
+        for line in coverage(options.evaluations, options.runs, options.seed):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
