@@ -264,7 +264,7 @@ def judge_table(comparison: Comparison) -> tuple[list[str], Rows]:
     rows = []
     for arm in (GCD, SHUFFLED):
         runs = [run for run in comparison.of(arm) if run.metrics]
-        for first in (0, max((len(run.metrics) for run in runs), default=0) - 10):
+        for first in sorted({0, max((len(run.metrics) for run in runs), default=10) - 10}):
             found = [
                 100
                 * float(

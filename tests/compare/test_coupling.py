@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import pytest
+from compared import write_coupling
 from rich.console import Console
 
 from declutch.cli.compare import show_tables
 from declutch.compare.coupling import coupling_curves, coupling_sheet, has_coupling, pool
 from declutch.compare.grid import Arm, RunId
 from declutch.compare.runs import read_comparison
-
-PAIRS = ("pp", "pn", "np", "nn")
-
-
-def write_coupling(folder: Path, iteration: int, cosine: float, across: float, split=0.9, n=9):
-    values = {"pp": cosine, "nn": cosine, "pn": across, "np": across}
-    data = {
-        "iteration": iteration,
-        "n": {"in_pos": n},
-        "cosine": values,
-        "corrected": values,
-        "split_half": dict.fromkeys(PAIRS, split),
-        "interval": {pair: [0.1, 0.9] for pair in PAIRS},
-        "null": {"contrast": {"p": 0.5}},
-    }
-    path = folder / "coupling" / f"iteration_{iteration:04d}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(data))
 
 
 @pytest.fixture

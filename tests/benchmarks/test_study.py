@@ -1,0 +1,117 @@
+"""The tables of the study, from packed runs whose numbers can be done by hand."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from compared import make_evaluation, write_coupling, write_run
+
+from benchmarks import study
+
+START = {"L0": "1100", "L1": "1000", "L2": "1000"}
+ENDS = {
+    # L2 of seeds 0 and 1: GRPO 0 and 1 of 4 games, GCD 2 and 3, the placebo 1 and 1.
+    "grpo_s0": {"L0": "1110", "L1": "1100", "L2": "0000"},
+    "grpo_s1": {"L0": "1110", "L1": "1100", "L2": "0001"},
+    "gcd+gcd_s0": {"L0": "1110", "L1": "1100", "L2": "1100"},
+    "gcd+gcd_s1": {"L0": "1110", "L1": "1100", "L2": "1101"},
+    "gcd_shuffled+gcd_s0": {"L0": "1110", "L1": "1100", "L2": "0010"},
+}
+ACROSS = {"grpo": 0.5, "gcd+gcd": 0.2, "gcd_shuffled+gcd": 0.5}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """Two comparisons, a cold start each: seeds 0 and 1."""
+    for name, won in ENDS.items():
+        block = tmp_path / name[-1]
+        folder = write_run(block / name, {0: make_evaluation(START), 2: make_evaluation(won)})
+        rows = [
+            {"iteration": i, "time/iteration": 2.0, "judge/accuracy": 0.5 + i / 20}
+            for i in range(1, 11)
+        ]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_coupling(folder, 2, 0.6, ACROSS[name[:-3]])
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "weights").write_text("large")
+    return [tmp_path / "0", tmp_path / "1"]
+
+
+@pytest.fixture
+def archive(folders: list[Path], tmp_path: Path) -> Path:
+    assert study.pack(tmp_path / "runs.tar.xz", folders) == 5
+    return tmp_path / "runs.tar.xz"
+
+
+def row_of(rows: list[list[str]], *starts: str) -> list[str]:
+    (row,) = [row for row in rows if tuple(row[: len(starts)]) == starts]
+    return row
+
+
+def test_packing_keeps_what_tables_need_and_the_same_bytes(
+    archive: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    with tarfile.open(archive) as packed:
+        names = packed.getnames()
+    assert "grpo_s0/evals/iteration_0002.json" in names
+    assert not any("checkpoints" in name for name in names)
+    study.pack(tmp_path / "again.tar.xz", folders[::-1])
+    assert (tmp_path / "again.tar.xz").read_bytes() == archive.read_bytes()
+
+
+def test_differences_are_paired_by_seed_and_leave_out_seeds_without_a_partner(
+    archive: Path,
+) -> None:
+    _, rows = study.contrast_table(study.read_packed(archive))
+    with_gcd = row_of(rows, "2", "GRPO + GCD − GRPO", "2")
+    # Two of four games more on L2 in both seeds, and nothing else: a sixth in the mean.
+    assert with_gcd[3].startswith("+0.0 ")
+    assert with_gcd[5].startswith("+50.0 ")
+    assert with_gcd[6].startswith("+16.7 ")
+    # The placebo has one seed alone.
+    assert not any("shuffled" in row[1] for row in rows)
+
+
+def test_the_mechanism_is_compared_seed_by_seed(archive: Path) -> None:
+    _, rows = study.coupling_table(study.read_packed(archive))
+    difference = row_of(rows, "2", "GRPO + GCD − GRPO", "2")
+    # Across classes .2 in the place of .5; half of pp + nn - pn - np is .3 more.
+    assert [cell.split(" ")[0] for cell in difference[4:]] == [
+        "+0.000",
+        "-0.300",
+        "-0.300",
+        "+0.000",
+        "+0.300",
+    ]
+
+
+def test_the_judge_is_told_at_both_ends(archive: Path) -> None:
+    _, rows = study.judge_table(study.read_packed(archive))
+    # Right answers go from 55 to 100% in steps of 5 over the only ten iterations.
+    assert row_of(rows, "GRPO + GCD", "1 to 10")[3].startswith("+77.5")
+
+
+def test_tables_and_figures_are_written(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr("sys.argv", ["study.py", "tables", str(archive), "--out", str(out)])
+    study.main()
+    text = (out / "results.md").read_text("utf-8")
+    assert text in capsys.readouterr().out
+    assert "Runs: GRPO 2, GRPO + GCD 2, GRPO + GCD, labels shuffled 1." in text
+    assert {path.stem for path in out.glob("*.csv")} == {"every_seed", "curves"}
+
+
+def test_power_is_that_of_the_t_test() -> None:
+    # Cohen's tables: 16 pairs tell an effect of 0.75 standard deviations with a power of 80%.
+    assert study.detectable(1.0, 16) == pytest.approx(0.749, abs=2e-3)
+    assert study.detectable(2.0, 16) == pytest.approx(2 * study.detectable(1.0, 16))
+
+
+def test_coverage_is_simulated_for_the_runs_asked_for() -> None:
+    lines = list(study.coverage(20, 3, 0))
+    assert [line.split(" | ")[1] for line in lines[2:6]] == ["3"] * 4
