@@ -11,7 +11,7 @@ CONSERVATIVE = {("success", 2): 0.99, ("success", 3): 0.98, ("unpaired", 2): 0.9
 whose own spread is small beside the spread that the intervals have to allow for."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_intervals_over_runs_and_games_hold_their_coverage() -> None:
     """2,000 evaluations a row have an error of .35 to .5 points, and half a point is allowed."""
     for spread, num_runs, found in coverage_rows(2000, seed=1):

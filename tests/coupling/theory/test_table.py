@@ -21,7 +21,7 @@ def test_readings_stand_below_their_claim():
     assert all(row.cells[-1].text for row in numbers.rows)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_in_docs_is_what_the_command_writes():
     page = (ROOT / "docs" / "results" / "theory.md").read_text(encoding="utf-8")
     assert theory_page(check_claims(CLAIMS)) == page, (

@@ -166,7 +166,7 @@ def _forked(monkeypatch):
 
 
 @pytest.mark.textworld
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("_forked")
 def test_real_games_play_the_same_on_both_engines(alfworld_data, monkeypatch):
     pytest.importorskip("textworld", reason="needs the extra textworld")
@@ -182,7 +182,7 @@ def test_real_games_play_the_same_on_both_engines(alfworld_data, monkeypatch):
 @pytest.mark.usefixtures("_forked")
 def test_a_killed_process_ends_the_comparison_with_an_error(alfworld_data):
     pytest.importorskip("textworld", reason="needs the extra textworld")
-    paths = draw_games(AlfworldSuite(alfworld_data), 6, seed=5)
+    paths = draw_games(AlfworldSuite(alfworld_data), 2, seed=5)
 
     def kill(_):
         for process in multiprocessing.active_children():
