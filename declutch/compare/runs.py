@@ -13,7 +13,7 @@ from typing import NamedTuple
 from declutch.compare.grid import Arm, RunId
 from declutch.evaluation.intervals import NOTHING, Estimate
 from declutch.evaluation.results import EvalResult
-from declutch.evaluation.summary import Row, check_poolable, summarise
+from declutch.evaluation.summary import check_poolable, success_rates
 from declutch.ground.errors import UserError
 from declutch.runs.catalogue import key_of
 from declutch.runs.coupling import CouplingRecord, read_coupling
@@ -154,17 +154,14 @@ def at_equal_time(comparison: Comparison) -> Selection:
 
 
 @cache
-def success_rows(picks: Picks) -> dict[tuple[str, str], Row]:
+def success_rows(picks: Picks) -> dict[tuple[str, str], Estimate]:
     """Success by (level, kind), pooled over evaluations of a comparison's runs; {} for no runs."""
-    if not picks:
-        return {}
-    return {(row.level, row.kind): row for row in summarise(*(pick.result for pick in picks))}
+    return success_rates(*(pick.result for pick in picks)) if picks else {}
 
 
 def success_of(picks: Picks, level: str, kind: str = "") -> Estimate:
     """Pool the success on one level over evaluations picked from the runs of a comparison."""
-    row = success_rows(picks).get((level, kind))
-    return row.success if row else NOTHING
+    return success_rows(picks).get((level, kind), NOTHING)
 
 
 def picks_at(runs: Sequence[TrainedRun], iteration: int) -> Picks:

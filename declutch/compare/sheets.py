@@ -289,8 +289,7 @@ def _count_runs(runs: Mapping[int, Pick]) -> str:
 
 def _data_rows(name: Sequence[str], picks: Picks) -> list[SheetRow]:
     rows = []
-    for (level, kind), row in success_rows(picks).items():
-        one = row.success
+    for (level, kind), one in success_rows(picks).items():
         shares = [number_cell(share, digits=6) for share in (one.mean, one.low, one.high)]
         cells = [*map(Cell, (*name, level, kind)), count_cell(picks[0].iteration), *shares]
         rows.append(SheetRow((*cells, count_cell(one.n), count_cell(one.num_runs))))

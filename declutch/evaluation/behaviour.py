@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from declutch.records import Episode
 
@@ -113,10 +114,7 @@ def shares_of(counts: Iterable[ActionCounts]) -> Shares:
     """Behaviour of an agent over several episodes, as shares of repeated, looped, ... actions."""
     rows = list(counts)
     total = ActionCounts(
-        **{
-            field.name: sum(getattr(row, field.name) for row in rows)
-            for field in fields(ActionCounts)
-        }
+        **{field.name: sum(map(attrgetter(field.name), rows)) for field in fields(ActionCounts)}
     )
     return Shares(
         num_episodes=len(rows),

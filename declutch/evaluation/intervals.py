@@ -14,11 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri
 
+from declutch.evaluation.bootstrap import percentile_interval
 from declutch.evaluation.variance import (
     FloatArray,
     fill_gaps,
@@ -29,7 +30,6 @@ from declutch.evaluation.variance import (
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
-CELLS_PER_CHUNK = 1_000_000
 
 OVER_GAMES = "games of this run"
 OVER_RUNS = "runs and games"
@@ -81,11 +81,19 @@ class McNemar:
 
 
 def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
-    """Wilson's score interval for the success share of an evaluation's independent plays."""
+    """Wilson's score interval for the success share of an evaluation's independent plays.
+
+    It is computed as `scipy.stats.binomtest` does, whose import alone takes a second.
+    """
     if n == 0:
         return NOTHING
-    interval = _binomtest(num_successes, n).proportion_ci(confidence, method="wilson")
-    return Estimate(num_successes / n, float(interval.low), float(interval.high), n)
+    share, z = num_successes / n, ndtri(0.5 + 0.5 * confidence)
+    spread = 2 * (n + z**2)
+    middle = (2 * n * share + z**2) / spread
+    half = z / spread * math.sqrt(4 * n * share * (1 - share) + z**2)
+    low = 0.0 if num_successes == 0 else float(middle - half)
+    high = 1.0 if num_successes == n else float(middle + half)
+    return Estimate(share, low, high, n)
 
 
 def share_by_cluster(successes: ArrayLike, counts: ArrayLike) -> Estimate:
@@ -144,10 +152,8 @@ def bootstrap_mean(
         return NOTHING
     if len(played) > 1:
         raise ValueError("a bootstrap over games is for one run, not for several")
-    means = _resampled_means(played[0], num_resamples, np.random.default_rng(seed))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Estimate(float(np.mean(played[0])), float(low), float(high), played.shape[1])
+    low, high = percentile_interval(played[0], (1 - confidence) / 2, num_resamples, seed)
+    return Estimate(float(np.mean(played[0])), low, high, played.shape[1])
 
 
 def success_rate(values: ArrayLike, *, num_seeds: int = 1, seed: int = 0) -> Estimate:
@@ -309,15 +315,15 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
         raise ValueError(f"paired data differ in shape: {one.shape} and {two.shape}")
     only_first, only_second = int((one & ~two).sum()), int((two & ~one).sum())
     differing = only_first + only_second
-    p_value = float(_binomtest(only_second, differing, 0.5).pvalue) if differing else 1.0
+    p_value = _binomial_p_value(only_second, differing) if differing else 1.0
     return McNemar(only_first, only_second, p_value)
 
 
-def _binomtest(*arguments: Any) -> Any:
-    """SciPy's, loaded when it is first used, which takes a second."""
+def _binomial_p_value(num_successes: int, n: int) -> float:
+    """SciPy's exact test of a share of 1/2, loaded when it is first used, which takes a second."""
     from scipy.stats import binomtest
 
-    return binomtest(*arguments)
+    return float(binomtest(num_successes, n, 0.5).pvalue)
 
 
 def _as_matrix(values: ArrayLike) -> FloatArray:
@@ -352,17 +358,3 @@ def _bounded_by_games(estimate: Estimate, confidence: float = CONFIDENCE) -> Est
     most = wilson(0, estimate.n, confidence).high
     low, high = max(-1.0, estimate.mean - most), min(1.0, estimate.mean + most)
     return replace(estimate, low=low, high=high)
-
-
-def _resampled_means(
-    values: FloatArray, num_resamples: int, rng: np.random.Generator
-) -> FloatArray:
-    """f[B]: mean of each resample of `values` [G]."""
-    num_games = len(values)
-    chunk = max(1, CELLS_PER_CHUNK // num_games)
-    means = []
-    for start in range(0, num_resamples, chunk):
-        size = min(chunk, num_resamples - start)
-        games = rng.integers(0, num_games, size=(size, num_games))
-        means.append(values[games].sum(axis=1) / num_games)
-    return np.concatenate(means)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ class GameResult:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How often each game was played and won, of an evaluation's results on a level or task type.
+
+    Attributes:
+        played, won: by name of every game; plays that ended in an environment error do not count.
+        seeds: of all plays.
+    """
+
+    played: dict[str, int]
+    won: dict[str, int]
+    seeds: set[int]
+
+
+@dataclass(frozen=True)
 class EvalResult:
     """The results of an evaluation of one policy: every play of every game, and how it was played.
 
@@ -85,10 +100,10 @@ class EvalResult:
     seconds: float | None = None
     judge: JudgeResult | None = None
 
-    @property
+    @cached_property
     def levels(self) -> tuple[str, ...]:
         """Levels in the order they were played."""
-        return tuple(dict.fromkeys(game.level for game in self.games))
+        return tuple(dict.fromkeys(level for level, _ in self.tallies))
 
     @property
     def success(self) -> dict[str, float]:
@@ -102,6 +117,26 @@ class EvalResult:
     @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({game.seed for game in self.games}))
+
+    @cached_property
+    def tallies(self) -> Mapping[tuple[str, str], Tally]:
+        """How often each game was won, by level and task type; type "" is all of a level's."""
+        seeds: dict[tuple[str, str], set[int]] = {}
+        by_game: dict[tuple[str, str, str], list[int]] = {}
+        for game in self.games:
+            seeds.setdefault((game.level, game.kind), set()).add(game.seed)
+            counts = by_game.setdefault((game.level, game.kind, game.name), [0, 0])
+            outcome = game.outcome
+            counts[0] += outcome is not Outcome.ENV_ERROR
+            counts[1] += outcome is Outcome.WON
+        found: dict[tuple[str, str], Tally] = {}
+        for (level, kind, name), (played, won) in by_game.items():
+            for key in dict.fromkeys(((level, ""), (level, kind))):
+                tally = found.setdefault(key, Tally({}, {}, set()))
+                tally.seeds.update(seeds[level, kind])
+                tally.played[name] = tally.played.get(name, 0) + played
+                tally.won[name] = tally.won.get(name, 0) + won
+        return found
 
 
 def is_finished_positive(outcome: Outcome, score: float) -> bool:
@@ -206,15 +241,18 @@ def from_json(text: str) -> EvalResult:
     if stated is not None and stated != _digest({"format": FORMAT, **data}):
         raise ValueError("it is damaged or was edited: its SHA-256 is not the one it states")
     try:
-        columns = data.pop("columns")
-        data["games"] = [_game(dict(zip(columns, row, strict=True))) for row in data["games"]]
+        columns, rows = data.pop("columns"), data["games"]
+        games = _read_plain(columns, rows)
+        # What is not plain is told by the name of the field, and read by whoever can tell it.
+        data["games"] = [] if games else _name_fields(columns, rows)
         if data["temperature"] is None:
             data["temperature"] = math.nan
         if "judge" in data:
             data["judge"] = asdict(read_judge_data(data["judge"]))
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"a field is missing or has the wrong type: {error}") from None
-    return parse_record(EvalResult, json.dumps(data))
+    result = parse_record(EvalResult, json.dumps(data))
+    return replace(result, games=games) if games else result
 
 
 def _columns() -> list[str]:
@@ -222,7 +260,48 @@ def _columns() -> list[str]:
     return own + [entry.name for entry in fields(ActionCounts)]
 
 
-def _game(play: dict[str, Any]) -> dict[str, Any]:
-    """A row's columns as the fields of a `GameResult`, those of its counts apart."""
-    counts = {entry.name: play.pop(entry.name) for entry in fields(ActionCounts)}
-    return {**play, "counts": counts}
+def _name_fields(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """Rows of columns as mappings of the fields of a `GameResult`, those of its counts apart."""
+    own = [entry.name for entry in fields(ActionCounts)]
+    plays = [dict(zip(columns, row, strict=True)) for row in rows]
+    counts = [{name: play.pop(name) for name in own} for play in plays]
+    return [{**play, "counts": part} for play, part in zip(plays, counts, strict=True)]
+
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_WHOLE: frozenset[type] = frozenset({int})
+_TYPES: dict[str, frozenset[type]] = {
+    **dict.fromkeys(("level", "name", "kind", "outcome"), frozenset({str})),
+    "score": frozenset({float, int}),
+}
+"""What a column holds; whole numbers where nothing is said."""
+
+
+def _read_plain(columns: Any, rows: Any) -> tuple[GameResult, ...]:
+    """The plays of rows in which every value has the type that we write; () for all others.
+
+    An evaluation has hundreds of plays and a comparison hundreds of evaluations, so that types are
+    looked at column by column, and no mapping is made of a row.
+    """
+    wanted = _columns()
+    if columns != wanted or not isinstance(rows, list) or not rows:
+        return ()
+    if any(not isinstance(row, list) or len(row) != len(wanted) for row in rows):
+        return ()
+    by_name = dict(zip(wanted, zip(*rows, strict=True), strict=False))
+    for name, values in by_name.items():
+        if not set(map(type, values)) <= _TYPES.get(name, _WHOLE):
+            return ()
+    outcomes = [_OUTCOMES.get(value) for value in by_name.get("outcome", ())]
+    if None in outcomes:
+        return ()
+    counts = map(ActionCounts, *(by_name[entry.name] for entry in fields(ActionCounts)))
+    return tuple(
+        map(
+            GameResult,
+            *(by_name[name] for name in ("level", "name", "kind", "seed")),
+            outcomes,
+            map(float, by_name["score"]),
+            counts,
+        )
+    )

@@ -7,7 +7,7 @@ they are left out of every n and mean, and their number is shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,14 @@ from declutch.evaluation.intervals import (
     success_rate,
     unpaired_difference,
 )
-from declutch.evaluation.results import EvalResult, GameResult
+from declutch.evaluation.results import EvalResult, GameResult, Tally
 from declutch.evaluation.variance import FloatArray
 from declutch.ground.errors import UserError
 from declutch.records import Outcome
 
 MAIN_LEVELS = ("L0", "L1", "L2")
 MEAN_LEVEL = "mean"
+_NO_PLAYS = Tally({}, {}, set())
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,23 @@ def summarise(*runs: EvalResult, by_kind: bool = True) -> tuple[Row, ...]:
     Raises:
         UserError: runs that differ in protocol, temperature or games cannot be pooled.
     """
+    return tuple(
+        _describe(level, kind, success, _plays(runs, level, kind))
+        for (level, kind), success in success_rates(*runs, by_kind=by_kind).items()
+    )
+
+
+def success_rates(*runs: EvalResult, by_kind: bool = True) -> dict[tuple[str, str], Estimate]:
+    """Summary of evaluations by success alone: what `summarise` has of it, by level and task type.
+
+    It costs a fraction of the whole summary, which counts every action of every play.
+    """
     check_poolable(runs)
     pairs = [(level, kind) for level, kind in _level_kinds(runs) if by_kind or not kind]
-    rows = [_row(runs, level, kind) for level, kind in pairs]
+    found = {(level, kind): _success(runs, level, kind) for level, kind in pairs}
     if all(level in _levels(runs) for level in MAIN_LEVELS):
-        rows.append(_mean_row(runs, rows))
-    return tuple(rows)
+        found[MEAN_LEVEL, ""] = _mean_success(runs, found)
+    return found
 
 
 def paired(
@@ -187,60 +199,59 @@ def _levels(runs: Sequence[EvalResult]) -> tuple[str, ...]:
 
 
 def _level_kinds(runs: Sequence[EvalResult]) -> list[tuple[str, str]]:
-    pairs = []
-    for level in _levels(runs):
-        kinds = sorted({game.kind for run in runs for game in run.games if game.level == level})
-        pairs.append((level, ""))
-        pairs.extend((level, kind) for kind in kinds if kind)
-    return pairs
-
-
-def _select(runs: Sequence[EvalResult], level: str, kind: str) -> list[list[GameResult]]:
+    found = {pair for run in runs for pair in run.tallies}
     return [
-        [game for game in run.games if game.level == level and kind in ("", game.kind)]
-        for run in runs
+        (level, kind)
+        for level in _levels(runs)
+        for kind in ("", *sorted(kind for its_level, kind in found if its_level == level and kind))
     ]
 
 
-def _game_means(plays: Sequence[Sequence[GameResult]], names: Sequence[str]) -> FloatArray:
+def _plays(runs: Sequence[EvalResult], level: str, kind: str) -> list[GameResult]:
+    levels = MAIN_LEVELS if level == MEAN_LEVEL else (level,)
+    games = (game for run in runs for game in run.games if game.level in levels)
+    return [game for game in games if kind in ("", game.kind)]
+
+
+def _tallies(runs: Sequence[EvalResult], level: str, kind: str) -> list[Tally]:
+    return [run.tallies.get((level, kind), _NO_PLAYS) for run in runs]
+
+
+def _game_means(tallies: Sequence[Tally], names: Sequence[str]) -> FloatArray:
     """f[R, G]: share of a game's counted plays that were won; NaN where there is none."""
-    column = {name: index for index, name in enumerate(names)}
-    won, played = np.zeros((2, len(plays), len(names)))
-    for row, run in enumerate(plays):
-        for game in run:
-            if game.is_counted and game.name in column:
-                won[row, column[game.name]] += game.is_won
-                played[row, column[game.name]] += 1
+    won, played = (
+        np.array([[part.get(name, 0) for name in names] for part in parts], dtype=np.float64)
+        for parts in ([one.won for one in tallies], [one.played for one in tallies])
+    )
     return np.divide(won, played, out=np.full_like(won, np.nan), where=played > 0)
 
 
-def _names(plays: Sequence[Sequence[GameResult]]) -> list[str]:
-    return sorted({game.name for run in plays for game in run})
+def _names(tallies: Sequence[Tally]) -> list[str]:
+    return sorted({name for tally in tallies for name in tally.played})
 
 
-def _num_seeds(plays: Sequence[Sequence[GameResult]]) -> int:
-    return len({game.seed for run in plays for game in run})
+def _num_seeds(tallies: Sequence[Tally]) -> int:
+    return len(set().union(*(tally.seeds for tally in tallies)))
 
 
-def _row(runs: Sequence[EvalResult], level: str, kind: str) -> Row:
-    plays = _select(runs, level, kind)
-    means = _game_means(plays, _names(plays))
-    success = success_rate(means, num_seeds=_num_seeds(plays))
-    return _describe(level, kind, success, [game for run in plays for game in run])
+def _success(runs: Sequence[EvalResult], level: str, kind: str) -> Estimate:
+    tallies = _tallies(runs, level, kind)
+    return success_rate(_game_means(tallies, _names(tallies)), num_seeds=_num_seeds(tallies))
 
 
-def _mean_row(runs: Sequence[EvalResult], rows: Sequence[Row]) -> Row:
-    parts = [row for row in rows if row.level in MAIN_LEVELS and not row.kind]
+def _mean_success(
+    runs: Sequence[EvalResult], found: Mapping[tuple[str, str], Estimate]
+) -> Estimate:
     if len(runs) == 1:
-        success = mean_of_independent([row.success for row in parts])
-    else:
-        strata = []
-        for part in parts:
-            plays = _select(runs, part.level, "")
-            strata.append(_game_means(plays, _names(plays)))
-        success = success_over_runs(strata)
-    plays_in = [game for run in runs for game in run.games if game.level in MAIN_LEVELS]
-    return _describe(MEAN_LEVEL, "", success, plays_in)
+        return mean_of_independent(
+            [found[level, ""] for level in _levels(runs) if level in MAIN_LEVELS]
+        )
+    strata = []
+    for level in _levels(runs):
+        if level in MAIN_LEVELS:
+            tallies = _tallies(runs, level, "")
+            strata.append(_game_means(tallies, _names(tallies)))
+    return success_over_runs(strata)
 
 
 def _describe(level: str, kind: str, success: Estimate, plays: Sequence[GameResult]) -> Row:
@@ -284,7 +295,7 @@ def _pair(
     kind: str,
     is_by_seed: bool,
 ) -> _Pair:
-    one, two = _select(first, level, kind), _select(second, level, kind)
+    one, two = _tallies(first, level, kind), _tallies(second, level, kind)
     names = sorted(set(_names(one)) & set(_names(two)))
     before, after = _game_means(one, names), _game_means(two, names)
     seeds = max(_num_seeds(one), _num_seeds(two))

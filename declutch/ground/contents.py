@@ -30,8 +30,15 @@ MAX_YAML_NODES = 20_000
 """How many values a YAML text may hold once its aliases are followed."""
 
 _LARGEST_INTEGER = 10**100
-# What has to be looked at one by one: halves of characters, long numbers, no numbers, overflows.
-_SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\d{100}|NaN|Infinity|[eE]\+?\d{3}")
+# What has to be looked at one by one: halves of characters, no numbers, overflows, long numbers.
+# Each is a search of its own, since one for all of them would try all at every character.
+_SUSPECT = (
+    re.compile(r"\\u[dD][89a-fA-F]"),
+    re.compile(r"NaN|Infinity"),
+    # A number ends where the value ends. A digest has such signs, too, but goes on.
+    re.compile(r"[eE]\+?\d{3,}(?:[\s,\]}]|$)"),
+)
+_LONG_NUMBER = re.compile(r"\d{100}")
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -72,7 +79,7 @@ def parse_json(text: str | bytes, is_lenient: bool = False) -> Any:
         raise ValueError(_too_deep()) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8 text") from None
-    return _check_tree(data, is_lenient, bool(_SUSPECT.search(text)))
+    return _check_tree(data, is_lenient, _is_suspect(text))
 
 
 def parse_record(kind: type[T], text: str | bytes) -> T:
@@ -138,6 +145,15 @@ def _first_problem(error: ValidationError) -> str:
         return f"{place} is no field of it"
     message = " ".join(problem["msg"].split())
     return f"{place}: {message}" if place else message
+
+
+def _is_suspect(text: str) -> bool:
+    """Whether a JSON text may hold a value that has to be looked at."""
+    if any(sign.search(text) for sign in _SUSPECT):
+        return True
+    # A hundred digits in a row fill at least one of the pieces of fifty that the text is cut into.
+    has_digits = any(text[start : start + 50].isdigit() for start in range(0, len(text), 50))
+    return has_digits and _LONG_NUMBER.search(text) is not None
 
 
 def _check_tree(data: Any, is_lenient: bool, is_suspect: bool) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, Row, summarise
+from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, success_rates
 from declutch.report.policies import PolicyComparison
 from declutch.runs.catalogue import CHARTS, chart_of, find, listed
 from declutch.runs.metric import Chart, Metric
@@ -95,9 +96,9 @@ def evaluation_points(data: RunData) -> dict[str, list[list[float | None]]]:
     """
     points: dict[str, list[list[float | None]]] = {}
     for evaluation in data.evaluations:
-        for row in summarise(evaluation.result, by_kind=False):
-            if row.level != MEAN_LEVEL:
-                points.setdefault(row.level, []).append([evaluation.iteration, *_point(row)])
+        for (level, _), success in success_rates(evaluation.result, by_kind=False).items():
+            if level != MEAN_LEVEL:
+                points.setdefault(level, []).append([evaluation.iteration, *_point(success)])
     order = [*MAIN_LEVELS, *sorted(set(points) - set(MAIN_LEVELS))]
     return {level: points[level] for level in order if level in points}
 
@@ -108,7 +109,7 @@ def comparison_points(comparison: PolicyComparison) -> list[dict[str, Any]]:
     for policy in comparison.policies:
         for (level, kind), row in policy.rows.items():
             if not kind:
-                point = {"policy": policy.name, "point": _point(row)}
+                point = {"policy": policy.name, "point": _point(row.success)}
                 levels.setdefault(level, []).append(point)
     mean_last = sorted(levels, key=lambda level: level == MEAN_LEVEL)
     return [{"level": level, "points": levels[level]} for level in mean_last]
@@ -122,8 +123,7 @@ def shorten(value: float | None) -> float | None:
     return int(short) if short.is_integer() and abs(short) < 1e15 else short
 
 
-def _point(row: Row) -> list[float | None]:
-    success = row.success
+def _point(success: Estimate) -> list[float | None]:
     if success.n == 0:
         return [None, None, None, 0]
     return [shorten(success.mean), shorten(success.low), shorten(success.high), success.n]

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from evaluations import make_result, random_result, render
+from evaluations import make_result, play, random_result, render
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declutch.evaluation.behaviour import ActionCounts
 from declutch.evaluation.results import (
+    Tally,
     from_json,
     game_result,
     is_finished_positive,
@@ -94,3 +95,52 @@ def test_finished_positive_is_neither_success_nor_a_matter_of_score_alone():
     assert not is_finished_positive(Outcome.FAILED, 0.0)
     assert not is_finished_positive(Outcome.TIMED_OUT, 0.9)
     assert not is_finished_positive(Outcome.ENV_ERROR, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("seed", True, "games.3.seed"),
+        ("seed", 1.5, "games.3.seed"),
+        ("kind", None, "games.3.kind"),
+        ("outcome", "lost", "games.3.outcome"),
+        ("score", "1", "games.3.score"),
+        ("steps", None, "games.3.counts.steps"),
+    ],
+)
+def test_a_value_of_another_type_is_named(column, value, told):
+    data = json.loads(to_json(random_result(0, num_games=4)))
+    del data["sha256"]
+    data["games"][3][data["columns"].index(column)] = value
+    with pytest.raises(ValueError, match=told):
+        from_json(json.dumps(data))
+
+
+def test_columns_may_stand_in_any_order_and_scores_be_whole_numbers():
+    result = random_result(0, num_games=4)
+    data = json.loads(to_json(result))
+    del data["sha256"]
+    data["columns"].reverse()
+    data["games"] = [row[::-1] for row in data["games"]]
+    assert from_json(json.dumps(data)) == result
+    whole = json.loads(to_json(result))
+    del whole["sha256"]
+    place = whole["columns"].index("score")
+    for row in whole["games"]:
+        row[place] = int(row[place])
+    assert from_json(json.dumps(whole)) == result
+    assert {type(game.score) for game in from_json(json.dumps(whole)).games} == {float}
+
+
+def test_tallies_count_plays_by_game():
+    plays = [
+        play("L0", "a", True),
+        play("L0", "a", False, seed=3),
+        replace(play("L0", "b", False, kind="heat"), outcome=Outcome.ENV_ERROR),
+        play("L1", "c", True, kind=""),
+    ]
+    tallies = make_result(plays).tallies
+    assert list(tallies) == [("L0", ""), ("L0", "look"), ("L0", "heat"), ("L1", "")]
+    assert tallies["L0", ""] == Tally({"a": 2, "b": 0}, {"a": 1, "b": 0}, {0, 3})
+    assert tallies["L0", "heat"] == Tally({"b": 0}, {"b": 0}, {0})
+    assert tallies["L1", ""] == Tally({"c": 1}, {"c": 1}, {0})

@@ -178,3 +178,19 @@ def test_any_bytes_are_a_value_or_one_line(content):
         parse_yaml(content.decode("utf-8", "replace"))
     except ValueError as error:
         assert is_one_line(error)
+
+
+@pytest.mark.parametrize("before", ["", " " * 49, "x" * 77])
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999", "2E+400 ", '"\\uDcff"', "9" * 101])
+def test_what_has_to_be_looked_at_is_found_wherever_it_stands(text, before):
+    """Each of them is told or made harmless; a digest that looks like one is left alone."""
+    found = f'{{"text": "{before}5e472ab", "value": [1, {text}]}}'
+    if text.startswith("9"):
+        with pytest.raises(ValueError, match="100 digits"):
+            parse_json(found, is_lenient=True)
+    else:
+        value = {'"\\uDcff"': "?"}.get(text)
+        assert parse_json(found, is_lenient=True) == {
+            "text": f"{before}5e472ab",
+            "value": [1, value],
+        }
