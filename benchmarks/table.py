@@ -55,6 +55,7 @@ class Bench:
 
 BENCHES = (
     Bench("rollout", r"^(HFEngine|without)", "--rounds 1"),
+    Bench("reuse", r"times as fast|same tokens", "--rounds 1 --new-tokens 8"),
     Bench("train_step", r"^declutch ", "--rounds 1", needs=("trl",)),
     Bench("credit", r" (verl|loops) |^nthr", "--rounds 1", needs=("verl",)),
     Bench("async_rollout", r"times as fast", "--rounds 1 --episodes 16 --longest 100"),
@@ -64,6 +65,7 @@ BENCHES = (
     Bench("kills", r"^\d+ of \d+ ", "--cases 3 --only train"),
     Bench("memory", r"^\| (10 M|7 B)", "--only-computed"),
     Bench("serve_load", r"^\| (small|bad)", "--clients 6 --seconds 5", needs=("uvicorn",)),
+    Bench("views", r"compare|report", "--runs 20 --iterations 200 --rounds 1"),
     Bench("zoo", r"architectures|variants"),
     Bench(
         "alfworld_engine",

@@ -67,7 +67,11 @@ def segment_mean(values: Tensor, segments: Segments, weight: Tensor | None = Non
 
 def segment_std(values: Tensor, segments: Segments) -> Tensor:
     """Unbiased standard deviation over each segment: [S] -> f64[N]; 0 for a singleton."""
-    deviation = values.double() - segment_mean(values, segments)[segments.index]
+    return _std_of(values.double() - segment_mean(values, segments)[segments.index], segments)
+
+
+def _std_of(deviation: Tensor, segments: Segments) -> Tensor:
+    """f64[N]: what `segment_std` is, of entries [S] that have had their segment's mean."""
     return (segment_sum(deviation.square(), segments) / (segments.size - 1).clamp(min=1)).sqrt()
 
 
@@ -79,7 +83,7 @@ def centre(values: Tensor, segments: Segments, divide_by_std: bool) -> Tensor:
     deviation = values.double() - segment_mean(values, segments)[segments.index]
     if not divide_by_std:
         return deviation
-    return deviation / (segment_std(values, segments)[segments.index] + STD_EPSILON)
+    return deviation / (_std_of(deviation, segments)[segments.index] + STD_EPSILON)
 
 
 def centre_by_id(values: Tensor, ids: Tensor, divide_by_std: bool) -> Tensor:

@@ -188,8 +188,8 @@ class Suite(EnvSource, Protocol):
 
     That is all evaluation and training need. What a suite may offer besides is a protocol of its
     own each: `HasWording`, `HoldsOut`, `HasExpert`, `HasGuide`, `CountsGames`, `HasFolder`,
-    `LimitsLive`, `HasChecks`, `HasChance`; and of its environments `Oracle` and `HasWalkthrough`. A
-    method that is None is not offered.
+    `LimitsLive`, `Prepares`, `HasChecks`, `HasChance`; and of its environments `Oracle` and
+    `HasWalkthrough`. A method that is None is not offered.
     """
 
     name: str
@@ -231,6 +231,15 @@ class LimitsLive(Protocol):
     @property
     def max_live(self) -> int:
         """How many environments may play at once."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """The protocol of a suite whose environments take long to start, and may start side by side."""
+
+    def prepare_envs(self, num_envs: int) -> None:
+        """Begin to start what so many environments need, before they are made one by one."""
         ...
 
 

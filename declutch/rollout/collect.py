@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from declutch.agent.prompt import View
@@ -12,6 +13,7 @@ from declutch.agent.speaker import Speaker
 from declutch.envs.protocol import (
     EnvSource,
     Observation,
+    Prepares,
     TextEnv,
     Transition,
     is_deterministic,
@@ -30,7 +32,7 @@ from declutch.records import (
     Step,
     TaskId,
 )
-from declutch.rollout.engine import Engine, max_prompt_tokens, run_here
+from declutch.rollout.engine import Engine, holding, max_prompt_tokens, run_here
 from declutch.rollout.reward import Reward
 
 
@@ -139,9 +141,14 @@ async def collect_async(
                 env.close()
 
     seats = min(max_live(source), len(plays))
+    if isinstance(source, Prepares):
+        source.prepare_envs(seats)
+    # An episode's next prompt begins like its last one. Episodes of one step have no next one.
+    has_next = params.max_steps > 1 or params.reflection
     players = [asyncio.ensure_future(play_on()) for _ in range(seats)]
     try:
-        await asyncio.gather(*players)
+        with holding(engine) if has_next else nullcontext():
+            await asyncio.gather(*players)
     finally:
         # After an error in one of them the others must not go on, and have environments to close.
         for player in players:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -50,6 +51,15 @@ def max_prompt_tokens(engine: Engine, params: SamplingParams) -> int | None:
     """
     ask = getattr(engine, "max_prompt_tokens", None)
     return None if ask is None else ask(params)
+
+
+def holding(engine: Engine) -> AbstractContextManager[None]:
+    """Tell a rollout's engine that the weights stay as they are, so that it may keep more than now.
+
+    An engine says that it makes use of that by a method `holding()`, which gives a context.
+    """
+    hold = getattr(engine, "holding", None)
+    return nullcontext() if hold is None else hold()
 
 
 def fill_requests(

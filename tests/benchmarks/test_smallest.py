@@ -29,6 +29,7 @@ TESTED = {
     "first_minutes",
     "kills",
     "memory",
+    "reuse",
     "rollout",
     "scienceworld_env",
     "scienceworld_kill",
@@ -38,6 +39,7 @@ TESTED = {
     "study",
     "table",
     "train_step",
+    "views",
     "zoo",
 }
 
@@ -81,6 +83,17 @@ def test_rollout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         "without jump-forward",
         "without both",
     ]
+
+
+def test_reuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("reuse")
+    small = {"hidden_size": 12, "intermediate_size": 16, "num_hidden_layers": 2}
+    small |= {"num_attention_heads": 3, "num_key_value_heads": 3, "vocab_size": 2000}
+    sizes = {"SHAPE": module.SHAPE | small, "NUM_TASKS": 1, "GROUP_SIZE": 2, "NUM_STEPS": 3}
+    run_benchmark(monkeypatch, module, "--rounds", "1", "--new-tokens", "3", **sizes)
+    lines = capsys.readouterr().out.splitlines()
+    assert "2 episodes x 3 steps" in lines[0]
+    assert lines[1].startswith("6 of 6 responses have the same tokens")
 
 
 def test_credit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,6 +293,14 @@ def test_serve_load(
     assert set(counts) == {"small", "bad", "half-open"}
     assert int(counts["small"][1]) > 0
     assert [cells[3] for cells in counts.values()] == ["0", "0", "0"]
+
+
+def test_views(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--runs", "5", "--evaluations", "2", "--iterations", "10", "--rounds", "1")
+    run_benchmark(monkeypatch, load("views"), *options, "--sizes", "3x2")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("compare --show, 5 runs x 2 evaluations, 3 levels of 3 games x 2:")
+    assert lines[1].startswith("report of 10 iterations, 3 levels of 3 games x 2:")
 
 
 def test_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

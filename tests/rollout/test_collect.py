@@ -1,6 +1,7 @@
 """Collecting episodes: groups, finished episodes, errors, and the record of what was sampled."""
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -110,6 +111,35 @@ def test_few_live_environments_play_many_episodes() -> None:
     assert len(envs) == 2
     assert max(engine.batches) == 2
     assert [len(e.steps) for e in episodes] == [2, 1, 3, 1, 2]
+
+
+@pytest.mark.parametrize(("max_steps", "num_held"), [(5, 1), (1, 0)])
+def test_the_engine_is_told_that_weights_stay_while_episodes_go_on(max_steps, num_held) -> None:
+    told: list[str] = []
+
+    class Holding(CountingEngine):
+        @contextmanager
+        def holding(self):
+            told.append("held")
+            yield
+            told.append(f"let go after {len(self.batches)}")
+
+    plays = [Play(TaskId("s", "train", n, f"t{n}"), n, n) for n in (1, 3)]
+    collect(plays, Source([]), Echo(), Holding(), CollectParams(max_steps, 1.0))
+    assert told == ["held", "let go after 3"][: 2 * num_held]
+
+
+def test_a_source_may_prepare_as_many_environments_as_will_play() -> None:
+    prepared: list[int] = []
+
+    class Slow(Source):
+        def prepare_envs(self, num_envs: int) -> None:
+            prepared.append(num_envs)
+
+    plays = [Play(TaskId("s", "train", 1, "t"), group, group) for group in range(3)]
+    for most in (2, 100):
+        collect(plays, Slow([], most), Echo(), CountingEngine(), CollectParams(2, 1.0))
+    assert prepared == [2, 3]
 
 
 def test_what_was_sampled_is_what_is_recorded() -> None:

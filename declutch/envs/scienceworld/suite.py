@@ -62,6 +62,10 @@ class ScienceWorldSuite:
         config = self._config
         return ScienceWorldEnv(self._pool, self.planner, config.actions, config.success_score)
 
+    def prepare_envs(self, num_envs: int) -> None:
+        """Start the simulators of so many environments side by side."""
+        self._pool.prepare(num_envs)
+
     def make_expert(self, seed: int) -> GoldExpert:
         """Make a new expert, which knows a solution of each task."""
         return GoldExpert(self.planner, seed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 
 from torch import nn
@@ -16,6 +17,7 @@ from declutch.records import Completion, Request, SamplingParams
 from declutch.rollout.engine import fill_requests
 from declutch.rollout.hf.batches import BatchLimits, cache_bytes_per_token, order_prompts
 from declutch.rollout.hf.decoder import Decoder, RecomputeDecoder
+from declutch.rollout.hf.kept_rows import KeptRows
 from declutch.rollout.hf.response import Constraints, Response
 from declutch.rollout.hf.slot_cache import Arena
 from declutch.rollout.hf.slot_decoder import PassLimits, SlotDecoder
@@ -35,6 +37,11 @@ MAX_TRIES = 4096
 same ones again and again."""
 
 
+FEWEST_KEPT_PARAMETERS = 5_000_000
+"""From which size of a model on finished rows are kept. The short prompts of smaller ones are
+computed as quickly as a kept row is found and copied."""
+
+
 class HFEngine(SteppedEngine):
     """The HF engine of the rollout, which samples from Hugging Face causal LMs, on CPU or CUDA.
 
@@ -50,6 +57,8 @@ class HFEngine(SteppedEngine):
         max_cache_bytes: bound of the key/value cache, which limits the rows of one batch; one
             row always runs.
         prefill_tokens: tokens of one forward pass over prompts; None chooses by device.
+        keeps_rows: whether finished rows are kept while `holding`, for prompts that begin alike;
+            None keeps them where computing these beginnings anew would take longer.
         share_prefixes, jump_forward: off only to measure what they bring.
     """
 
@@ -61,6 +70,7 @@ class HFEngine(SteppedEngine):
         *,
         max_cache_bytes: int = 4 << 30,
         prefill_tokens: int | None = None,
+        keeps_rows: bool | None = None,
         share_prefixes: bool = True,
         jump_forward: bool = True,
     ) -> None:
@@ -86,6 +96,8 @@ class HFEngine(SteppedEngine):
                 stacklevel=2,
             )
         batch = BatchLimits(max_batch, max_cache_bytes // cache_bytes_per_token(model))
+        self._max_slots = batch.max_slots
+        self._kept = KeptRows(batch.max_slots if _keeps_rows(model, keeps_rows) else 0)
         self._steps = HFStepper(model, batch, self._make_decoder, jump_forward)
         self._count = 0
         super().__init__(self)
@@ -135,6 +147,19 @@ class HFEngine(SteppedEngine):
         """Forget all requests."""
         self._steps.clear()
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep finished rows, so that an episode's next prompt starts from what its last one had.
+
+        The model's weights must not change meanwhile. What is kept counts towards the bound of the
+        cache, makes place for rows that are decoded, and is let go at the end.
+        """
+        self._kept.open()
+        try:
+            yield
+        finally:
+            self._kept.close()
+
     @property
     def is_exact(self) -> bool:
         """Whether its log-probabilities are the learner's but for single precision's rounding."""
@@ -165,8 +190,10 @@ class HFEngine(SteppedEngine):
     def _make_decoder(self) -> Decoder:
         if not self.reuses_cache:
             return RecomputeDecoder(self._model, self._prefill_tokens)
-        limits = PassLimits(self._prefill_tokens, self._share_prefixes, self._max_batch)
-        return SlotDecoder(self._model, self._pad_id, limits, self._arena)
+        limits = PassLimits(
+            self._prefill_tokens, self._share_prefixes, self._max_batch, self._max_slots
+        )
+        return SlotDecoder(self._model, self._pad_id, limits, self._arena, self._kept)
 
     def _check_prompt(self, prompt: tuple[int, ...], params: SamplingParams) -> None:
         if not prompt:
@@ -179,6 +206,13 @@ class HFEngine(SteppedEngine):
                 f"{type(self._model).__name__}; lower agent.history_length or "
                 "agent.max_response_tokens, or take a longer model"
             )
+
+
+def _keeps_rows(model: PreTrainedModel, wanted: bool | None) -> bool:
+    """Whether finished rows are to be kept, as asked or by the size of the model."""
+    if wanted is not None:
+        return wanted
+    return sum(weight.numel() for weight in model.parameters()) >= FEWEST_KEPT_PARAMETERS
 
 
 def _check_params(params: SamplingParams) -> dict[int, int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from declutch.models.capabilities import can_fuse_now
 from declutch.models.fused import Fused, fuse
 from declutch.models.precision import compute_dtype
+from declutch.rollout.hf.kept_rows import KeptRow, KeptRows
 from declutch.rollout.hf.prefix import PrefixPlan, Segment, plan_prefixes
 from declutch.rollout.hf.slot_cache import Arena, SlotCache
 
@@ -23,6 +24,8 @@ PREFIX_OVERHEAD_TOKENS = 32
 # tokens: padding unequal chunks to one width is weighed against another pass.
 PASS_OVERHEAD_TOKENS = 48
 ROW_OVERHEAD_TOKENS = 1
+# Copying a kept row costs about what computing a few tokens more costs.
+FEWEST_KEPT_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class PassLimits:
         prefill_tokens: tokens of one forward pass over prompts.
         share_prefixes: compute a prefix that prompts share once.
         max_rows: rows at most.
+        max_slots: rows times the slots of a row, and the tokens of rows that are kept.
     """
 
     prefill_tokens: int
     share_prefixes: bool
     max_rows: int
+    max_slots: int
 
 
 def cache_argument(model: PreTrainedModel) -> str:
@@ -60,10 +65,16 @@ class SlotDecoder:
         pad_id: fills up chunks of different lengths; never attended.
         limits: see there.
         arena: memory of the cache.
+        kept: finished rows, for prompts that begin alike.
     """
 
     def __init__(
-        self, model: PreTrainedModel, pad_id: int, limits: PassLimits, arena: Arena
+        self,
+        model: PreTrainedModel,
+        pad_id: int,
+        limits: PassLimits,
+        arena: Arena,
+        kept: KeptRows,
     ) -> None:
         self._model = model
         self._cache_argument = cache_argument(model)
@@ -71,7 +82,10 @@ class SlotDecoder:
         self._limits = limits
         self._arena = arena
         self._cache = SlotCache(0, 0, arena)
+        self._kept = kept
         self._lengths: list[int] = []
+        # What the rows hold, so that it is known of those that are kept.
+        self._tokens: list[list[int]] = []
         self._fused: Fused | None = None
 
     def admit(self, prompts: Sequence[tuple[int, ...]], room: int) -> tuple[Tensor, list[int]]:
@@ -81,12 +95,13 @@ class SlotDecoder:
             self._fused = fuse(self._model) if can_fuse_now(self._model) else None
         unique = list(dict.fromkeys(prompts))
         overhead = PREFIX_OVERHEAD_TOKENS if self._limits.share_prefixes else 1 << 40
-        plan = plan_prefixes(unique, overhead)
+        plan, begun = self._plan(unique, overhead)
         # Rows are sorted by what is left to compute, so that neighbours need little padding.
         ranked = sorted(range(len(unique)), key=lambda i: plan.own[i].stop - plan.own[i].start)
         own = [plan.own[i] for i in ranked]
         self._make_room(base + len(prompts), max(s.stop for s in own) + room + 1)
         self._fill_shared(plan, own, unique)
+        self._fill_begun(begun, own, base)
         logits = self._fill(self._cache, own, unique, base)
         # The first rows hold the unique prompts; their repetitions follow as copies.
         row_of = {unique[s.prompt]: row for row, s in enumerate(own)}
@@ -101,7 +116,49 @@ class SlotDecoder:
             logits = torch.cat([logits, logits[origins]])
         order += repeats
         self._lengths += [len(prompts[i]) for i in order]
+        self._tokens += [list(prompts[i]) for i in order]
         return logits, order
+
+    def _plan(
+        self, prompts: Sequence[tuple[int, ...]], overhead: int
+    ) -> tuple[PrefixPlan, dict[int, KeptRow]]:
+        """What is computed of distinct prompts, and the kept row that each of some starts from."""
+        plan = plan_prefixes(prompts, overhead)
+        if not self._kept.is_on:
+            return plan, {}
+        found = {index: self._kept.find(prompt) for index, prompt in enumerate(prompts)}
+        # A prefix that prompts share is computed once anyway; a kept row has to hold more than it.
+        begun = {
+            index: kept
+            for index, kept in found.items()
+            if kept is not None and kept[1] > plan.own[index].start + FEWEST_KEPT_TOKENS
+        }
+        if not begun:
+            return plan, {}
+        rest = [index for index in range(len(prompts)) if index not in begun]
+        shared: tuple[Segment, ...] = ()
+        own = {
+            index: Segment(index, start, len(prompts[index]), -1, 0)
+            for index, (_, start) in begun.items()
+        }
+        if rest:
+            others = plan_prefixes([prompts[index] for index in rest], overhead)
+            shared = tuple(replace(each, prompt=rest[each.prompt]) for each in others.shared)
+            own |= {
+                rest[each.prompt]: replace(each, prompt=rest[each.prompt]) for each in others.own
+            }
+        return (
+            PrefixPlan(shared, tuple(own[index] for index in range(len(prompts)))),
+            {index: kept for index, (kept, _) in begun.items()},
+        )
+
+    def _fill_begun(self, begun: Mapping[int, KeptRow], own: list[Segment], base: int) -> None:
+        """Copy the beginnings of kept rows to where prompts start from them."""
+        for row, segment in enumerate(own):
+            kept = begun.get(segment.prompt)
+            if kept is not None:
+                self._cache.copy_rows(kept.cache, [0], [base + row], segment.start)
+        self._kept.release(list(begun.values()))
 
     def _make_room(self, num_rows: int, num_slots: int) -> None:
         """See to it that the cache has so many rows and slots, with some to spare if it grows."""
@@ -113,6 +170,7 @@ class SlotDecoder:
         # A small step up is likely to be followed by another.
         if num_slots > slots > 0:
             num_slots = max(num_slots, slots * 5 // 4)
+        self._kept.shrink(self._limits.max_slots - max(num_rows, rows) * max(num_slots, slots))
         resized = self._cache.resized(
             max(num_rows, rows), max(num_slots, slots), len(self._lengths), self._longest()
         )
@@ -181,6 +239,8 @@ class SlotDecoder:
         lengths = [a + len(b) for a, b in zip(starts, chunks, strict=True)]
         self._make_room(len(chunks), max(lengths) + 1)
         self._lengths = lengths
+        for tokens, chunk in zip(self._tokens, chunks, strict=True):
+            tokens.extend(chunk)
         return self._forward(self._cache, 0, starts, chunks)
 
     def choose_width(self, lengths: Sequence[int]) -> int:
@@ -194,18 +254,28 @@ class SlotDecoder:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop rows: row i becomes what row rows[i] was."""
+        self._set_aside(sorted(set(range(len(self._lengths))) - set(rows)))
         moves = [(old, new) for new, old in enumerate(rows) if old != new]
         if moves:
             length = max(self._lengths[old] for old, _ in moves)
             origin, target = zip(*moves, strict=True)
             self._cache.copy_rows(self._cache, origin, target, length)
         self._lengths = [self._lengths[old] for old in rows]
+        self._tokens = [self._tokens[old] for old in rows]
 
     def close(self) -> None:
         """Give the cache's memory back; rows can be started again."""
+        self._set_aside(range(len(self._lengths)))
         self._cache.release()
-        self._cache, self._lengths = SlotCache(0, 0, self._arena), []
+        self._cache, self._lengths, self._tokens = SlotCache(0, 0, self._arena), [], []
         self._fused = None
+
+    def _set_aside(self, rows: Sequence[int]) -> None:
+        """Keep rows that are done with for prompts that begin like them."""
+        if self._kept.is_on and rows:
+            tokens = [tuple(self._tokens[row]) for row in rows]
+            left = self._limits.max_slots - self._cache.num_rows * self._cache.capacity
+            self._kept.keep(self._cache, rows, tokens, left)
 
     def _forward(
         self,

@@ -61,10 +61,15 @@ class HFStepper:
         """
         finished: list[Response] = []
         self._casts.begin()
-        with torch.inference_mode(), evaluation_mode(self._model), computing(self._model):
-            self._admit(finished)
-            if self._live:
-                self._feed(finished)
+        try:
+            with torch.inference_mode(), evaluation_mode(self._model), computing(self._model):
+                self._admit(finished)
+                if self._live:
+                    self._feed(finished)
+        except BaseException:
+            # The cache's memory may hold anything now: it is not used again.
+            self._decoder = None
+            raise
         if not self._live and not self._waiting:
             self._casts.end()
         # Tensors made in inference mode could not be learned from.
@@ -72,8 +77,9 @@ class HFStepper:
 
     def clear(self) -> None:
         """Forget all requests, and let go of what is kept for them."""
-        # After an error the cache's memory may hold anything: it is not used again.
-        self._waiting, self._live, self._decoder = [], [], None
+        if self._live or self._waiting:
+            # Nobody waits for them any more, and their rows are still in the cache.
+            self._waiting, self._live, self._decoder = [], [], None
         self._casts.end()
 
     def _admit(self, finished: list[Response]) -> None:

@@ -55,6 +55,19 @@ def test_simulators_start_in_growing_batches_up_to_the_capacity(make_pool):
     assert pool.num_live == 0
 
 
+def test_as_many_as_are_asked_for_start_side_by_side(make_pool):
+    pool = make_pool(6)
+    pool.acquire()
+    pool.prepare(4)
+    assert FakeSimulator.started == 4
+    for _ in range(3):
+        pool.acquire()
+    assert FakeSimulator.started == 4
+    pool.prepare(3)
+    pool.prepare(100)
+    assert FakeSimulator.started == 6
+
+
 def test_what_is_given_back_is_lent_again_unless_it_died(make_pool):
     pool = make_pool(2)
     first = pool.acquire()
@@ -80,6 +93,8 @@ def test_no_more_start_than_memory_allows(make_pool, monkeypatch):
     Memory.available = 2**20 * 200
     with pytest.raises(UserError, match=r"248 MiB and 200 MiB .* beside the 1 in use"):
         pool.acquire()
+    pool.prepare(8)
+    assert FakeSimulator.started == 1
 
 
 def is_running(pid):

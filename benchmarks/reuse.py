@@ -1,0 +1,182 @@
+"""Seconds of sampling the steps of episodes, with and without keys and values of earlier steps.
+
+    OMP_NUM_THREADS=1 python benchmarks/reuse.py
+
+Prompts are full ones, of households that the expert plays with mistakes: 8 episodes x 6 steps. The
+model has the shape of SmolLM2-135M and random weights, which costs what trained ones cost; it
+answers with a fixed number of tokens. A vocabulary of words takes the place of its tokenizer. Both
+ways sample the same prompts in the same process, taking turns, and have to sample the same tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+import transformers
+
+from declutch.agent.prompt import build_view, render_agent
+from declutch.envs.alfworld.expert import Expert
+from declutch.envs.alfworld.suite import AlfworldSuite
+from declutch.envs.alfworld.wording import HOUSEHOLD
+from declutch.envs.households.generate import HouseholdCounts, generate_households
+from declutch.records import Completion, Request, SamplingParams
+from declutch.rollout.hf.engine import HFEngine
+
+NUM_TASKS, GROUP_SIZE, NUM_STEPS = 2, 4, 6
+PERTURB = 0.3
+HISTORY_LENGTH = 6
+SHAPE: dict[str, Any] = {
+    "vocab_size": 49_152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+
+
+def play(folder: Path) -> list[list[str]]:
+    """The full prompts of each step, one for each episode; nobody wins before the last step."""
+    generate_households(folder, 0, HouseholdCounts(train=12, valid_seen=1, valid_unseen=1))
+    suite = AlfworldSuite(folder, "households")
+    episodes: list[list[str]] = []
+    for task in suite.tasks("train"):
+        group = [play_one(suite, task, member) for member in range(GROUP_SIZE)]
+        if all(len(prompts) == NUM_STEPS for prompts in group):
+            episodes += group
+        if len(episodes) == NUM_TASKS * GROUP_SIZE:
+            break
+    return [list(step) for step in zip(*episodes, strict=True)]
+
+
+def play_one(suite: AlfworldSuite, task: Any, member: int) -> list[str]:
+    rng = Random(f"{task.name}/{member}")
+    env, expert = suite.make_env(), Expert()
+    seen = env.reset(task)
+    expert.reset(task, seen)
+    observations, actions, prompts = [seen.text], list[str](), list[str]()
+    for _ in range(NUM_STEPS):
+        view = build_view(observations, actions, seen.inventory, seen.admissible)
+        prompts.append(render_agent(view, "full", HISTORY_LENGTH, HOUSEHOLD))
+        action = expert.act().action
+        if rng.random() < PERTURB:
+            action = rng.choice(seen.admissible)
+        transition = env.step(action)
+        if transition.is_done or transition.is_won:
+            break
+        seen = transition.observation
+        expert.update(action, seen)
+        observations.append(seen.text)
+        actions.append(action)
+    env.close()
+    return prompts
+
+
+def encode(steps: list[list[str]]) -> list[list[Request]]:
+    """A token for every word, each with the spaces around it."""
+    words: dict[str, int] = {}
+
+    def ids(text: str) -> torch.Tensor:
+        found = text.replace("\n", " \n ").split(" ")
+        return torch.tensor([words.setdefault(word, len(words)) for word in found])
+
+    return [[Request(ids(prompt)) for prompt in prompts] for prompts in steps]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of all steps, by the clock and of the processor."""
+
+    wall: float
+    cpu: float
+
+
+def sample(
+    engine: HFEngine, steps: list[list[Request]], params: SamplingParams, is_held: bool
+) -> tuple[Taken, list[Completion]]:
+    """Sample step after step, as episodes do."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found: list[Completion] = []
+    with engine.holding() if is_held else nullcontext():
+        for number, requests in enumerate(steps):
+            found += engine.generate(requests, params, number)
+    return Taken(time.perf_counter() - wall, time.process_time() - cpu), found
+
+
+def describe(steps: list[list[Request]]) -> str:
+    """How long prompts are, and how much of them stands at the beginning of the one before."""
+    lengths = [len(request.prompt_ids) for requests in steps for request in requests]
+    begun = total = 0
+    for before, after in pairwise(steps):
+        for one, two in zip(before, after, strict=True):
+            size = min(len(one.prompt_ids), len(two.prompt_ids))
+            is_same = one.prompt_ids[:size] == two.prompt_ids[:size]
+            begun += size if is_same.all() else int(is_same.int().argmin())
+            total += len(two.prompt_ids)
+    return f"prompts of {statistics.mean(lengths):.0f} tokens, {begun / total:.0%} as before"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--new-tokens", type=int, default=32)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE)).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        steps = encode(play(Path(folder)))
+    params = SamplingParams(1.0, options.new_tokens, ())
+    count = sum(p.numel() for p in model.parameters())
+    print(
+        f"{count / 1e6:.0f} M parameters, {options.threads} thread(s), {len(steps[0])} episodes x "
+        f"{len(steps)} steps, {describe(steps)}, responses of {options.new_tokens}"
+    )
+    engine = HFEngine(model, 0, keeps_rows=True)
+    taken: dict[bool, list[Taken]] = {False: [], True: []}
+    found: dict[bool, list[Completion]] = {}
+    for number in range(options.rounds):
+        for is_held in (False, True) if number % 2 else (True, False):
+            one, found[is_held] = sample(engine, steps, params, is_held)
+            taken[is_held].append(one)
+    same = sum(
+        torch.equal(one.token_ids, two.token_ids)
+        for one, two in zip(found[False], found[True], strict=True)
+    )
+    furthest = max(
+        float((one.logprobs - two.logprobs).abs().max())
+        for one, two in zip(found[False], found[True], strict=True)
+        if torch.equal(one.token_ids, two.token_ids)
+    )
+    print(
+        f"{same} of {len(found[True])} responses have the same tokens, log-probabilities within "
+        f"{furthest:.1e}"
+    )
+    for kind in ("wall", "cpu"):
+        pairs = zip(taken[False], taken[True], strict=True)
+        ratios = [getattr(plain, kind) / getattr(held, kind) for plain, held in pairs]
+        seconds = [
+            statistics.median(getattr(each, kind) for each in taken[is_held])
+            for is_held in (False, True)
+        ]
+        print(
+            f"{kind:5} seconds: {seconds[0]:.2f} anew, {seconds[1]:.2f} with what was kept, "
+            f"{statistics.median(ratios):.2f} times as fast"
+        )
+
+
+if __name__ == "__main__":
+    main()
