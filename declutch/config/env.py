@@ -152,14 +152,49 @@ class ScienceWorldConfig(SuiteSection):
         return ""
 
 
+class VerifiersConfig(SuiteSection):
+    """Settings of the environment `verifiers`, a task set of verifiers that is played here."""
+
+    id: str = ""
+    """The name of the task set, as `vf-eval` is given it, such as "gsm8k"."""
+    environment: str = ""
+    """The name of an environment that plays the task set, as `--env.id` names it; "" takes the task
+    set's own."""
+    options: dict[str, JsonValue] | None = None
+    """Settings of the task set, as `--env.taskset.NAME` gives them; null gives none."""
+    seen_options: dict[str, JsonValue] | None = None
+    """The same for L0, such as another split of the same data. Null keeps the first
+    env.verifiers.evaluated tasks from training and plays those."""
+    unseen_options: dict[str, JsonValue] | None = None
+    """The same for L1, the trained kind of task in new surroundings; null leaves L1 out."""
+    held_out_options: dict[str, JsonValue] | None = None
+    """The same for L2, another kind of task; null leaves L2 out."""
+    train: int = Field(default=1000, ge=1)
+    """The most tasks of the train split."""
+    evaluated: int = Field(default=100, ge=1)
+    """The most tasks of each of L0, L1 and L2."""
+    success: str = ""
+    """The reward or metric that is 1 where the task is won. "" takes the only reward of an
+    environment that has no more than one; of several, none is success by itself."""
+
+    def conflict_with(self, agent: AgentConfig) -> str:
+        """An environment of verifiers lists no commands that a mask could allow."""
+        if agent.constrain_actions:
+            return (
+                "env.suite=verifiers names no action to mask to, since answers are free; set "
+                "agent.constrain_actions=false"
+            )
+        return ""
+
+
 class EnvConfig(Section):
     """Settings of the environment: which one is played, for how long, and where its games are."""
 
     suite: str = "households"
     """The environment: "households" generates its games, so that nothing has to be downloaded;
     "alfworld" reads the official ones; "scienceworld" needs the extra of that name; "math" asks
-    problems of one step; "gymnasium" is a text environment that Gymnasium makes;
-    "package.module:Name" is an environment of your own."""
+    problems of one step; "gymnasium" is a text environment that Gymnasium makes; "verifiers" is a
+    task set of verifiers; "package.module:Name" is an environment of your own."""
     cache_dir: Path = Path("~/.cache/declutch")
     """The folder of compiled and generated games; it is safe to delete."""
     alfworld: AlfworldConfig = AlfworldConfig()
@@ -167,6 +202,7 @@ class EnvConfig(Section):
     households: HouseholdsConfig = HouseholdsConfig()
     math: MathConfig = MathConfig()
     scienceworld: ScienceWorldConfig = ScienceWorldConfig()
+    verifiers: VerifiersConfig = VerifiersConfig()
     max_steps: int = Field(default=30, ge=1)
     """The most steps of an episode. One that needs more has timed out, which is a failure."""
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from declutch.config.env import EnvConfig
 from declutch.envs.adapters.from_gymnasium import GYMNASIUM
+from declutch.envs.adapters.from_verifiers import VERIFIERS
 from declutch.envs.alfworld.spec import ALFWORLD
 from declutch.envs.custom import CUSTOM
 from declutch.envs.households.spec import HOUSEHOLDS
@@ -22,6 +23,7 @@ SUITES: Mapping[str, SuiteSpec] = MappingProxyType(
         "households": HOUSEHOLDS,
         "math": MATH_PROBLEMS,
         "scienceworld": SCIENCEWORLD,
+        "verifiers": VERIFIERS,
     }
 )
 
