@@ -2,11 +2,12 @@
 
     python benchmarks/memory.py
 
-One pass is measured in a process of its own for each of three sizes (10 M, 30 M and 135 M weights,
-the last of the shape of SmolLM2-135M, all with random weights): the bytes saved for the gradient
-(`torch.autograd.graph.saved_tensors_hooks`), and by how much the process grew at its peak through
-an optimizer step of the agent and the judge, from before there was a model. Beside it stands what
-`declutch doctor --model` would say.
+A step is measured in a process of its own for each of three sizes (10 M, 30 M and 135 M weights,
+the last of the shape of SmolLM2-135M, all with random weights): the bytes saved for the gradient of
+a pass (`torch.autograd.graph.saved_tensors_hooks`), and by how much the process grew at its peak
+through an optimizer step of two passes of the agent and two of the judge, from before there was a
+model. One pass each would not do: a role's gradient is there beside the activations of a pass from
+its second pass on. Beside it stands what `declutch doctor --model` would say.
 Models of 1.5 and 7 billion weights (Qwen2.5's shapes) are computed without memory: as the estimate
 has it now, and as it was with all logits at once and both gradients kept ("before").
 
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +46,8 @@ GIB, MIB = 1 << 30, 1 << 20
 PROMPT, RESPONSE = 600, 150
 BUDGET = PROMPT + RESPONSE
 """Tokens of a measured pass: a single row."""
+PASSES = 2
+"""How many passes a role has in the measured step."""
 SMALL = {
     "10 M": {
         "vocab_size": 16384,
@@ -166,7 +170,7 @@ def make_samples(vocabulary: int, count: int, role: Role) -> list[Sample]:
 
 
 class Counted:
-    """A lesson that counts the bytes saved for its gradient, each piece of memory once."""
+    """A lesson that counts the bytes saved for its gradient: the most at once, each memory once."""
 
     def __init__(self, lesson: PolicyLesson) -> None:
         self._lesson = lesson
@@ -174,13 +178,23 @@ class Counted:
         self.saved = 0
 
     def backward(self, model: Any, chosen: Sequence[int]) -> Any:
-        seen = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+        known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+        now = 0
+
+        def let_go(place: int, size: int) -> None:
+            nonlocal now
+            known.discard(place)
+            now -= size
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal now
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in seen:
-                seen.add(storage.data_ptr())
-                self.saved += storage.nbytes()
+            place, size = storage.data_ptr(), storage.nbytes()
+            if place not in known:
+                known.add(place)
+                weakref.finalize(storage, let_go, place, size).atexit = False
+                now += size
+                self.saved = max(self.saved, now)
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -206,7 +220,7 @@ def measure(size: str, settings: Sequence[str]) -> Measured:
     optimizer.zero_grad(set_to_none=True)
     passes = PassSettings(LossConfig(kl_coef=0.0), 1.0, BUDGET, 0, RESPONSE)
     agent, judge = (
-        PolicyLesson(make_samples(SMALL[size]["vocab_size"], 1, role), passes)
+        PolicyLesson(make_samples(SMALL[size]["vocab_size"], PASSES, role), passes)
         for role in (Role.AGENT, Role.JUDGE)
     )
     counted = Counted(judge)

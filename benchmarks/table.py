@@ -75,6 +75,14 @@ BENCHES = (
         needs_games=True,
     ),
     Bench(
+        "adapters",
+        r"x[ |]|not measured",
+        "--num-steps 5 --seconds 1",
+        needs=("textworld",),
+        needs_games=True,
+    ),
+    Bench("trackers", r"in the median", "--pairs 1 --iterations 3", needs=("tensorboard",)),
+    Bench(
         "scienceworld_env",
         r"ratio|steps",
         "--tasks find-plant --num-variations 1 --num-steps 5",

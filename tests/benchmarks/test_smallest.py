@@ -19,6 +19,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 TESTED = {
+    "adapters",
     "alfworld_engine",
     "async_rollout",
     "coupling",
@@ -38,6 +39,7 @@ TESTED = {
     "serve_load",
     "study",
     "table",
+    "trackers",
     "train_step",
     "views",
     "zoo",
@@ -238,6 +240,34 @@ def test_alfworld_engine(
     sizes = {"MIN_SECONDS": 0.01, "NUM_LIVE": 2}
     run_benchmark(monkeypatch, load("alfworld_engine"), *options, **sizes)
     assert "0 of 2 answers differ" in capsys.readouterr().out
+
+
+def test_adapters(
+    alfworld_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("textworld", reason="needs the extra textworld")
+    monkeypatch.setenv("ALFWORLD_DATA", str(alfworld_data))
+    # Programs that are loaded: the other rows need packages of their own.
+    options = ("--only", "alone,trl", "--num-steps", "2", "--seconds", "0")
+    run_benchmark(monkeypatch, load("adapters"), *options)
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[2:]] == ["| alone", "| trl"]
+    assert all(float(row[1].replace(",", "")) > float(row[2]) for row in rows[2:])
+
+
+def test_adapters_says_which_packages_are_not_there(
+    alfworld_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALFWORLD_DATA", str(alfworld_data))
+    monkeypatch.setitem(sys.modules, "verifiers", None)
+    run_benchmark(monkeypatch, load("adapters"), "--only", "verifiers", "--num-steps", "2")
+    assert "| verifiers | not measured: " in capsys.readouterr().out
+
+
+def test_trackers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorboard")
+    run_benchmark(monkeypatch, load("trackers"), "--pairs", "1", "--iterations", "1")
+    assert "tensorboard: 1 pairs of 1 iterations" in capsys.readouterr().out
 
 
 @pytest.mark.java

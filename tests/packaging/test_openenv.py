@@ -26,3 +26,5 @@ def test_64_sessions_at_once_and_a_killed_client_that_leaves_nothing(tmp_path: P
     assert found["tasks"] > 20
     assert found["drawn"] > 1  # without seeds
     assert "no task 'attic'" in found["told"]
+    # What the guide prints of an agent that always takes the first command.
+    assert found["page"] == {"printed": [False, 0.0], "steps": 30}

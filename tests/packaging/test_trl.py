@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from demonstrating import demonstrate
+from pages import ROOT, find_blocks
 from tool_model import make_tool_model
 
 from declutch.cold_start.demonstrate import DemonstrationPlan
@@ -30,6 +31,17 @@ COMMON = {
     "logging_steps": 1,
     "learning_rate": 1e-3,
 }
+
+
+def run_block(page: str, place: int, changes: dict[str, str], names: dict) -> dict:
+    """Run a Python block of a guide with some words replaced; the names that it leaves."""
+    text = (ROOT / "docs" / "guides" / page).read_text(encoding="utf-8")
+    block = find_blocks(text, "python")[place]
+    for old, new in changes.items():
+        assert old in block
+        block = block.replace(old, new)
+    exec(block, names)
+    return names
 
 
 def test_grpo_plays_by_the_tool_in_two_steps(tmp_path: Path) -> None:
@@ -60,22 +72,48 @@ def test_grpo_plays_by_the_tool_in_two_steps(tmp_path: Path) -> None:
     assert max(turn.num_steps for turn in turns) > 0
 
 
-def test_sft_trains_on_an_exported_folder(tmp_path: Path) -> None:
+def test_the_guides_code_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, tokenizer, others = make_tool_model(trl)
+    changed = {
+        **COMMON,
+        "max_steps": 1,
+        "per_device_train_batch_size": 8,
+        "max_completion_length": 300,
+        "generation_kwargs": {"suppress_tokens": others},
+    }
+    changes = {
+        '"alfworld"': repr(TREASURE),
+        'model="Qwen/Qwen3-0.6B"': "model=MODEL, processing_class=TOKENIZER",
+        '"runs/trl", ': '"runs/trl", **CHANGED, ',
+        "max_tool_calling_iterations=30": "max_tool_calling_iterations=2",
+    }
+    names = {"MODEL": model, "TOKENIZER": tokenizer, "CHANGED": changed}
+    trainer = run_block("trl.md", 0, changes, names)["trainer"]
+    assert trainer.state.global_step == 1
+    assert any("rewards/TextGame/mean" in row for row in trainer.state.log_history)
+
+
+def test_sft_trains_on_an_exported_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the guide's own code, with a smaller model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     suite = make_suite(EnvConfig(suite=TREASURE))
     plan = DemonstrationPlan(6, "strict", ("crown",), perturb=0.0)
     demonstrate(suite, tmp_path / "demonstrations.jsonl", plan)
-    export_demonstrations(tmp_path / "demonstrations.jsonl", tmp_path / "folder", PLAIN)
-    data = datasets.load_dataset(str(tmp_path / "folder"), cache_dir=str(tmp_path / "cache"))
-    assert len(data["train"]) == 6
+    (tmp_path / "runs").mkdir()
+    export_demonstrations(tmp_path / "demonstrations.jsonl", tmp_path / "runs" / "data", PLAIN)
     model, tokenizer, _ = make_tool_model(trl)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
-    arguments = trl.SFTConfig(
-        str(tmp_path / "out"), per_device_train_batch_size=2, max_length=256, **COMMON
-    )
-    trainer = trl.SFTTrainer(
-        model=model, args=arguments, train_dataset=data["train"], processing_class=tokenizer
-    )
-    result = trainer.train()
+    changed = {**COMMON, "per_device_train_batch_size": 2, "max_length": 256}
+    changes = {
+        'model="Qwen/Qwen2.5-0.5B-Instruct"': "model=MODEL, processing_class=TOKENIZER",
+        'SFTConfig("runs/sft")': 'SFTConfig("runs/sft", **CHANGED)',
+    }
+    names = {"MODEL": model, "TOKENIZER": tokenizer, "CHANGED": changed}
+    names = run_block("trajectories.md", 0, changes, names)
+    assert len(names["data"]) == 6
+    result = names["trainer"].train()
     assert result.global_step == 2
     assert result.training_loss > 0
     assert any((weight != before[name]).any() for name, weight in model.named_parameters())

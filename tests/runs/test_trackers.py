@@ -116,6 +116,26 @@ def test_each_way_of_failing_is_said_once_and_the_others_go_on(
     assert str(log) in told["Raises"]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("FullDisk", "No space left on device"), ("FullTensorBoard", "File too large")],
+)
+def test_a_disk_that_is_full_is_said_once_and_the_others_go_on(
+    name: str, reason: str, run: RunFolder, said: list[str]
+) -> None:
+    """A device without space, and a limit of the operating system for a real package's files."""
+    if name == "FullTensorBoard":
+        pytest.importorskip("tensorboard")
+    trackers = Trackers.open(config_of("Kept", name), run, [], said.append)
+    for iteration in range(1, 9):
+        trackers.log(metrics(iteration))
+    trackers.close(is_done=True)
+    assert [r["iteration"] for r in kept(run) if "row" in r] == list(range(1, 9))
+    (line,) = said
+    assert reason in line
+    assert "goes on without it" in line
+
+
 def test_one_that_hangs_is_never_waited_for_and_ended_after_its_time(
     run: RunFolder, said: list[str]
 ) -> None:

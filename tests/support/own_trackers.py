@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
+from pathlib import Path
+
+from declutch.runs.tracker_writers import TensorBoard
 
 
 class Kept:
@@ -55,3 +59,19 @@ class HangsAtTheEnd(Kept):
 
     def close(self, is_done):
         time.sleep(600)
+
+
+class FullDisk(Kept):
+    """Keeps its rows in the device that is always full."""
+
+    def __init__(self, start):
+        super().__init__(start)
+        self._path = Path("/dev/full")
+
+
+class FullTensorBoard(TensorBoard):
+    """TensorBoard's real writer, whose files may have a few hundred bytes and no more."""
+
+    def __init__(self, start):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
+        super().__init__(start)

@@ -13,7 +13,9 @@ import sys
 import time
 
 from openenv.core import GenericEnvClient
+from pages import ROOT, find_blocks
 
+TREASURE = "examples.treasure:Treasure"
 SERVE = """
 import sys, uvicorn
 from declutch.envs.adapters import openenv
@@ -52,20 +54,49 @@ async def play(url, seed, others):
         return result.observation, result.reward, result.done
 
 
-async def main():
+def find_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(1500):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+
+
+def run_page():
+    """Run the guide's server in a process and its client here, with a smaller environment."""
+    text = (ROOT / "docs" / "guides" / "openenv.md").read_text(encoding="utf-8")
+    serve, play = find_blocks(text, "python")
+    port, printed = find_port(), []
+    assert '"alfworld"' in serve
+    assert "port=8000" in serve
+    assert "127.0.0.1:8000" in play
+    code = serve.replace('"alfworld"', repr(TREASURE)).replace("port=8000", f"port={port}")
+    server = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        names = {"print": lambda *words: printed.append(words)}
+        exec(play.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), names)
+    finally:
+        server.kill()
+        server.wait()
+    (words,) = printed
+    return {"printed": words, "steps": names["result"].observation["num_steps"]}
+
+
+async def main():
+    port = find_port()
     server = subprocess.Popen(
         [sys.executable, "-c", SERVE, str(port)], stdout=subprocess.PIPE, text=True
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(1500):
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            await asyncio.sleep(0.1)
+        wait_for(port)
         others = asyncio.Barrier(64)
         began = time.perf_counter()
         won = await asyncio.gather(*(play(url, seed, others) for seed in range(64)))
@@ -90,7 +121,7 @@ async def main():
         await asyncio.sleep(1)
         server.kill()
     output = server.stdout.read()
-    found = {
+    return {
         "open": output.count("OPEN"),
         "closed": output.count("CLOSED"),
         "tasks": len({seen["task"] for seen, *_ in won}),
@@ -98,9 +129,8 @@ async def main():
         "drawn": len(drawn),
         "steps_per_second": steps / seconds,
     }
-    print("FOUND" + json.dumps(found))
 
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    asyncio.run(main())
+    print("FOUND" + json.dumps({**asyncio.run(main()), "page": run_page()}))
