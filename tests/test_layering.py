@@ -19,7 +19,7 @@ ORDER = (
     ("rollout",),
     ("endpoint",),
     ("cold_start", "judge"),
-    ("evaluation",),
+    ("evaluation", "cluster"),
     ("runs",),
     ("train", "report"),
     ("compare", "coupling"),
