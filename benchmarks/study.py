@@ -1,9 +1,12 @@
 """What the study of GCD finds, rebuilt from its packed runs: tables and figures.
 
+    OMP_NUM_THREADS=1 python benchmarks/study.py measure RUNS [RUNS ...]
     python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
     python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study
     python benchmarks/study.py coverage [--evaluations 4000] [--runs 16]
 
+`measure` measures the coupling of kept checkpoints after training, and evaluates GRPO + GCD at the
+kept checkpoint that has trained no longer than GRPO's last; what is there already is left alone.
 `pack` takes what the tables need from the runs of one or several comparisons: their settings, the
 metrics of every iteration, every game of every evaluation, and the measured coupling. `tables`
 writes results.md, a figure of every seed and one of the coupling, each with its data as CSV.
@@ -28,13 +31,29 @@ from scipy.stats import t as student
 from benchmarks.coverage import coverage_rows
 from declutch.compare.coupling import pool
 from declutch.compare.grid import Arm, find_runs
-from declutch.compare.runs import Comparison, TrainedRun, picks_at, read_comparison, success_rows
+from declutch.compare.runs import (
+    Comparison,
+    TrainedRun,
+    picks_at,
+    read_comparison,
+    success_rows,
+    training_seconds,
+)
+from declutch.config.files import change_config
 from declutch.coupling.figure_data import FigureData, Series
 from declutch.coupling.figures import write_figures
+from declutch.coupling.over_training import CouplingDiagnosis
+from declutch.envs.registry import make_suite
+from declutch.evaluation.evaluate import evaluate
 from declutch.evaluation.intervals import Estimate
+from declutch.evaluation.players import evaluation_params, model_player
+from declutch.evaluation.results import load_result
 from declutch.evaluation.summary import MEAN_LEVEL, paired
+from declutch.models.mode import evaluation_mode
 from declutch.report.cells import format_interval, format_percent
+from declutch.rollout.policy import load_policy
 from declutch.runs.coupling import PAIRS
+from declutch.runs.folder import RunFolder, iteration_name
 
 PACKED = ("config.yaml", "cold_start.json", "metrics.jsonl", "evals/*.json", "coupling/*.json")
 GRPO, GCD, SHUFFLED = Arm("grpo", False), Arm("gcd", True), Arm("gcd_shuffled", True)
@@ -48,7 +67,86 @@ COMMAND = (
     "python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study"
 )
 
+MEASURED = {"samples": 200, "max_episodes": 256}
+"""What coupling is measured with: with the usual 50 steps it is mostly noise here."""
+SAVED_EVERY = 5
+"""Iterations from one kept checkpoint to the next."""
+
 Rows = list[list[str]]
+
+
+def measure(folders: Sequence[Path]) -> None:
+    """Measure the coupling of all runs in order of seeds, then evaluate at equal time.
+
+    The last evaluation of a run, and the one halfway there, say at which iterations.
+    """
+    runs = sorted(
+        ((run, folder / str(run)) for folder in folders for run in find_runs(folder, (), (), ())),
+        key=lambda each: each[0].seed,
+    )
+    comparison = [read_comparison(folder, find_runs(folder, (), (), ())) for folder in folders]
+    last = max(iteration for each in comparison for iteration in iterations_of(each))
+    done = [
+        (run, path)
+        for run, path in runs
+        if RunFolder(path).evaluation_path(iteration_name(last)).exists()
+    ]
+    for run, path in done:
+        for iteration in (last // 2, last):
+            measure_coupling(RunFolder(path), iteration)
+            print(f"{run}: coupling at iteration {iteration}", flush=True)
+    equal = equal_time([run for each in comparison for run in each.runs], last)
+    for run, path in done:
+        if run.arm != GRPO and equal:
+            evaluate_at(RunFolder(path), equal, last)
+            print(f"{run}: evaluation at iteration {equal}", flush=True)
+
+
+def measure_coupling(run: RunFolder, iteration: int) -> None:
+    if run.coupling_path(iteration).exists():
+        return
+    config = change_config(run.read_config(), coupling=MEASURED)
+    policy = load_policy(run.checkpoint_path(iteration), config)
+    diagnosis = CouplingDiagnosis(config, run, make_suite(config.env), print)
+    diagnosis.measure(iteration, policy)
+
+
+def equal_time(runs: Sequence[TrainedRun], last: int) -> int:
+    """The kept checkpoint of GRPO + GCD that has trained no longer than GRPO's last.
+
+    Seconds an iteration are medians over runs, which a busy machine moves least.
+
+    Returns:
+        its iteration; 0 where the time of either is not known, or it is the last as well.
+    """
+    seconds = {
+        arm: seconds_per_iteration([r for r in runs if r.id.arm == arm]) for arm in (GRPO, GCD)
+    }
+    if any(map(math.isnan, seconds.values())):
+        return 0
+    found = int(last * seconds[GRPO] / seconds[GCD] / SAVED_EVERY) * SAVED_EVERY
+    return found if found < last else 0
+
+
+def seconds_per_iteration(runs: Sequence[TrainedRun]) -> float:
+    """The median over all iterations of all runs; evaluations are not counted."""
+    found = [training_seconds(row) for run in runs for row in run.metrics]
+    return float(np.median(found)) if found else math.nan
+
+
+def evaluate_at(run: RunFolder, iteration: int, like: int) -> None:
+    """Evaluate a kept checkpoint as the run evaluated its own iteration `like`."""
+    name = iteration_name(iteration)
+    if run.evaluation_path(name).exists():
+        return
+    config = run.read_config()
+    suite = make_suite(config.env)
+    policy = load_policy(run.checkpoint_path(iteration), config)
+    params = evaluation_params(config.env, config.eval, config.gcd)
+    protocol = load_result(run.evaluation_path(iteration_name(like))).protocol
+    with evaluation_mode(policy.model):
+        player = model_player(name, policy, suite, params, protocol)
+        run.write_evaluation(name, evaluate(player, suite, config.eval))
 
 
 def pack(out: Path, folders: Sequence[Path]) -> int:
@@ -79,12 +177,12 @@ def read_packed(archive: Path) -> Comparison:
 
 
 def pairs_at(
-    comparison: Comparison, before: Arm, after: Arm, iteration: int
+    comparison: Comparison, before: Arm, after: Arm, iterations: tuple[int, int]
 ) -> list[tuple[TrainedRun, TrainedRun]]:
-    """Runs of two arms by seed, of those seeds that both have an evaluation of the iteration of."""
+    """Runs of two arms by seed, of those seeds that have an evaluation of either's iteration."""
     first, second = (
         {run.id.seed: run for run in comparison.of(arm) if iteration in run.evaluations}
-        for arm in (before, after)
+        for arm, iteration in zip((before, after), iterations, strict=True)
     )
     return [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
 
@@ -122,19 +220,25 @@ def success_table(comparison: Comparison) -> tuple[list[str], Rows]:
 
 
 def contrast_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    last = iterations_of(comparison)[-1]
+    wanted = [
+        (f"{iteration}", before, after, (iteration, iteration))
+        for iteration in iterations_of(comparison)[1:]
+        for before, after in CONTRASTS
+    ]
+    if equal := equal_time(comparison.runs, last):
+        wanted.append((f"equal time: {last}, {equal}", GRPO, GCD, (last, equal)))
     rows = []
-    for iteration in iterations_of(comparison)[1:]:
-        for before, after in CONTRASTS:
-            pairs = pairs_at(comparison, before, after, iteration)
-            if len(pairs) < 2:
-                continue
+    for name, before, after, iterations in wanted:
+        pairs = pairs_at(comparison, before, after, iterations)
+        if len(pairs) > 1:
             sides = [
-                [run.evaluations[iteration] for run in side] for side in zip(*pairs, strict=True)
+                [run.evaluations[iteration] for run in side]
+                for side, iteration in zip(zip(*pairs, strict=True), iterations, strict=True)
             ]
             found = {row.level: row.difference for row in paired(*sides, by_kind=False)}
             cells = [points(found[level]) for level in LEVELS]
-            name = f"{NAMES[after]} − {NAMES[before]}"
-            rows.append([str(iteration), name, str(len(pairs)), *cells])
+            rows.append([name, f"{NAMES[after]} − {NAMES[before]}", str(len(pairs)), *cells])
     return ["iteration", "difference, points", "pairs", *LEVELS], rows
 
 
@@ -293,14 +397,10 @@ def judge_table(comparison: Comparison) -> tuple[list[str], Rows]:
 def time_table(comparison: Comparison) -> tuple[list[str], Rows]:
     rows = []
     for arm, name in NAMES.items():
-        seconds = [
-            max(run.seconds.values()) / len(run.metrics)
-            for run in comparison.of(arm)
-            if run.metrics
-        ]
-        if seconds:
-            rows.append([name, str(len(seconds)), f"{np.median(seconds):.2f}"])
-    return ["method", "runs", "seconds per iteration (median run; evaluations not counted)"], rows
+        runs = [run for run in comparison.of(arm) if run.metrics]
+        if runs:
+            rows.append([name, str(len(runs)), f"{seconds_per_iteration(runs):.2f}"])
+    return ["method", "runs", "seconds of an iteration (median; evaluations not counted)"], rows
 
 
 TABLES: dict[str, Callable[[Comparison], tuple[list[str], Rows]]] = {
@@ -424,6 +524,8 @@ def main() -> None:
     """Pack runs, or write tables, or print coverage and power."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
+    measuring = commands.add_parser("measure", help="measure kept checkpoints after training")
+    measuring.add_argument("folders", type=Path, nargs="+", help="folders of comparisons")
     packing = commands.add_parser("pack", help="put what the tables need of runs into one archive")
     packing.add_argument("archive", type=Path)
     packing.add_argument("folders", type=Path, nargs="+", help="folders of comparisons")
@@ -435,7 +537,9 @@ def main() -> None:
     covering.add_argument("--runs", type=int, default=16)
     covering.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.command == "pack":
+    if options.command == "measure":
+        measure(options.folders)
+    elif options.command == "pack":
         print(f"{pack(options.archive, options.folders)} runs in {options.archive}")
     elif options.command == "tables":
         print(tables(options.archive, options.out))

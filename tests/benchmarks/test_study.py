@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from compared import make_evaluation, write_coupling, write_run
+from training import cold_started, run_training
 
 from benchmarks import study
+from declutch.config.files import parse_config
+from declutch.runs.coupling import read_coupling
+from declutch.runs.folder import RunFolder
 
 START = {"L0": "1100", "L1": "1000", "L2": "1000"}
 ENDS = {
@@ -115,3 +119,45 @@ def test_power_is_that_of_the_t_test() -> None:
 def test_coverage_is_simulated_for_the_runs_asked_for() -> None:
     lines = list(study.coverage(20, 3, 0))
     assert [line.split(" | ")[1] for line in lines[2:6]] == ["3"] * 4
+
+
+def test_equal_time_is_the_last_kept_checkpoint_within_the_other_methods_time(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    """GCD takes 2.5 s for an iteration and GRPO 2: 16 of its iterations take what 20 do."""
+    for folder in folders:
+        for path in folder.glob("gcd+gcd_*"):
+            text = (path / "metrics.jsonl").read_text()
+            (path / "metrics.jsonl").write_text(text.replace("2.0", "2.5"))
+    study.pack(tmp_path / "slow.tar.xz", folders)
+    runs = study.read_packed(tmp_path / "slow.tar.xz").runs
+    assert study.equal_time(runs, 20) == 15
+    assert study.equal_time(runs, 6) == 0  # before the first checkpoint
+    without = [run for run in runs if run.id.arm != study.GRPO]
+    assert study.equal_time(without, 20) == 0
+
+
+@pytest.mark.long
+def test_kept_checkpoints_are_measured_and_evaluated_after_training(tmp_path: Path) -> None:
+    data = {
+        "env": {"max_steps": 6},
+        "tiny": {"hidden_size": 32, "num_layers": 1, "intermediate_size": 64},
+        "sft": {"num_episodes": 30, "epochs": 3, "lr": 5e-3},
+        "train": {"iterations": 2, "tasks_per_iteration": 2, "group_size": 3, "save_every": 1},
+        "eval": {"every": 1, "max_games": 2, "seeds": [0]},
+        "coupling": {"label": "oracle"},
+    }
+    data = cold_started(data, tmp_path)
+    run = RunFolder(tmp_path / "runs" / "grpo_s0")
+    run_training(parse_config(data, "test"), run.path)
+    study.measure_coupling(run, 2)
+    record = read_coupling(run, [])[0]
+    assert record.iteration == 2
+    assert record.n >= 2
+    before = run.evaluation_path("iteration_0001").read_text()
+    run.evaluation_path("iteration_0001").unlink()
+    study.evaluate_at(run, 1, 2)
+    first, again = (
+        json.loads(text) for text in (before, (run.evaluation_path("iteration_0001")).read_text())
+    )
+    assert first["games"] == again["games"]
