@@ -48,7 +48,7 @@ from declutch.evaluation.evaluate import evaluate
 from declutch.evaluation.intervals import Estimate
 from declutch.evaluation.players import evaluation_params, model_player
 from declutch.evaluation.results import load_result
-from declutch.evaluation.summary import MEAN_LEVEL, paired
+from declutch.evaluation.summary import MEAN_LEVEL, paired, summarise
 from declutch.models.mode import evaluation_mode
 from declutch.report.cells import format_interval, format_percent
 from declutch.rollout.policy import load_policy
@@ -213,7 +213,7 @@ def success_table(comparison: Comparison) -> tuple[list[str], Rows]:
             picks = picks_at(comparison.of(arm), iteration)
             found = success_rows(picks)
             if found:
-                estimates = [found[level, ""].success for level in LEVELS]
+                estimates = [found[level, ""] for level in LEVELS]
                 cells = [f"{format_percent(e.mean)} {format_interval(e)}" for e in estimates]
                 rows.append([str(iteration), name, str(len(picks)), *cells])
     return ["iteration", "method", "runs", *LEVELS], rows
@@ -246,15 +246,11 @@ def behaviour_table(comparison: Comparison) -> tuple[list[str], Rows]:
     rows = []
     for iteration in iterations_of(comparison):
         for arm, name in NAMES.items():
-            found = success_rows(picks_at(comparison.of(arm), iteration))
-            for level in LEVELS[:3]:
-                if not found:
-                    continue
-                row = found[level, ""]
+            results = [pick.result for pick in picks_at(comparison.of(arm), iteration)]
+            for row in summarise(*results, by_kind=False)[:3] if results else ():
                 shares = (row.shares.repeated, row.shares.looped, row.shares_failed.looped)
-                rows.append(
-                    [str(iteration), name, level, *(f"{100 * share:.1f}" for share in shares)]
-                )
+                cells = [f"{100 * share:.1f}" for share in shares]
+                rows.append([str(iteration), name, row.level, *cells])
     return [
         "iteration",
         "method",
@@ -360,7 +356,7 @@ def prediction_table(comparison: Comparison) -> tuple[list[str], Rows]:
 
 
 def level_success(run: TrainedRun, iteration: int, level: str = "L2") -> float:
-    return success_rows(picks_at((run,), iteration))[level, ""].success.mean
+    return success_rows(picks_at((run,), iteration))[level, ""].mean
 
 
 def judge_table(comparison: Comparison) -> tuple[list[str], Rows]:
@@ -449,7 +445,7 @@ def curve_figure(comparison: Comparison) -> FigureData:
                 (iteration, success_rows(picks_at(comparison.of(arm), iteration)))
                 for iteration in iterations_of(comparison)
             ]
-            estimates = [(i, rows[level, ""].success) for i, rows in found if rows]
+            estimates = [(i, rows[level, ""]) for i, rows in found if rows]
             if estimates:
                 series.append(
                     Series(

@@ -95,7 +95,7 @@ def test_the_mechanism_is_compared_seed_by_seed(archive: Path) -> None:
 def test_the_judge_is_told_at_both_ends(archive: Path) -> None:
     _, rows = study.judge_table(study.read_packed(archive))
     # Right answers go from 55 to 100% in steps of 5 over the only ten iterations.
-    assert row_of(rows, "GRPO + GCD", "1 to 10")[3].startswith("+77.5")
+    assert row_of(rows, "GRPO + GCD", "1 to 10")[3].startswith("77.5")
 
 
 def test_tables_and_figures_are_written(
