@@ -384,7 +384,7 @@ def judge_table(comparison: Comparison) -> tuple[list[str], Rows]:
                         NAMES[arm],
                         f"{first + 1} to {first + 10}",
                         str(len(found)),
-                        interval(found, 1),
+                        interval(found, 1).replace("+", ""),
                     ]
                 )
     return ["method", "iterations", "runs", "right answers, %"], rows
