@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/reuse.py
 
-Prompts are full ones, of households that the expert plays with mistakes: 8 episodes x 6 steps. The
+Prompts are full ones, of households that the expert plays with mistakes: 8 episodes x 6 steps, each
+of a task of its own; with --group 4, of 2 tasks, whose episodes share beginnings in any case. The
 model has the shape of SmolLM2-135M and random weights, which costs what trained ones cost; it
 answers with a fixed number of tokens. A vocabulary of words takes the place of its tokenizer. Both
 ways sample the same prompts in the same process, taking turns, and have to sample the same tokens.
@@ -32,7 +33,7 @@ from declutch.envs.households.generate import HouseholdCounts, generate_househol
 from declutch.records import Completion, Request, SamplingParams
 from declutch.rollout.hf.engine import HFEngine
 
-NUM_TASKS, GROUP_SIZE, NUM_STEPS = 2, 4, 6
+NUM_TASKS, GROUP_SIZE, NUM_STEPS = 8, 1, 6
 PERTURB = 0.3
 HISTORY_LENGTH = 6
 SHAPE: dict[str, Any] = {
@@ -47,16 +48,16 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def play(folder: Path) -> list[list[str]]:
+def play(folder: Path, size: int) -> list[list[str]]:
     """The full prompts of each step, one for each episode; nobody wins before the last step."""
-    generate_households(folder, 0, HouseholdCounts(train=12, valid_seen=1, valid_unseen=1))
+    generate_households(folder, 0, HouseholdCounts(train=40, valid_seen=1, valid_unseen=1))
     suite = AlfworldSuite(folder, "households")
     episodes: list[list[str]] = []
     for task in suite.tasks("train"):
-        group = [play_one(suite, task, member) for member in range(GROUP_SIZE)]
+        group = [play_one(suite, task, member) for member in range(size)]
         if all(len(prompts) == NUM_STEPS for prompts in group):
             episodes += group
-        if len(episodes) == NUM_TASKS * GROUP_SIZE:
+        if len(episodes) >= NUM_TASKS * GROUP_SIZE:
             break
     return [list(step) for step in zip(*episodes, strict=True)]
 
@@ -103,6 +104,17 @@ class Taken:
     cpu: float
 
 
+class Counter:
+    """How many tokens a model is fed."""
+
+    def __init__(self, model: Any) -> None:
+        self.num_tokens = 0
+        model.model.embed_tokens.register_forward_hook(self._count)
+
+    def _count(self, module: Any, inputs: tuple[torch.Tensor], output: Any) -> None:
+        self.num_tokens += inputs[0].numel()
+
+
 def sample(
     engine: HFEngine, steps: list[list[Request]], params: SamplingParams, is_held: bool
 ) -> tuple[Taken, list[Completion]]:
@@ -133,25 +145,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--new-tokens", type=int, default=32)
+    parser.add_argument("--group", type=int, default=GROUP_SIZE, help="episodes of a task")
+    parser.add_argument("--layers", type=int, default=SHAPE["num_hidden_layers"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE)).eval()
+    shape = {**SHAPE, "num_hidden_layers": options.layers}
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape)).eval()
     with tempfile.TemporaryDirectory() as folder:
-        steps = encode(play(Path(folder)))
+        steps = encode(play(Path(folder), options.group))
     params = SamplingParams(1.0, options.new_tokens, ())
     count = sum(p.numel() for p in model.parameters())
     print(
         f"{count / 1e6:.0f} M parameters, {options.threads} thread(s), {len(steps[0])} episodes x "
         f"{len(steps)} steps, {describe(steps)}, responses of {options.new_tokens}"
     )
-    engine = HFEngine(model, 0, keeps_rows=True)
+    engine, counter = HFEngine(model, 0, keeps_rows=True), Counter(model)
+    fed = {False: 0, True: 0}
     taken: dict[bool, list[Taken]] = {False: [], True: []}
     found: dict[bool, list[Completion]] = {}
     for number in range(options.rounds):
         for is_held in (False, True) if number % 2 else (True, False):
+            counter.num_tokens = 0
             one, found[is_held] = sample(engine, steps, params, is_held)
             taken[is_held].append(one)
+            fed[is_held] = counter.num_tokens
     same = sum(
         torch.equal(one.token_ids, two.token_ids)
         for one, two in zip(found[False], found[True], strict=True)
@@ -165,6 +183,7 @@ def main() -> None:
         f"{same} of {len(found[True])} responses have the same tokens, log-probabilities within "
         f"{furthest:.1e}"
     )
+    print(f"tokens computed, padding included: {fed[False]:,} anew, {fed[True]:,} held")
     for kind in ("wall", "cpu"):
         pairs = zip(taken[False], taken[True], strict=True)
         ratios = [getattr(plain, kind) / getattr(held, kind) for plain, held in pairs]

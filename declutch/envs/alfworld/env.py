@@ -104,7 +104,8 @@ class AlfworldEnv:
         for state in self._unseen_by_oracle:
             self._oracle.observe(state)
         self._unseen_by_oracle.clear()
-        return self._oracle.label(self.state, action)
+        assert self._observation is not None
+        return self._oracle.label(self.state, action, self._observation.admissible)
 
     def close(self) -> None:
         """Drop the game; the environment can be reset again."""

@@ -7,7 +7,7 @@ first time a receptacle that could hold what is sought is good, and going back w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from declutch.envs.alfworld.distance import first_half_steps, remaining_steps
 from declutch.envs.alfworld.dynamics import (
@@ -49,12 +49,20 @@ class OracleTracker:
         if state.held != NOWHERE:
             self._seen |= 1 << state.held
 
-    def label(self, state: State, action: str) -> int | None:
-        """Label an action in the observed state: 1 good, 0 bad, None undecided."""
+    def label(
+        self, state: State, action: str, admissible: Sequence[str] | None = None
+    ) -> int | None:
+        """Label an action in the observed state: 1 good, 0 bad, None undecided.
+
+        Args:
+            admissible: the state's admissible commands, where the caller has them; None lists them.
+        """
         world = self._world
         text = action.strip()
+        if text not in (admissible_commands(world, state) if admissible is None else admissible):
+            return BAD
         command = parse_command(world, text)
-        if command is None or text not in admissible_commands(world, state):
+        if command is None:
             return BAD
         if is_won(world, state):
             return None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from declutch.envs.alfworld.dynamics import admissible_commands
 from declutch.envs.alfworld.env import AlfworldEnv
 from declutch.envs.protocol import Observation, Oracle, TextEnv, Transition
 from declutch.records import TaskId
@@ -103,7 +104,8 @@ def test_the_oracle_sees_every_state_since_the_reset(env, monkeypatch):
         def observe(self, state):
             seen.append(state)
 
-        def label(self, state, action):
+        def label(self, state, action, admissible):
+            assert admissible == admissible_commands(env.world, state)
             seen.append(action)
             return 1
 
