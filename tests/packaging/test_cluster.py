@@ -28,7 +28,10 @@ PINS = (
 )
 """What was tried together; verl itself is installed without the trackers and kernels that it asks
 for and never imports here."""
-BESIDE = ("codetiming", "datasets", "pandas", "pylatexenc", "torchdata", "pyvers", "orjson", "peft")
+BESIDE = (
+    *("codetiming", "datasets", "pandas", "pylatexenc", "torchdata", "pyvers", "orjson", "peft"),
+    "pillow",
+)
 VARIABLES = {
     "VERL_PLATFORM": "cpu",
     "VERL_ENGINE_DEVICE": "cuda",
