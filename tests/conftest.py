@@ -27,6 +27,13 @@ def alfworld_data() -> Path:
     return Path(folder)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What trains or is slow comes first, so that at the end no worker waits long for another."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow |= {item.path for item in items if item.path.parent.name in ("train", "journeys")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     for word, message in (

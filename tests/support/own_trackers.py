@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 import time
 from pathlib import Path
 
@@ -73,5 +74,7 @@ class FullTensorBoard(TensorBoard):
     """TensorBoard's real writer, whose files may have a few hundred bytes and no more."""
 
     def __init__(self, start):
+        # Python does not notice that it wrote half of a compiled module, which others would read.
+        sys.dont_write_bytecode = True
         resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
         super().__init__(start)
