@@ -125,8 +125,10 @@ class TrackerProcess:
         if self.failure or self.is_closed:
             return
         self._read()
-        with contextlib.suppress(BlockingIOError):
-            self._write()
+        # What was read may have ended it, and its pipes with it.
+        if not (self.failure or self.is_closed):
+            with contextlib.suppress(BlockingIOError):
+                self._write()
         if self.failure or self.is_closed:
             return
         if self.child.poll() is not None:

@@ -116,6 +116,18 @@ def test_each_way_of_failing_is_said_once_and_the_others_go_on(
     assert str(log) in told["Raises"]
 
 
+def test_one_that_failed_between_two_rows_ends_nothing(run: RunFolder, said: list[str]) -> None:
+    """What it said is read when the next row is to be sent, and its pipes are closed by then."""
+    trackers = Trackers.open(config_of("Missing"), run, [], said.append)
+    (process,) = trackers.processes
+    process.child.wait(timeout=60)
+    trackers.log(metrics(1))
+    trackers.log(metrics(2))
+    trackers.close(is_done=True)
+    (line,) = said
+    assert "has no 'Missing'" in line
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("FullDisk", "No space left on device"), ("FullTensorBoard", "File too large")],
