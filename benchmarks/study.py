@@ -69,6 +69,8 @@ COMMAND = (
 
 MEASURED = {"samples": 200, "max_episodes": 256}
 """What coupling is measured with: with the usual 50 steps it is mostly noise here."""
+FEWEST_RANKED = 10
+"""Runs that a rank correlation needs: with fewer its bootstrap often draws equal ones alone."""
 SAVED_EVERY = 5
 """Iterations from one kept checkpoint to the next."""
 
@@ -327,7 +329,7 @@ def prediction_table(comparison: Comparison) -> tuple[list[str], Rows]:
                 if iteration in run.coupling and {iteration, last} <= run.evaluations.keys()
             ]
             data = np.array([pair for pair in found if not any(map(math.isnan, pair))])
-            if iteration == last or len(data) < 5:
+            if iteration == last or len(data) < FEWEST_RANKED:
                 continue
             rho = float(spearmanr(data[:, 0], data[:, 1]).statistic)
             ends = bootstrap(
@@ -452,16 +454,14 @@ def curve_figure(comparison: Comparison) -> FigureData:
                         f"{name}, {level}",
                         [i for i, _ in estimates],
                         [100 * e.mean for _, e in estimates],
-                        [100 * e.low for _, e in estimates],
-                        [100 * e.high for _, e in estimates],
-                        style,  # type: ignore[arg-type]
+                        style=style,  # type: ignore[arg-type]
                     )
                 )
     return FigureData(
         name="curves",
         kind="lines",
         title="Success on the trained type (L0) and on held-out types (L2)",
-        caption="Means over runs; bands are 95% intervals over runs and games.",
+        caption="Means over runs; their intervals are in results.md.",
         command=COMMAND,
         x_label="iteration",
         y_label="success, %",
