@@ -19,23 +19,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
 import transformers
 
-from declutch.agent.prompt import build_view, render_agent
-from declutch.envs.alfworld.expert import Expert
+from benchmarks.rollout import HISTORY_LENGTH, play_episode
+from declutch.agent.prompt import render_agent
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.households.generate import HouseholdCounts, generate_households
-from declutch.records import Completion, Request, SamplingParams
+from declutch.records import Completion, Request, SamplingParams, TaskId
 from declutch.rollout.hf.engine import HFEngine
 
 NUM_TASKS, GROUP_SIZE, NUM_STEPS = 8, 1, 6
-PERTURB = 0.3
-HISTORY_LENGTH = 6
 SHAPE: dict[str, Any] = {
     "vocab_size": 49_152,
     "hidden_size": 576,
@@ -62,27 +59,11 @@ def play(folder: Path, size: int) -> list[list[str]]:
     return [list(step) for step in zip(*episodes, strict=True)]
 
 
-def play_one(suite: AlfworldSuite, task: Any, member: int) -> list[str]:
-    rng = Random(f"{task.name}/{member}")
-    env, expert = suite.make_env(), Expert()
-    seen = env.reset(task)
-    expert.reset(task, seen)
-    observations, actions, prompts = [seen.text], list[str](), list[str]()
-    for _ in range(NUM_STEPS):
-        view = build_view(observations, actions, seen.inventory, seen.admissible)
-        prompts.append(render_agent(view, "full", HISTORY_LENGTH, HOUSEHOLD))
-        action = expert.act().action
-        if rng.random() < PERTURB:
-            action = rng.choice(seen.admissible)
-        transition = env.step(action)
-        if transition.is_done or transition.is_won:
-            break
-        seen = transition.observation
-        expert.update(action, seen)
-        observations.append(seen.text)
-        actions.append(action)
-    env.close()
-    return prompts
+def play_one(suite: AlfworldSuite, task: TaskId, member: int) -> list[str]:
+    return [
+        render_agent(moment.view, "full", HISTORY_LENGTH, HOUSEHOLD)
+        for moment in play_episode(suite, task, member, NUM_STEPS)
+    ]
 
 
 def encode(steps: list[list[str]]) -> list[list[Request]]:

@@ -36,7 +36,7 @@ from declutch.envs.alfworld.expert import Expert
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.households.generate import HouseholdCounts, generate_households
-from declutch.records import Request, SamplingParams
+from declutch.records import Request, SamplingParams, TaskId
 from declutch.rollout.hf.engine import HFEngine
 
 NUM_TASKS, GROUP_SIZE = 16, 8
@@ -56,30 +56,37 @@ class Moment:
 
 def play(suite: AlfworldSuite) -> list[Moment]:
     """What the expert sees in the episodes, perturbed so that those of a group differ."""
-    moments = []
-    for task in suite.tasks("train")[:NUM_TASKS]:
-        for member in range(GROUP_SIZE):
-            rng = Random(f"{task.name}/{member}")
-            env, expert = suite.make_env(), Expert()
-            seen = env.reset(task)
-            expert.reset(task, seen)
-            observations, actions = [seen.text], list[str]()
-            for step in range(max(STEPS) + 1):
-                view = build_view(observations, actions, seen.inventory, seen.admissible)
-                choice = expert.act()
-                response = f"<think>{choice.short_thought}</think><action>{choice.action}</action>"
-                moments.append(Moment(step, view, response))
-                action = choice.action
-                if rng.random() < PERTURB:
-                    action = rng.choice(seen.admissible)
-                transition = env.step(action)
-                if transition.is_done or transition.is_won:
-                    break
-                seen = transition.observation
-                expert.update(action, seen)
-                observations.append(seen.text)
-                actions.append(action)
-            env.close()
+    return [
+        moment
+        for task in suite.tasks("train")[:NUM_TASKS]
+        for member in range(GROUP_SIZE)
+        for moment in play_episode(suite, task, member, max(STEPS) + 1)
+    ]
+
+
+def play_episode(suite: AlfworldSuite, task: TaskId, member: int, num_steps: int) -> list[Moment]:
+    """What the expert sees in an episode, until it is over; `member` says what is perturbed."""
+    rng = Random(f"{task.name}/{member}")
+    env, expert = suite.make_env(), Expert()
+    seen = env.reset(task)
+    expert.reset(task, seen)
+    moments, observations, actions = list[Moment](), [seen.text], list[str]()
+    for step in range(num_steps):
+        view = build_view(observations, actions, seen.inventory, seen.admissible)
+        choice = expert.act()
+        response = f"<think>{choice.short_thought}</think><action>{choice.action}</action>"
+        moments.append(Moment(step, view, response))
+        action = choice.action
+        if rng.random() < PERTURB:
+            action = rng.choice(seen.admissible)
+        transition = env.step(action)
+        if transition.is_done or transition.is_won:
+            break
+        seen = transition.observation
+        expert.update(action, seen)
+        observations.append(seen.text)
+        actions.append(action)
+    env.close()
     return moments
 
 

@@ -7,9 +7,9 @@
 
 `measure` measures the coupling of kept checkpoints after training, and evaluates GRPO + GCD at the
 kept checkpoint that has trained no longer than GRPO's last; what is there already is left alone.
-`pack` takes what the tables need from the runs of one or several comparisons: their settings, the
-metrics of every iteration, every game of every evaluation, and the measured coupling. `tables`
-writes results.md, a figure of every seed and one of the coupling, each with its data as CSV.
+`pack` takes what the tables need from the runs of one or several comparisons: the metrics of every
+iteration, every game of every evaluation, and the measured coupling. `tables` writes results.md, a
+figure of every seed and one of the curves, each with its data as CSV.
 `coverage` says how often the intervals used hold the truth with so many runs, and which difference
 of two methods so many pairs tell with a power of 80%, for several spreads between runs.
 """
@@ -55,7 +55,8 @@ from declutch.rollout.policy import load_policy
 from declutch.runs.coupling import PAIRS
 from declutch.runs.folder import RunFolder, iteration_name
 
-PACKED = ("config.yaml", "cold_start.json", "metrics.jsonl", "evals/*.json", "coupling/*.json")
+PACKED = ("metrics.jsonl", "evals/*.json", "coupling/*.json")
+"""What is packed of a run; its settings name folders of the machine, and stand beside the plan."""
 GRPO, GCD, SHUFFLED = Arm("grpo", False), Arm("gcd", True), Arm("gcd_shuffled", True)
 NAMES = {GRPO: "GRPO", GCD: "GRPO + GCD", SHUFFLED: "GRPO + GCD, labels shuffled"}
 CONTRASTS = ((GRPO, GCD), (SHUFFLED, GCD), (GRPO, SHUFFLED))
@@ -78,30 +79,28 @@ Rows = list[list[str]]
 
 
 def measure(folders: Sequence[Path]) -> None:
-    """Measure the coupling of all runs in order of seeds, then evaluate at equal time.
+    """Measure the coupling of all finished runs in order of seeds, then evaluate at equal time.
 
-    The last evaluation of a run, and the one halfway there, say at which iterations.
+    Coupling is measured at the last evaluation's iteration and halfway there.
     """
-    runs = sorted(
-        ((run, folder / str(run)) for folder in folders for run in find_runs(folder, (), (), ())),
-        key=lambda each: each[0].seed,
-    )
-    comparison = [read_comparison(folder, find_runs(folder, (), (), ())) for folder in folders]
-    last = max(iteration for each in comparison for iteration in iterations_of(each))
-    done = [
-        (run, path)
-        for run, path in runs
-        if RunFolder(path).evaluation_path(iteration_name(last)).exists()
+    comparisons = [read_comparison(folder, find_runs(folder, (), (), ())) for folder in folders]
+    last = max(iteration for each in comparisons for iteration in iterations_of(each))
+    runs = [
+        (run, RunFolder(folder / str(run.id)))
+        for folder, comparison in zip(folders, comparisons, strict=True)
+        for run in comparison.runs
+        if last in run.evaluations
     ]
-    for run, path in done:
+    runs.sort(key=lambda each: each[0].id.seed)
+    for run, folder in runs:
         for iteration in (last // 2, last):
-            measure_coupling(RunFolder(path), iteration)
-            print(f"{run}: coupling at iteration {iteration}", flush=True)
-    equal = equal_time([run for each in comparison for run in each.runs], last)
-    for run, path in done:
-        if run.arm != GRPO and equal:
-            evaluate_at(RunFolder(path), equal, last)
-            print(f"{run}: evaluation at iteration {equal}", flush=True)
+            measure_coupling(folder, iteration)
+            print(f"{run.id}: coupling at iteration {iteration}", flush=True)
+    equal = equal_time([run for run, _ in runs], last)
+    for run, folder in runs:
+        if run.id.arm != GRPO and equal:
+            evaluate_at(folder, equal, last)
+            print(f"{run.id}: evaluation at iteration {equal}", flush=True)
 
 
 def measure_coupling(run: RunFolder, iteration: int) -> None:
@@ -469,13 +468,18 @@ def curve_figure(comparison: Comparison) -> FigureData:
     )
 
 
-def tables(archive: Path, out: Path) -> str:
-    """Write results.md and the figures; returns the text."""
-    comparison = read_packed(archive)
+def render(comparison: Comparison) -> str:
+    """The text of results.md."""
     counts = ", ".join(f"{name} {len(comparison.of(arm))}" for arm, name in NAMES.items())
     parts = [f"# The study's results\n\nRuns: {counts}."]
     parts += [f"## {title}\n\n{draw(*make(comparison))}" for title, make in TABLES.items()]
-    text = "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+def tables(archive: Path, out: Path) -> str:
+    """Write results.md and the figures; returns the text."""
+    comparison = read_packed(archive)
+    text = render(comparison)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.md").write_text(text, "utf-8")
     write_figures(out, (seed_figure(comparison), curve_figure(comparison)))

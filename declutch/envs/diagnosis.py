@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 
 from declutch.envs.protocol import CountsGames, HasChecks, Suite
 from declutch.envs.splits import USUAL_LEVELS
 from declutch.ground.errors import Finding, Status, UserError
+from declutch.ground.extras import install_command
 
 Counts = Mapping[str, Mapping[str, int]]
 """Number of games by split and task type."""
@@ -66,6 +67,29 @@ def problem_of(name: str, error: UserError, remedy: str = "") -> Finding:
     """
     detail, _, own = str(error).partition("; ")
     return Finding(name, Status.PROBLEM, detail, own or remedy)
+
+
+def diagnose_adapter(
+    package: str, what: str, make: Callable[[], Suite], levels: Sequence[str]
+) -> list[Finding]:
+    """For the diagnosis of a suite that another package plays: whether it and the tasks are there.
+
+    Args:
+        package: its name, and that of the suite.
+        what: which of its environments is played.
+        make: makes the suite. Raises UserError.
+        levels: that are to have tasks.
+    """
+    version = installed_version(package)
+    if version is None:
+        return [Finding(package, Status.PROBLEM, "not installed", install_command(package))]
+    try:
+        suite = make()
+        for level in levels:
+            suite.tasks(level)
+    except UserError as error:
+        return [problem_of(package, error, f"correct env.{package}")]
+    return [Finding(package, Status.OK, f"{version}, {what}")]
 
 
 def installed_version(package: str) -> str | None:

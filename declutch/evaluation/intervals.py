@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -87,13 +86,20 @@ def wilson(num_successes: int, n: int, confidence: float = CONFIDENCE) -> Estima
     """
     if n == 0:
         return NOTHING
-    share, z = num_successes / n, ndtri(0.5 + 0.5 * confidence)
+    share = num_successes / n
+    low, high = _wilson_ends(share, n, confidence)
+    # Rounding must not take the end off the share itself.
+    low, high = (0.0 if num_successes == 0 else low), (1.0 if num_successes == n else high)
+    return Estimate(share, low, high, n)
+
+
+def _wilson_ends(share: float, n: float, confidence: float) -> tuple[float, float]:
+    """Ends of Wilson's interval of a share of n trials, which need not be a whole number."""
+    z = float(ndtri(0.5 + 0.5 * confidence))
     spread = 2 * (n + z**2)
     middle = (2 * n * share + z**2) / spread
     half = z / spread * math.sqrt(4 * n * share * (1 - share) + z**2)
-    low = 0.0 if num_successes == 0 else float(middle - half)
-    high = 1.0 if num_successes == n else float(middle + half)
-    return Estimate(share, low, high, n)
+    return middle - half, middle + half
 
 
 def share_by_cluster(successes: ArrayLike, counts: ArrayLike) -> Estimate:
@@ -123,10 +129,8 @@ def share_by_cluster(successes: ArrayLike, counts: ArrayLike) -> Estimate:
         residuals = float(((won - share * sizes) ** 2).sum())
         variance = clusters / (clusters - 1) * residuals / total**2
         worth = min(total, spread / variance) if variance else total
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    middle = (share + z**2 / (2 * worth)) / (1 + z**2 / worth)
-    half = z / (1 + z**2 / worth) * math.sqrt(spread / worth + z**2 / (4 * worth**2))
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), round(total))
+    low, high = _wilson_ends(share, worth, CONFIDENCE)
+    return Estimate(share, max(0.0, low), min(1.0, high), round(total))
 
 
 def bootstrap_mean(

@@ -267,7 +267,9 @@ def test_adapters_says_which_packages_are_not_there(
 def test_trackers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorboard")
     run_benchmark(monkeypatch, load("trackers"), "--pairs", "1", "--iterations", "1")
-    assert "tensorboard: 1 pairs of 1 iterations" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "tensorboard: 1 pairs of 1 iterations" in told
+    assert re.search(r"by itself: \d+\.\d\d ms of CPU time for a row of 37 metrics", told)
 
 
 @pytest.mark.java

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from compared import make_evaluation, write_coupling, write_run
+from pages import ROOT
 from training import cold_started, run_training
 
 from benchmarks import study
@@ -108,6 +109,12 @@ def test_tables_and_figures_are_written(
     assert text in capsys.readouterr().out
     assert "Runs: GRPO 2, GRPO + GCD 2, GRPO + GCD, labels shuffled 1." in text
     assert {path.stem for path in out.glob("*.csv")} == {"every_seed", "curves"}
+
+
+def test_the_page_in_docs_is_what_the_archive_gives() -> None:
+    folder = ROOT / "docs" / "results" / "study"
+    page = (folder / "results.md").read_text("utf-8")
+    assert study.render(study.read_packed(folder / "runs.tar.xz")) == page, study.COMMAND
 
 
 def test_power_is_that_of_the_t_test() -> None:

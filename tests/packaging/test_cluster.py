@@ -10,10 +10,10 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
+from environments import keep_environment
 
 pytestmark = [pytest.mark.extra, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -46,20 +46,9 @@ VARIABLES = {
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kept = os.environ.get("DECLUTCH_CLUSTER_VENV")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("cluster") / "venv"
-    python = folder / "bin" / "python"
-    if not (folder / ".complete").exists():
-        venv.create(folder, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
-        subprocess.run([*install, "torch==2.13.0"], check=True)
-        subprocess.run([*install, *PINS, *BESIDE, str(ROOT)], check=True)
-        subprocess.run([*install, "--no-deps", "verl==0.9.1"], check=True)
-        # The sources are tested from the checkout.
-        remove = [python, "-m", "pip", "uninstall", "--quiet", "--yes"]
-        subprocess.run([*remove, "declutch"], check=True)
-        (folder / ".complete").touch()
-    return python
+    folder = tmp_path_factory.mktemp("cluster") / "venv"
+    steps = ([*PINS, *BESIDE, str(ROOT)], ["--no-deps", "verl==0.9.1"])
+    return keep_environment("DECLUTCH_CLUSTER_VENV", folder, steps)
 
 
 def test_the_gradient_of_verls_ranks_is_the_learners(python: Path, tmp_path: Path) -> None:

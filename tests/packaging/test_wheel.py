@@ -36,9 +36,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # A build leaves files beside the sources, and finds those of former ones there.
     sources = folder / "sources"
-    shutil.copytree(
-        ROOT / "declutch", sources / "declutch", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for name in ("declutch", "declutch_games"):
+        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
     subprocess.run(
@@ -66,7 +65,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     tracked = subprocess.run(
-        ["git", "ls-files", "declutch"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "declutch", "declutch_games"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())

@@ -1,9 +1,11 @@
 """Environments of their own for tests of packages that the suite's environment does not have."""
 
+import os
 import subprocess
 import sysconfig
 import tomllib
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -29,4 +31,30 @@ def make_environment(folder: Path, *extras: str, lock: Path | None = None) -> Pa
     constraints = [] if lock is None else ["--constraint", lock]
     install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
     subprocess.run([*install, *constraints, *wanted], check=True)
+    return python
+
+
+def keep_environment(
+    variable: str, folder: Path, steps: Sequence[Sequence[str]], unfit: Sequence[str] = ()
+) -> Path:
+    """Make an environment that borrows nothing, since its pins differ; gives its Python.
+
+    Args:
+        variable: names in the environment's variables a folder in which it is kept and used again.
+        folder: where it is made otherwise.
+        steps: what pip is asked to install after PyTorch, one call after the other.
+        unfit: packages that are removed again.
+    """
+    kept = os.environ.get(variable)
+    folder = Path(kept) if kept else folder
+    python = folder / "bin" / "python"
+    if not (folder / ".complete").exists():
+        venv.create(folder, with_pip=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
+        for step in (["torch==2.13.0"], *steps):
+            subprocess.run([*install, *step], check=True)
+        # The sources are tested from the checkout.
+        remove = [python, "-m", "pip", "uninstall", "--quiet", "--yes"]
+        subprocess.run([*remove, "declutch", *unfit], check=True)
+        (folder / ".complete").touch()
     return python

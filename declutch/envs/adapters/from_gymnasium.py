@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 from declutch.config.env import EnvConfig, GymnasiumConfig
-from declutch.envs.diagnosis import installed_version
+from declutch.envs.diagnosis import diagnose_adapter
 from declutch.envs.protocol import Observation, Progress, SuiteSpec, Transition
 from declutch.envs.splits import Level, find_level
 from declutch.envs.wording import NOTHING_HAPPENS, PLAIN
-from declutch.ground.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, UserError
 from declutch.ground.extras import install_command
 from declutch.records import TaskId
 
@@ -215,17 +215,9 @@ def make_gymnasium(config: EnvConfig, progress: Progress | None = None) -> Gymna
 
 def diagnose_gymnasium(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
     """For Gymnasium's spec, find whether the package and the environment are there."""
-    name, version = "gymnasium", installed_version("gymnasium")
-    if version is None:
-        return [Finding(name, Status.PROBLEM, "not installed", install_command("gymnasium"))]
-    try:
-        suite = make_gymnasium(config)
-        for level in levels:
-            suite.tasks(level)
-    except UserError as error:
-        detail, _, remedy = str(error).partition("; ")
-        return [Finding(name, Status.PROBLEM, detail, remedy or "correct env.gymnasium")]
-    return [Finding(name, Status.OK, f"{version}, {config.gymnasium.id}")]
+    return diagnose_adapter(
+        "gymnasium", config.gymnasium.id, lambda: make_gymnasium(config), levels
+    )
 
 
 GYMNASIUM = SuiteSpec(make_gymnasium, diagnose_gymnasium, LEVELS, PLAIN)

@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from declutch.config.env import EnvConfig, VerifiersConfig
-from declutch.envs.diagnosis import installed_version
+from declutch.envs.diagnosis import diagnose_adapter
 from declutch.envs.protocol import Observation, Progress, SuiteSpec, Transition
 from declutch.envs.splits import Level, find_level
 from declutch.envs.wording import PLAIN
-from declutch.ground.errors import Finding, Status, UserError
+from declutch.ground.errors import Finding, UserError
 from declutch.ground.extras import install_command
 from declutch.records import TaskId
 
@@ -185,17 +185,9 @@ def make_verifiers(config: EnvConfig, progress: Progress | None = None) -> Verif
 
 def diagnose_verifiers(config: EnvConfig, levels: Sequence[str]) -> list[Finding]:
     """For verifiers' spec, find whether the package and the task set are there."""
-    name, version = "verifiers", installed_version("verifiers")
-    if version is None:
-        return [Finding(name, Status.PROBLEM, "not installed", install_command("verifiers"))]
-    try:
-        suite = make_verifiers(config)
-        for level in levels:
-            suite.tasks(level)
-    except UserError as error:
-        detail, _, remedy = str(error).partition("; ")
-        return [Finding(name, Status.PROBLEM, detail, remedy or "correct env.verifiers")]
-    return [Finding(name, Status.OK, f"{version}, {config.verifiers.id}")]
+    return diagnose_adapter(
+        "verifiers", config.verifiers.id, lambda: make_verifiers(config), levels
+    )
 
 
 VERIFIERS = SuiteSpec(make_verifiers, diagnose_verifiers, LEVELS, PLAIN)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from declutch.rollout.hf.prefix import common_length
 from declutch.rollout.hf.slot_cache import Arena, SlotCache
 
 
@@ -94,7 +95,7 @@ class KeptRows:
         for row in reversed(self._rows):
             # Most rows of other episodes differ within what the best one shares already.
             if row.tokens[:most] == prompt[:most]:
-                shared = _common_length(row.tokens, prompt)
+                shared = min(common_length(row.tokens, prompt), len(prompt) - 1)
                 if shared > most:
                     best, most = row, shared
         return None if best is None else (best, most)
@@ -106,15 +107,3 @@ class KeptRows:
     def clear(self) -> None:
         """Let go of all rows."""
         self._rows = []
-
-
-def _common_length(row: tuple[int, ...], prompt: tuple[int, ...]) -> int:
-    low, high = 0, min(len(row), len(prompt) - 1)
-    # Bisection over tuple comparisons runs at C speed, unlike a loop over tokens.
-    while low < high:
-        middle = (low + high + 1) // 2
-        if row[low:middle] == prompt[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

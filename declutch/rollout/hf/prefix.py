@@ -84,11 +84,11 @@ def plan_prefixes(prompts: Sequence[tuple[int, ...]], overhead: int) -> PrefixPl
 def _build_tree(prompts: Sequence[tuple[int, ...]], order: list[int]) -> _Branch:
     """The trie's branching points, from the common prefixes of neighbours in sorted order."""
     stack = [_Branch(0, order[0])]
-    previous: tuple[int, ...] | None = None
+    previous: tuple[int, ...] = ()
     for index in order:
         prompt = prompts[index]
         # A prompt keeps its last token for itself: its scores are what is wanted.
-        common = 0 if previous is None else _common_length(previous, prompt)
+        common = max(0, min(common_length(previous, prompt), len(previous) - 1, len(prompt) - 1))
         last: _Branch | None = None
         while stack[-1].depth > common:
             last = stack.pop()
@@ -105,9 +105,9 @@ def _build_tree(prompts: Sequence[tuple[int, ...]], order: list[int]) -> _Branch
     return stack[0]
 
 
-def _common_length(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    longest = min(len(a), len(b)) - 1
-    low, high = 0, longest
+def common_length(a: tuple[int, ...], b: tuple[int, ...]) -> int:
+    """The length of the longest prefix that two sequences of tokens share."""
+    low, high = 0, min(len(a), len(b))
     # Bisection over tuple comparisons runs at C speed, unlike a loop over tokens.
     while low < high:
         middle = (low + high + 1) // 2
