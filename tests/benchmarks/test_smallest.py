@@ -32,6 +32,7 @@ TESTED = {
     "memory",
     "reuse",
     "rollout",
+    "sampling",
     "scienceworld_env",
     "scienceworld_kill",
     "scienceworld_memory",
@@ -345,16 +346,26 @@ def test_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     assert "| blt |" in page.split("## Not built")[1]
 
 
+def test_sampling(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ("--tasks", "1", "--group", "2", "--steps", "2", "--new-tokens", "3", "--rounds", "1")
+    run_benchmark(monkeypatch, load("sampling"), *sizes)
+    out = capsys.readouterr().out
+    assert "4 prompts of" in out
+    assert re.search(r"hf +\d+ tokens/s .*, \d+\.\d\d times generate's", out)
+
+
 def test_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4}
     tiny |= {"num_attention_heads": 2, "num_key_value_heads": 2}
     module = load("memory")
-    found = module.Measured(weights=1, saved=1 << 20, peak=2 << 20)
+    found = module.Measured(weights=1, saved=1 << 20, peak=2 << 20, seconds=1.5)
     sizes = {"SMALL": {"10 M": tiny}, "LARGE": {"7 B": tiny}, "PROMPT": 6, "RESPONSE": 3}
     sizes |= {"BUDGET": 36, "CASES": (("7 B", "LoRA", (module.LORA,)),)}
-    monkeypatch.setattr(module, "measure_apart", lambda size, settings: found)
+    monkeypatch.setattr(module, "measure_apart", lambda size, settings, device: found)
     run_benchmark(monkeypatch, module, "--sizes", "10 M", **sizes)
     out = capsys.readouterr().out
     assert "| 10 M | in parts, one gradient | 1 | 2 |" in out
     assert "| 7 B | LoRA |" in out
-    assert module.measure("10 M", ()).saved > 0
+    assert module.measure("10 M", (), "cpu").saved > 0
+    # A large one is measured on CUDA alone, as it is trained there.
+    assert module.measure("7 B", (module.LORA,), "cpu").peak > 0
