@@ -30,6 +30,7 @@ what its own room holds, and nothing else; rooms of one line do not know each ot
 
 SEES_ALL_SETTINGS = (
     "config",
+    "cluster",
     "cold_start.pipeline",
     "judge.round",
     "judge.tasks",

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from declutch import __version__
-from declutch.cli import coupling, envs, games
+from declutch.cli import cluster, coupling, envs, games
 from declutch.cli.compare import compare_command
 from declutch.cli.convert_gguf import convert_gguf_command
 from declutch.cli.demo import demo_command
@@ -116,6 +116,7 @@ def register() -> None:
     for panel, commands in COMMANDS.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)
+    app.add_typer(cluster.app, name="cluster", rich_help_panel="Train and look")
     app.add_typer(coupling.app, name="coupling", rich_help_panel="Coupling")
     app.add_typer(games.app, name="games", rich_help_panel="Environments")
     app.add_typer(envs.app, name="envs", rich_help_panel="Environments")

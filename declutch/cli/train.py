@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from declutch.config.run import Config
     from declutch.envs.protocol import Suite
     from declutch.runs.folder import RunFolder
+    from declutch.train.learn import StartLearner
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,24 @@ def train_command(
     how: Continuation,
 ) -> None:
     """Train an agent in RUN_DIR by algorithm.type, with a judge's gradient if gcd.enabled=true."""
+    train_in(run_dir, given, how)
+
+
+def train_in(
+    run_dir: Path,
+    given: GivenSettings,
+    how: Continuation,
+    trained_by: str = "declutch train",
+    start_learner: StartLearner | None = None,
+) -> None:
+    """`declutch train` in a folder, with whoever learns in it.
+
+    Args:
+        trained_by: the command, for messages to say.
+        start_learner: starts who learns; None for this process.
+    Raises:
+        UserError: settings, a folder or data that are no good.
+    """
     if how.restart and how.iteration is not None:
         raise UserError("--from continues a run and --restart starts it anew: give one of them")
     new = given.load() if how.is_new else None
@@ -65,24 +84,26 @@ def train_command(
     from declutch.runs.folder import RunFolder
     from declutch.runs.lock import hold_folder
     from declutch.runs.resume import move_aside
+    from declutch.train.learn import Learner
 
-    run = RunFolder(run_dir)
+    start_learner = start_learner or Learner.start
+    run = RunFolder(run_dir, trained_by)
     if not how.is_new and not run.has_started() and not (how.restart and given.config):
         # Before a folder is made.
         run.read_config()
     if how.restart:
         new = _restarted_settings(run, given)
-        with hold_folder(run.path, "declutch train", say=console.print):
+        with hold_folder(run.path, run.trained_by, say=console.print):
             aside = move_aside(run)
         console.print(f"the run so far is in {aside}", soft_wrap=True)
-    with hold_folder(run.path, "declutch train", say=console.print):
+    with hold_folder(run.path, run.trained_by, say=console.print):
         if new is not None:
-            _start(run, new)
+            _start(run, new, start_learner)
         else:
-            _continue(run, given, how)
+            _continue(run, given, how, start_learner)
 
 
-def _start(run: RunFolder, settings: Config) -> None:
+def _start(run: RunFolder, settings: Config, start_learner: StartLearner) -> None:
     """Train a new run, which has a folder to itself and a model to start from."""
     from declutch.models.find import find_model
 
@@ -97,13 +118,15 @@ def _start(run: RunFolder, settings: Config) -> None:
     suite = open_suite(settings)
     run.write_config(settings)
     try:
-        _train(settings, run, suite)
+        _train(settings, run, suite, start_learner)
     except UserError:
         run.withdraw_start()
         raise
 
 
-def _continue(run: RunFolder, given: GivenSettings, how: Continuation) -> None:
+def _continue(
+    run: RunFolder, given: GivenSettings, how: Continuation, start_learner: StartLearner
+) -> None:
     """Go on with a run from its last checkpoint, or from an earlier one."""
     from declutch.runs.claims import bind_run
     from declutch.runs.resume import find_resume_point, go_back
@@ -120,10 +143,10 @@ def _continue(run: RunFolder, given: GivenSettings, how: Continuation) -> None:
     # Only now, since a folder that is refused is left as it is.
     bind_run(run, settings)
     run.write_config(settings)
-    _train(settings, run, suite)
+    _train(settings, run, suite, start_learner)
 
 
-def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
+def _train(settings: Config, run: RunFolder, suite: Suite, start_learner: StartLearner) -> None:
     from declutch.coupling.over_training import CouplingDiagnosis
     from declutch.credit.registry import find_method
     from declutch.report.live import TrainWatcher
@@ -140,7 +163,7 @@ def _train(settings: Config, run: RunFolder, suite: Suite) -> None:
         settings.train.iterations, title, start=start, evaluated=evaluated
     ) as watcher:
         diagnosis = CouplingDiagnosis(settings, run, suite, watcher.note)
-        last = train(settings, run, suite, watcher, diagnosis)
+        last = train(settings, run, suite, watcher, diagnosis, start_learner)
     _warn_of_chance(run, suite, settings)
     console.print(f"checkpoint: {last}\nreport: declutch report {run.path}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator, model_validator
 
 from declutch.config.algorithm import AlgorithmConfig, GRPOConfig, LossConfig, OptimizerConfig
+from declutch.config.cluster import ClusterConfig
 from declutch.config.coupling import CouplingConfig
 from declutch.config.dotted import is_dotted
 from declutch.config.env import EnvConfig
@@ -137,6 +138,7 @@ class Config(Section):
     trackers: TrackersConfig = TrackersConfig()
     eval: EvalConfig = EvalConfig()
     coupling: CouplingConfig = CouplingConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Config:

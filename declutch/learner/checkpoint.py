@@ -72,7 +72,7 @@ def save_checkpoint(
     directory: Path,
     model: Any,
     tokenizer: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
     iteration: int,
     parts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     files: Mapping[str, bytes] = MappingProxyType({}),
@@ -82,6 +82,7 @@ def save_checkpoint(
     Args:
         directory: its parent is made where there is none; a checkpoint there is replaced.
         model, tokenizer: anything with `save_pretrained`.
+        optimizer: None where its state is in files that `model` writes.
         iteration: how many iterations have been trained.
         parts: state dicts of what is trained beside the model, by name.
         files: further files of the folder by name.
@@ -153,14 +154,14 @@ def is_checkpoint(directory: Path) -> bool:
 
 
 def _describe(
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
     iteration: int,
     parts: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "state": {"iteration": iteration},
-        "optimizer": optimizer.state_dict(),
+        "optimizer": {} if optimizer is None else optimizer.state_dict(),
         "torch_rng": torch.get_rng_state(),
         "parts": {name: dict(part) for name, part in parts.items()},
     }

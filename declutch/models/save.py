@@ -28,7 +28,8 @@ def save_model(
 
     Args:
         directory: its parent is made where there is none; a folder that is there is replaced.
-        model, tokenizer: anything with `save_pretrained`.
+        model, tokenizer: anything with `save_pretrained`. What the model writes into folders within
+            the folder is not what it is loaded from.
         files: further files of the folder by name, such as a checkpoint's or a cold start's.
         shapes: shapes of the tensors in these files, by name, for the manifest.
     Returns:
@@ -45,7 +46,8 @@ def save_model(
                 _keep_own_splitting(folder)
             for name, content in files.items():
                 (folder / name).write_bytes(content)
-            write_manifest(folder, files, shapes)
+            below = [path.relative_to(folder).as_posix() for path in folder.glob("*/**/*")]
+            write_manifest(folder, {*files, *below}, shapes)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"cannot write the model folder {directory}: {error_reason(error)}; free some space or "

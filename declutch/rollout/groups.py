@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 
+from declutch.agent.speaker import Speaker
 from declutch.config.run import Config
-from declutch.envs.protocol import Suite
+from declutch.envs.protocol import EnvSource, Suite
 from declutch.ground.streams import derive_seed, stream
 from declutch.records import Episode, Outcome, TaskId
 from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.rollout.engine import Engine
 from declutch.rollout.policy import Policy
 from declutch.rollout.reward import load_reward
 from declutch.rollout.tasks import draw_tasks
@@ -36,12 +40,28 @@ class Played:
     num_refilled: int = 0
 
 
+class Collect(Protocol):
+    """How an iteration's groups are played: `collect`, or the same by other processes."""
+
+    def __call__(
+        self,
+        plays: Sequence[Play],
+        source: EnvSource,
+        speaker: Speaker,
+        engine: Engine,
+        params: CollectParams,
+    ) -> list[Episode]:
+        """Episodes in the order of `plays`."""
+        ...
+
+
 def play_groups(
     config: Config,
     suite: Suite,
     policy: Policy,
     iteration: int,
     suggestions: tuple[str, ...] = (),
+    collect_by: Collect = collect,
 ) -> Played:
     """Play groups for an iteration: each task by a group of episodes from the same start.
 
@@ -52,13 +72,23 @@ def play_groups(
     Args:
         iteration: from 0.
         suggestions: shown in every prompt.
+        collect_by: plays the episodes; in this process, unless told otherwise.
     Source: Yu et al. 2025 (arXiv:2503.14476, DAPO), section 3.2. Differs: no more tasks are played
         than groups are missing.
     """
     tasks = suite.tasks(config.train.split)
     count = config.train.tasks_per_iteration
     drawn = draw_tasks(tasks, count, config.seed, iteration)
-    first = _play(drawn, 0, config, suite, policy, iteration, suggestions)
+    play = partial(
+        _play,
+        config=config,
+        suite=suite,
+        policy=policy,
+        iteration=iteration,
+        suggestions=suggestions,
+        collect_by=collect_by,
+    )
+    first = play(drawn, 0)
     if not config.train.dynamic_sampling:
         return Played(tuple(first), tuple(first))
     kept = informative_groups(first)
@@ -69,7 +99,7 @@ def play_groups(
         chosen = reserve[num_refilled : num_refilled + missing]
         if not chosen:
             break
-        refill = _play(chosen, count + num_refilled, config, suite, policy, iteration, suggestions)
+        refill = play(chosen, count + num_refilled)
         kept += informative_groups(refill)
         num_refilled += len(chosen)
     return Played(
@@ -100,13 +130,14 @@ def _play(
     policy: Policy,
     iteration: int,
     suggestions: tuple[str, ...],
+    collect_by: Collect,
 ) -> list[Episode]:
     plays = [
         Play(task, group, derive_seed(config.seed, "play", iteration, group, member))
         for group, task in enumerate(tasks, start=first_group)
         for member in range(config.train.group_size)
     ]
-    return collect(
+    return collect_by(
         plays,
         suite,
         policy.agent,

@@ -81,9 +81,11 @@ class RunFolder:
 
     Attributes:
         path: the folder; it is made with the first thing that is written, or by `create`.
+        trained_by: the command that trains the run, for messages to say.
     """
 
     path: Path
+    trained_by: str = "declutch train"
 
     @property
     def config_path(self) -> Path:
@@ -122,7 +124,7 @@ class RunFolder:
 
     def command(self, *words: str) -> str:
         """A command that trains the run in this folder, for messages to say."""
-        return " ".join(["declutch train", shlex.quote(str(self.path)), *words])
+        return " ".join([self.trained_by, shlex.quote(str(self.path)), *words])
 
     @property
     def metrics_path(self) -> Path:

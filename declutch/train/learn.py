@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -29,7 +29,9 @@ from declutch.learner.update_stats import UpdateStats
 from declutch.models.lora import has_lora, saved_form, without_lora
 from declutch.models.reference import at_work, copy_reference
 from declutch.records import Episode, Probes, Role, Step, StepTable
+from declutch.rollout.collect import collect
 from declutch.rollout.engine import is_exact
+from declutch.rollout.groups import Collect
 from declutch.rollout.policy import Policy, load_policy, load_trainee
 from declutch.train.memory import fit_passes
 
@@ -75,6 +77,38 @@ class Learned:
     policy: UpdateStats | None
     critic: CriticStats | None
     learning_rate: float
+
+
+class Learns(Protocol):
+    """What a training session asks of whoever learns in it: `Learner`, or one on a cluster."""
+
+    @property
+    def policy(self) -> Policy:
+        """The actor; what samples it has the weights as of the last update."""
+
+    @property
+    def task(self) -> AuxiliaryTask | None:
+        """What the actor learns beside acting; None where `gcd.enabled` is false."""
+
+    @property
+    def collect(self) -> Collect:
+        """What plays the episodes of an iteration."""
+
+    def is_warming(self, iteration: int) -> bool:
+        """Whether only the critic learns in an iteration, counted from 0."""
+
+    def credit(self, episodes: Sequence[Episode]) -> Credited:
+        """Say what each token of an iteration's episodes is worth, by the run's method."""
+
+    def update(self, credited: Credited, judged: JudgeRound, iteration: int) -> Learned:
+        """Train on one iteration's steps and judgments, counted from 0."""
+
+    def save(self, path: Path, iteration: int, files: Mapping[str, bytes]) -> None:
+        """Write a checkpoint after so many iterations, with further files of it by name."""
+
+
+StartLearner = Callable[[Config, Checkpoint | None], Learns]
+"""Starts who learns, from `config.model.path` or from where a checkpoint left off."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +168,11 @@ class Learner:
             first = load_policy(config.model.path, config) if checkpoint else policy
             reference = copy_reference(first.model, config.model.reference)
         return cls(config, method, policy, optimizer, reference, critic, task)
+
+    @property
+    def collect(self) -> Collect:
+        """What plays the episodes of an iteration: this process."""
+        return collect
 
     def is_warming(self, iteration: int) -> bool:
         """Whether only the critic learns in an iteration, counted from 0."""

@@ -9,6 +9,7 @@ from declutch.envs.protocol import Suite
 from declutch.rollout.groups import play_groups
 from declutch.runs.folder import RunFolder
 from declutch.runs.lock import hold_folder
+from declutch.train.learn import Learner, StartLearner
 from declutch.train.metrics import IterationResult, iteration_metrics
 from declutch.train.session import Diagnosis, Session, Watcher
 
@@ -19,6 +20,7 @@ def train(
     suite: Suite,
     watcher: Watcher,
     diagnosis: Diagnosis | None = None,
+    start_learner: StartLearner = Learner.start,
 ) -> Path:
     """The training loop: train from `config.model.path`, or from the run's last checkpoint if any.
 
@@ -29,6 +31,7 @@ def train(
         run: where everything is written; its metrics end where its last checkpoint does.
         watcher: is told of phases, metrics and evaluations.
         diagnosis: measures the policy at some iterations, which changes nothing of the training.
+        start_learner: starts who learns; in this process, unless told otherwise.
     Returns:
         The last checkpoint.
     Raises:
@@ -38,7 +41,7 @@ def train(
             agree.
     """
     with hold_folder(run.path, "declutch train"):
-        session = Session.start(config, run, suite, watcher)
+        session = Session.start(config, run, suite, watcher, start_learner)
         session.diagnosis = diagnosis
         try:
             if session.is_unevaluated:
@@ -59,7 +62,9 @@ def run_iteration(session: Session) -> None:
 
     with clock.phase("play"):
         shown = session.suggester.shown
-        played = play_groups(session.config, session.suite, learner.policy, number, shown)
+        played = play_groups(
+            session.config, session.suite, learner.policy, number, shown, learner.collect
+        )
     session.check_played(played.episodes)
 
     judged = session.judge(played.episodes)

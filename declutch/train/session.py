@@ -33,7 +33,7 @@ from declutch.runs.folder import ROW_FILE, RunFolder, iteration_name
 from declutch.runs.resume import ResumePoint, find_resume_point, rewind
 from declutch.runs.rows import write_row
 from declutch.runs.trackers import Trackers, check_trackers
-from declutch.train.learn import Credited, Learned, Learner
+from declutch.train.learn import Credited, Learned, Learner, Learns, StartLearner
 from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores, time_metrics
 from declutch.train.suggest import Suggester
 
@@ -162,7 +162,7 @@ class Session:
     suite: Suite
     watcher: Watcher
     cold_start: ColdStart
-    learner: Learner
+    learner: Learns
     suggester: Suggester
     iteration: int
     chat: Endpoint | None
@@ -175,9 +175,18 @@ class Session:
     was_idle: bool = False
 
     @classmethod
-    def start(cls, config: Config, run: RunFolder, suite: Suite, watcher: Watcher) -> Session:
+    def start(
+        cls,
+        config: Config,
+        run: RunFolder,
+        suite: Suite,
+        watcher: Watcher,
+        start_learner: StartLearner = Learner.start,
+    ) -> Session:
         """Begin a run, or go on from the last checkpoint in its folder.
 
+        Args:
+            start_learner: starts who learns.
         Raises:
             UserError: as for `train`.
         """
@@ -206,7 +215,7 @@ class Session:
             bind_reference(run, config.model.path, is_start=checkpoint is None)
         tasks = {name: suite.tasks(name) for name in (config.train.split, *config.eval.levels)}
         bind_tasks(run, tasks, is_start=checkpoint is None)
-        learner = Learner.start(config, checkpoint)
+        learner = start_learner(config, checkpoint)
         rewind(run, point)
         # Those that a process which was killed after its last checkpoint had no time to delete.
         if config.train.keep_checkpoints is not None:
@@ -368,7 +377,7 @@ class Session:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)
 
 
-def doubts(config: Config, cold_start: ColdStart, learner: Learner) -> Iterator[str]:
+def doubts(config: Config, cold_start: ColdStart, learner: Learns) -> Iterator[str]:
     """What a session is unlikely to learn, as far as it can be told before it takes its time."""
     size = sum(parameter.numel() for parameter in learner.policy.model.parameters())
     hint = hint_for_size(size, "optimizer.lr", config.optimizer.lr)

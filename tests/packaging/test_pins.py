@@ -17,7 +17,7 @@ PINS = [Requirement(line) for line in LINES if not line.startswith("#")]
 
 
 # They need CUDA, an environment of their own, or convert files once.
-UNPINNED = {"bitsandbytes", "gguf", "openenv", "verifiers", "vllm"}
+UNPINNED = {"bitsandbytes", "cluster", "gguf", "openenv", "verifiers", "vllm"}
 # They are tested in environments of their own.
 APART = {"wandb", "mlflow", "trackio"}
 

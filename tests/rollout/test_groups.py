@@ -26,7 +26,7 @@ def calls(monkeypatch):
     """What is played, call by call; a game teaches something if its number is in `teaching`."""
     played, teaching = [], set()
 
-    def fake(tasks, first_group, config, suite, policy, generator, suggestions):
+    def fake(tasks, first_group, **rest):
         played.append([task.index for task in tasks])
         found = []
         for group, task in enumerate(tasks, start=first_group):
