@@ -158,7 +158,8 @@ def main() -> None:
         if options.model is None:
             make_tiny(path, views)
         form: PromptForm = "compact" if options.model is None else "full"
-        config = load_config(None, [*settings, f"agent.prompt={form}"])
+        settings += [f"agent.prompt={form}", "agent.max_response_tokens=128"]
+        config = load_config(None, settings)
         policy = load_policy(path, config)
         steps = encode(policy, views, form)
         ways = find_ways(policy, options.engines.split(","), config)

@@ -24,7 +24,7 @@ from declutch.models.capabilities import (
 )
 from declutch.models.checkpointing import is_checkpointing
 from declutch.models.fused import fuse
-from declutch.models.precision import compute_dtype, computing
+from declutch.models.precision import compute_dtype, computing, needs_mask
 from declutch.models.readout import Read, reading_later, tokens_at_once
 from declutch.records import TokenBatch
 
@@ -156,9 +156,13 @@ def example_loss(
     def read(raw: Tensor, part: slice) -> tuple[Tensor]:
         return (F.cross_entropy(raw.float(), target[part], reduction="sum")[None],)
 
+    inputs = {"input_ids": input_ids}
+    # Right padding under causal attention needs no mask.
+    if _writes_mask(model):
+        one = input_ids.new_zeros(1, input_ids.shape[1])
+        inputs["attention_mask"] = _attention_mask(one, compute_dtype(model))
     try:
-        # Right padding under causal attention needs no mask.
-        (sums,) = _map_logits(model, {"input_ids": input_ids}, place, read)
+        (sums,) = _map_logits(model, inputs, place, read)
     finally:
         handle.remove()
     return sums.sum(), given[0]
@@ -199,7 +203,15 @@ def _attention_mask(segment: Tensor, dtype: torch.dtype) -> Tensor:
     """
     query, key = segment[:, None, :, None], segment[:, None, None, :]
     is_seen = ((query == key) | (key == SHARED_SEGMENT)).tril()
-    return torch.zeros(is_seen.shape, dtype=dtype).masked_fill(~is_seen, torch.finfo(dtype).min)
+    unseen = torch.finfo(dtype).min
+    return torch.zeros(is_seen.shape, dtype=dtype, device=segment.device).masked_fill(
+        ~is_seen, unseen
+    )
+
+
+def _writes_mask(model: Any) -> bool:
+    """Whether rows that need no mask, as attention is causal, are given one to be faster."""
+    return needs_mask(model) and capabilities(model).can_share_rows
 
 
 def _masked_tokens(batch: TokenBatch) -> tuple[Tensor, Tensor] | None:
@@ -231,7 +243,7 @@ def _inputs(
     width = int(column.max()) + 1 if column.numel() else 1
     check_length(model, int(batch.position_ids[:, :width].max()) + 1)
     inputs = {"input_ids": batch.input_ids[:, :width].to(device)}
-    if bool((batch.segment_ids > SHARED_SEGMENT + 1).any()):
+    if bool((batch.segment_ids > SHARED_SEGMENT + 1).any()) or _writes_mask(model):
         mask = _attention_mask(batch.segment_ids[:, :width], compute_dtype(model))
         inputs["attention_mask"] = mask.to(device)
         inputs["position_ids"] = batch.position_ids[:, :width].to(device)

@@ -76,3 +76,20 @@ def is_exact(model: Any) -> bool:
     if model.device.type == "cuda" and has_tf32 and compute_dtype(model) == torch.float32:
         return False
     return compute_dtype(model) in (torch.float32, torch.float64)
+
+
+def needs_mask(model: Any) -> bool:
+    """Whether attention in a loaded model's precision is fast only with its mask written out.
+
+    On CUDA, PyTorch's attention of float32 numbers keeps the weights of all pairs of tokens where
+    several heads of queries share one of keys. Beside a mask transformers repeats these keys, and
+    another kernel is taken.
+    """
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None)
+    return (
+        model.device.type == "cuda"
+        and compute_dtype(model) == torch.float32
+        and getattr(model.config, "_attn_implementation", None) == "sdpa"
+        and getattr(config, "num_key_value_heads", heads) != heads
+    )

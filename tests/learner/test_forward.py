@@ -7,7 +7,8 @@ import torch
 from builders import make_samples, make_step
 from tiny_models import tiny_model
 
-from declutch.learner.forward import sharing_break_even, token_logprobs
+import declutch.learner.forward
+from declutch.learner.forward import example_loss, sharing_break_even, token_logprobs
 from declutch.learner.pack import pack
 from declutch.learner.probe import probe
 from declutch.learner.samples import Sample
@@ -63,6 +64,27 @@ def test_sharing_a_prompt_changes_nothing(name, attention):
         results.append((found, gradient))
     # Some architectures normalise in single precision whatever the model's type.
     torch.testing.assert_close(results[0], results[1], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama"])
+def test_a_mask_that_is_written_out_changes_nothing(name, monkeypatch):
+    model = tiny_model(name, V).double()
+    samples = make_samples(9, V, seed=3)
+    ids = torch.arange(2 * 7).reshape(2, 7) % V
+    place, target = (torch.tensor([0, 0, 1]), torch.tensor([2, 5, 4])), torch.tensor([3, 1, 2])
+    forward = declutch.learner.forward
+    monkeypatch.setattr(forward, "can_fuse_now", lambda model: False)
+    given, found = [], []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: given.append("attention_mask" in kwargs), with_kwargs=True
+    )
+    for is_needed in (False, True):
+        monkeypatch.setattr(forward, "needs_mask", lambda model, is_=is_needed: is_)
+        with torch.no_grad():
+            found.append((by_sample(model, samples), example_loss(model, ids, place, target)))
+    torch.testing.assert_close(found[0], found[1], atol=2e-5, rtol=1e-4)
+    half = len(given) // 2
+    assert given == [False] * half + [True] * half
 
 
 def test_a_prompt_of_one_token_may_be_shared():

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from declutch.models.capabilities import can_fuse_now
 from declutch.models.fused import Fused, fuse
-from declutch.models.precision import compute_dtype
+from declutch.models.precision import compute_dtype, needs_mask
 from declutch.rollout.hf.kept_rows import KeptRow, KeptRows
 from declutch.rollout.hf.prefix import PrefixPlan, Segment, plan_prefixes
 from declutch.rollout.hf.slot_cache import Arena, SlotCache
@@ -323,7 +323,8 @@ class SlotDecoder:
         """What the model takes as attention_mask: None, [n, 1, q, C], or one per layer type."""
         config = self._model.config.get_text_config()
         window = _window(config)
-        if start == 0 and length > 1 and (window is None or length <= window):
+        is_plain = start == 0 and length > 1 and (window is None or length <= window)
+        if is_plain and not needs_mask(self._model):
             return None  # plain causal: the fast kernels need no mask
         slots = torch.arange(length, device=positions.device)
         seen = slots <= positions[..., None]  # [n, q, C]

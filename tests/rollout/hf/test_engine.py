@@ -528,3 +528,15 @@ def test_the_library_has_nothing_to_warn_of(name: str) -> None:
         warnings.simplefilter("error")
         engine = HFEngine(make_model(name), PAD)
         engine.generate([Request(torch.tensor([3, 4, 5]))], PARAMS)
+
+
+def test_a_mask_that_is_written_out_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model("llama")
+    monkeypatch.setattr(slot_decoder, "can_fuse_now", lambda model: False)
+    requests, found = make_requests(9), []
+    for is_needed in (False, True):
+        monkeypatch.setattr(slot_decoder, "needs_mask", lambda model, is_=is_needed: is_)
+        found.append(HFEngine(model, PAD).generate(requests, PARAMS))
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one.token_ids, two.token_ids)
+        torch.testing.assert_close(one.logprobs, two.logprobs, atol=2e-5, rtol=1e-4)
