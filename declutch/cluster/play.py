@@ -14,7 +14,7 @@ from declutch.agent.turns import Turns
 from declutch.config.run import Config
 from declutch.envs.protocol import EnvSource
 from declutch.envs.registry import find_wording, make_suite
-from declutch.ground.errors import UserError
+from declutch.ground.errors import UserError, error_reason
 from declutch.models.load import load_tokenizer
 from declutch.records import Completion, Episode, Outcome, Request, Role, SamplingParams
 from declutch.rollout.collect import CollectParams, Play, collect
@@ -38,17 +38,18 @@ class ServerEngine:
         """Have one of the servers sample the response to a request."""
         assert request.params is not None
         params = {**vllm_params(request), "logprobs": True}
-        # verl's own name for a session; a server is free to answer any of them.
-        answer = await self._client.generate(
-            request_id=uuid.uuid4().hex,
-            prompt_ids=request.prompt_ids.tolist(),
-            sampling_params=params,
-        )
-        if not answer.token_ids or answer.log_probs is None:
-            raise UserError(
-                f"a server of the cluster gave no response (it says {answer.stop_reason!r}); "
-                "go on from the last checkpoint with --resume"
+        try:
+            # verl's own name for a session; a server is free to answer any of them.
+            answer = await self._client.generate(
+                request_id=uuid.uuid4().hex,
+                prompt_ids=request.prompt_ids.tolist(),
+                sampling_params=params,
             )
+        # Ray has many types for a server that died or raised, of which this module knows none.
+        except Exception as error:
+            raise _no_response(last_line(error)) from error
+        if not answer.token_ids or answer.log_probs is None:
+            raise _no_response(f"it says {answer.stop_reason!r}")
         is_cut = len(answer.token_ids) >= request.params.max_tokens
         return read_answer(request, answer.token_ids, answer.log_probs, is_cut)
 
@@ -92,21 +93,22 @@ class Player:
         return collect(plays, self._suite, self._agent, self._engine, params)
 
 
+class LostPlayerError(Exception):
+    """A process of the cluster that plays environments has died, with what it was asked for."""
+
+
 class Players:
     """All processes of a cluster that play environments, as one `collect`.
 
     Args:
         players: handles of Ray actors made of `Player`.
-        get: waits for what such a handle's call gives, as `ray.get` does.
-        lost: the errors that say a process has died.
+        get: waits for what such a handle's call gives. Raises LostPlayerError where the process has
+            died, and UserError where playing failed in another way.
     """
 
-    def __init__(
-        self, players: Sequence[Any], get: Callable[[Any], Any], lost: tuple[type[Exception], ...]
-    ) -> None:
+    def __init__(self, players: Sequence[Any], get: Callable[[Any], list[Episode]]) -> None:
         self._players = players
         self._get = get
-        self._lost = lost
 
     def collect(
         self,
@@ -133,12 +135,25 @@ class Players:
         for share, answer in asked:
             try:
                 episodes = self._get(answer)
-            except self._lost as error:
+            except LostPlayerError as error:
                 episodes = [_lost_episode(play, params.role, error) for play in share]
             found |= {id(play): each for play, each in zip(share, episodes, strict=True)}
         return [found[id(play)] for play in plays]
 
 
+def last_line(error: Exception) -> str:
+    """What an error of the cluster's Ray says last, without the traces of other processes."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else error_reason(error)}"
+
+
+def _no_response(reason: str) -> UserError:
+    return UserError(
+        f"a server of the cluster gave no response ({reason}); go on from the last checkpoint with "
+        "--resume"
+    )
+
+
 def _lost_episode(play: Play, role: Role, error: Exception) -> Episode:
-    reason = f"the process that played it died ({type(error).__name__})"
+    reason = f"the process that played it died ({error})"
     return Episode(play.task, play.group, role, (), Outcome.ENV_ERROR, 0.0, error=reason)

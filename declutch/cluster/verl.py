@@ -17,12 +17,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 
 from declutch.cluster.batch import make_batch
 from declutch.cluster.loss import SUMS, Row, deal, verl_loss
-from declutch.cluster.play import Player, Players, ServerEngine
+from declutch.cluster.play import LostPlayerError, Player, Players, ServerEngine, last_line
 from declutch.cluster.settings import check_settings, response_limit, verl_settings
 from declutch.config.run import Config
 from declutch.ground.errors import UserError, error_reason
 from declutch.ground.extras import install_command
 from declutch.models.find import find_model
+from declutch.records import Episode
 
 SHARDS = "verl"
 """The folder in a checkpoint where every rank keeps its part of weights and optimizer."""
@@ -62,7 +63,7 @@ class Workers:
     num_ranks: int
     _group: Any = field(repr=False)
     _replicas: Any = field(repr=False)
-    _handles: Any = field(repr=False)
+    _kept: Any = field(repr=False)
 
     @classmethod
     def start(cls, config: Config, checkpoint: Path | None) -> Workers:
@@ -84,13 +85,13 @@ class Workers:
             group, servers, replicas = _start_verl(told, config)
             group.set_loss_fn(partial(verl_loss, config=config.loss))
             client = servers.get_client()
-            players = _start_players(config, outline, client, max_tokens)
+            players, given = _start_players(config, outline, client, max_tokens)
             replicas.sleep_replicas()
             if checkpoint is not None:
                 group.load_checkpoint(str(checkpoint / SHARDS))
             replicas.update_weights(0)
         engine = ServerEngine(client, max_tokens)
-        return cls(config, outline, engine, players, num_ranks, group, replicas, servers)
+        return cls(config, outline, engine, players, num_ranks, group, replicas, (servers, given))
 
     @property
     def _temperature(self) -> float:
@@ -328,16 +329,30 @@ def _start_verl(told: Any, config: Config) -> tuple[Any, Any, Any]:
     return group, servers, replicas
 
 
-def _start_players(config: Config, outline: Any, client: Any, max_tokens: int) -> Players:
+def _start_players(
+    config: Config, outline: Any, client: Any, max_tokens: int
+) -> tuple[Players, list[Any]]:
+    """The players, and what they are made of, which has to be kept for those that die."""
     import ray
 
     # One that dies is started anew; the episodes that it was at are counted as lost.
     made = ray.remote(num_cpus=1, max_restarts=-1, scheduling_strategy="SPREAD")(Player)
-    generation = outline.generation_config
-    handles = [
-        made.remote(config, generation, client, max_tokens) for _ in range(config.cluster.players)
-    ]
-    return Players(handles, ray.get, (ray.exceptions.RayActorError,))
+    # Ray forgets what nobody refers to.
+    given = [ray.put(each) for each in (config, outline.generation_config, client, max_tokens)]
+    handles = [made.remote(*given) for _ in range(config.cluster.players)]
+
+    def get(answer: Any) -> list[Episode]:
+        with _explained("play"):
+            try:
+                found: list[Episode] = ray.get(answer)
+            except ray.exceptions.RayTaskError:
+                # What was raised in a process that lives, if only because a server has died.
+                raise
+            except ray.exceptions.RayActorError as error:
+                raise LostPlayerError(type(error).__name__) from error
+        return found
+
+    return Players(handles, get), given
 
 
 @contextmanager
@@ -350,22 +365,17 @@ def _explained(what: str) -> Iterator[None]:
             f"declutch cluster train needs verl and Ray ({error_reason(error)}); install them "
             f"into an environment of their own: {install_command('cluster')}"
         ) from None
-    except UserError:
-        raise
     # Ray wraps whatever a worker raised in types of its own, and a dead worker in others.
     except Exception as error:
         cause = getattr(error, "cause", None)
-        own = cause if isinstance(cause, UserError) else None
-        reason = str(own) if own is not None else _last_line(error)
+        if isinstance(cause, UserError):
+            raise UserError(str(cause)) from error
+        if isinstance(error, UserError | LostPlayerError):
+            raise
         raise UserError(
-            f"the cluster failed to {what}: {reason}; the run is complete up to its last "
+            f"the cluster failed to {what}: {last_line(error)}; the run is complete up to its last "
             "checkpoint, and --resume goes on from there"
         ) from error
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1].strip() if lines else error_reason(error)}"
 
 
 def _last(value: Any) -> float:

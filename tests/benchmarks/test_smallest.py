@@ -15,6 +15,10 @@ import pytest
 from forking import forking_context, run_forked
 from served import make_served_folder, serving
 
+from declutch.cold_start.pipeline import make_tiny
+from declutch.config.files import load_config
+from declutch.envs.registry import make_suite
+
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +26,7 @@ TESTED = {
     "adapters",
     "alfworld_engine",
     "async_rollout",
+    "cluster_sim",
     "coupling",
     "coupling_samples",
     "coverage",
@@ -72,6 +77,42 @@ def test_async_rollout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     told = capsys.readouterr().out
     assert "6 of 6 episodes have the same tokens both ways" in told
     assert "times as fast (cpu)" in told
+
+
+def test_cluster_sim(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    module, out = load("cluster_sim"), tmp_path / "rows.json"
+    options = ["--gpus", "1", "4", "--episodes", "4", "16", "--out", str(out)]
+    run_benchmark(monkeypatch, module, *options)
+    rows = json.loads(out.read_text("utf-8"))
+    assert len(rows) == 12
+    found = {(r["environment"], r["gpus"], r["episodes"]): r["outcome"] for r in rows}
+    for name in module.ENVIRONMENTS:
+        one, more = found[name, 1, 16], found[name, 4, 16]
+        assert one["update"] > more["update"]
+        assert one["whole"] == pytest.approx(one["play"] + one["judge"] + one["update"])
+    # Environments of seconds are waited for, and those of microseconds are not.
+    official = found["alfworld-official", 1, 16]
+    assert official["play"] > found["alfworld", 1, 16]["play"]
+    assert official["player_share"] > 5 * found["alfworld", 1, 16]["player_share"]
+    assert "| alfworld-official | 4 | 16 |" in capsys.readouterr().out
+
+
+def test_cluster_sim_against_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    games = "env.households={train: 12, valid_seen: 1, valid_unseen: 1}"
+    settings = ["env.suite=households", games, f"env.cache_dir={tmp_path}", "env.max_steps=3"]
+    settings += ["train.max_steps=3", "train.group_size=2", "agent.constrain_actions=false"]
+    settings += ["loss.kl_coef=0", "tiny.hidden_size=16", "tiny.vocabulary_episodes=4"]
+    config = load_config([], settings)
+    make_tiny(config, make_suite(config.env), tmp_path / "tiny")
+    options = ["--episodes", "4", "8", "--check", str(tmp_path / "tiny"), "--set", *settings]
+    run_benchmark(monkeypatch, load("cluster_sim"), *options, FEW=2, MANY=4, FIXED_TOKENS=3)
+    told = capsys.readouterr().out
+    assert "8 episodes of 24 steps, costs from 4" in told
+    assert "| play |" in told
 
 
 def test_rollout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,108 @@
+"""`declutch cluster train` whose processes are killed, and whose disk is full, as it trains.
+
+    python cluster_faults.py FOUND.json FAULT[,FAULT] RUN_DIR [KEY=VALUE]...
+
+FAULT is "player" (one of two that play the first iteration of this command is killed), "disk" (the
+first save of iteration 2 finds the disk full, and is tried again) or "rank" (the process of a
+learner's rank is killed at the second optimizer step of iteration 3). FOUND.json is told what was
+seen.
+"""
+
+import json
+import resource
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+from declutch.cli.main import main
+from declutch.cluster.play import Players
+from declutch.cluster.verl import Workers
+from declutch.ground.errors import UserError
+from declutch.train.on_cluster import ClusterLearner
+
+SMALL = 4096
+"""As many bytes may a file have where the disk is full."""
+FOUND = {}
+
+
+def processes(name):
+    """The processes of this run by the name that Ray gives them."""
+    of_run = psutil.Process().children(recursive=True)
+    return [each for each in of_run if any(name in word for word in each.cmdline()[:1])]
+
+
+def kill_player():
+    collect, done = Players.collect, []
+
+    def collect_and_kill(self, *given):
+        if done:
+            return collect(self, *given)
+        done.append(1)
+        players = processes("ray::Player")
+        FOUND["players"] = len(players)
+        threading.Timer(0.3, lambda: players[0].send_signal(signal.SIGKILL)).start()
+        episodes = collect(self, *given)
+        FOUND["lost"] = [episode.error for episode in episodes]
+        return episodes
+
+    Players.collect = collect_and_kill
+
+
+def fill_disk():
+    save, done = ClusterLearner.save, []
+
+    def save_on_full_disk(self, path, iteration, files):
+        if iteration != 2 or done:
+            return save(self, path, iteration, files)
+        done.append(1)
+        workers = processes("ray::WorkerDict")
+        FOUND["ranks"] = len(workers)
+        limits = [worker.rlimit(resource.RLIMIT_FSIZE) for worker in workers]
+        for worker, (_, most) in zip(workers, limits, strict=True):
+            worker.rlimit(resource.RLIMIT_FSIZE, (SMALL, most))
+        try:
+            save(self, path, iteration, files)
+        except UserError as error:
+            FOUND["disk"] = str(error)
+        for worker, limit in zip(workers, limits, strict=True):
+            worker.rlimit(resource.RLIMIT_FSIZE, limit)
+        FOUND["left"] = sorted(each.name for each in path.parent.iterdir())
+        return save(self, path, iteration, files)
+
+    ClusterLearner.save = save_on_full_disk
+
+
+def kill_rank(at):
+    step, calls = Workers.step, []
+
+    def step_and_kill(self, *given):
+        calls.append(1)
+        if len(calls) == at:
+            processes("ray::WorkerDict")[1].send_signal(signal.SIGKILL)
+        return step(self, *given)
+
+    Workers.step = step_and_kill
+
+
+def run():
+    found, faults = Path(sys.argv[1]), sys.argv[2].split(",")
+    if "player" in faults:
+        kill_player()
+    if "disk" in faults:
+        fill_disk()
+    if "rank" in faults:
+        kill_rank(at=6)
+    sys.argv = ["declutch", "cluster", "train", *sys.argv[3:]]
+    try:
+        main()
+    finally:
+        _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=30)
+        FOUND["left_over"] = [each.name() for each in alive]
+        found.write_text(json.dumps(FOUND))
+
+
+if __name__ == "__main__":
+    run()
