@@ -59,6 +59,7 @@ BENCHES = (
     Bench("train_step", r"^declutch ", "--rounds 1", needs=("trl",)),
     Bench("credit", r" (verl|loops) |^nthr", "--rounds 1", needs=("verl",)),
     Bench("async_rollout", r"times as fast", "--rounds 1 --episodes 16 --longest 100"),
+    Bench("cluster_sim", r"^\| (alfworld|sci)", "--gpus 8 --episodes 128", needs=("simpy",)),
     Bench("coupling", r"^C\d", "--samples 20 --pairs 2"),
     Bench("coverage", r"^\| 0\.0 ", "--evaluations 20"),
     Bench("damage", r"^\| all ", "--cases 100 --workers 1"),

@@ -37,6 +37,9 @@ CHANGEABLE = (
     *(f"endpoint.{name}" for name in EndpointConfig.model_fields if name != "model"),
     # Where things lie on this machine.
     *("env.cache_dir", "env.alfworld.data_dir", "env.scienceworld.java"),
+    # Which machines there are; as many GPUs as before, or a cluster's checkpoint is refused.
+    *("cluster.nodes", "cluster.gpus_per_node", "cluster.tensor_parallel", "cluster.address"),
+    *("cluster.players", "cluster.offload"),
 )
 """Settings that may change when a run is resumed, since its numbers do not depend on them."""
 GROWING = "train.iterations"

@@ -199,17 +199,17 @@ def test_its_checkpoint_is_evaluated_like_any_model(ground: Ground, trained: Pat
 def test_it_goes_on_and_outlives_a_player(ground: Ground, trained: Path, tmp_path: Path) -> None:
     before = (trained / "metrics.jsonl").read_text()
     found = tmp_path / "found.json"
-    words = [trained, "--resume", "train.iterations=4", "cluster.players=2", "eval.every=0"]
-    script = [SUPPORT / "cluster_faults.py", found, "player"]
+    words = [trained, "--resume", "train.iterations=5", "cluster.players=2"]
+    script = [SUPPORT / "cluster_faults.py", found, "player:2"]
     assert run([ground.python, *script, *words]).returncode == 0
     assert (trained / "metrics.jsonl").read_text().startswith(before)
     rows, seen = rows_of(trained), json.loads(found.read_text())
     check_rows(rows)
-    assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4, 5]
     assert seen["players"] == 2
     assert [bool(error) for error in seen["lost"]].count(True) == 8
     assert all("died" in error for error in seen["lost"] if error)
-    assert [row["agent/env_errors"] for row in rows] == [0, 0, 8, 0]
+    assert [row["agent/env_errors"] for row in rows] == [0, 0, 0, 8, 0]
     assert seen["left_over"] == []
 
 
@@ -217,7 +217,7 @@ def test_a_broken_environment_a_full_disk_and_a_dead_rank(ground: Ground, tmp_pa
     run_dir, found = tmp_path / "untied", tmp_path / "found.json"
     words = [*ground.words(run_dir, ground.untied), "train.iterations=3", "eval.every=0"]
     words += ["env.suite=frail_households:FrailHouseholds"]
-    script = [SUPPORT / "cluster_faults.py", found, "disk,rank"]
+    script = [SUPPORT / "cluster_faults.py", found, "disk:2,rank:6"]
     cache = {"FRAIL_CACHE": str(ground.folder / "cache")}
     result = run([ground.python, *script, *words], **cache)
     rows, seen = rows_of(run_dir), json.loads(found.read_text())

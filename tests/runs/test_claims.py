@@ -129,3 +129,12 @@ def test_the_tasks_stay(tmp_path: Path) -> None:
     bind_tasks(run, {"train": tasks[1:]}, is_start=False)
     # A run of a former version does not say which they were.
     bind_tasks(RunFolder(tmp_path / "other"), {"train": tasks}, is_start=False)
+
+
+def test_a_run_may_go_on_on_other_machines(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    bind_run(run, load_config(None, ["cluster.nodes=1", "cluster.gpus_per_node=8"]))
+    moved = ["cluster.nodes=2", "cluster.gpus_per_node=4", "cluster.players=3"]
+    bind_run(run, load_config(None, [*moved, "cluster.address=auto", "cluster.offload=true"]))
+    with pytest.raises(UserError, match=r"cluster\.max_model_tokens=512 is asked for"):
+        bind_run(run, load_config(None, ["cluster.max_model_tokens=512"]))

@@ -2,10 +2,10 @@
 
     python cluster_faults.py FOUND.json FAULT[,FAULT] RUN_DIR [KEY=VALUE]...
 
-FAULT is "player" (one of two that play the first iteration of this command is killed), "disk" (the
-first save of iteration 2 finds the disk full, and is tried again) or "rank" (the process of a
-learner's rank is killed at the second optimizer step of iteration 3). FOUND.json is told what was
-seen.
+FAULT is "player:N" (one of the processes that play is killed in the Nth iteration of this command),
+"disk:N" (the first save of iteration N finds the disk full, and is tried again) or "rank:N" (the
+process of a learner's rank is killed at the Nth optimizer step of this command). FOUND.json is told
+what was seen.
 """
 
 import json
@@ -34,13 +34,13 @@ def processes(name):
     return [each for each in of_run if any(name in word for word in each.cmdline()[:1])]
 
 
-def kill_player():
-    collect, done = Players.collect, []
+def kill_player(at):
+    collect, calls = Players.collect, []
 
     def collect_and_kill(self, *given):
-        if done:
+        calls.append(1)
+        if len(calls) != at:
             return collect(self, *given)
-        done.append(1)
         players = processes("ray::Player")
         FOUND["players"] = len(players)
         threading.Timer(0.3, lambda: players[0].send_signal(signal.SIGKILL)).start()
@@ -51,11 +51,11 @@ def kill_player():
     Players.collect = collect_and_kill
 
 
-def fill_disk():
+def fill_disk(at):
     save, done = ClusterLearner.save, []
 
     def save_on_full_disk(self, path, iteration, files):
-        if iteration != 2 or done:
+        if iteration != at or done:
             return save(self, path, iteration, files)
         done.append(1)
         workers = processes("ray::WorkerDict")
@@ -88,13 +88,11 @@ def kill_rank(at):
 
 
 def run():
-    found, faults = Path(sys.argv[1]), sys.argv[2].split(",")
-    if "player" in faults:
-        kill_player()
-    if "disk" in faults:
-        fill_disk()
-    if "rank" in faults:
-        kill_rank(at=6)
+    found = Path(sys.argv[1])
+    make = {"player": kill_player, "disk": fill_disk, "rank": kill_rank}
+    for fault in sys.argv[2].split(","):
+        name, _, at = fault.partition(":")
+        make[name](int(at))
     sys.argv = ["declutch", "cluster", "train", *sys.argv[3:]]
     try:
         main()
