@@ -276,7 +276,11 @@ def make_sheet(rows: Sequence[dict[str, Any]]) -> Sheet:
     columns += [
         Column(name, "s" if name.islower() and name != "episodes" else "") for name in names
     ]
-    columns += [Column("players busy"), Column("waits for", is_words=True), Column("ahead", "s")]
+    columns += [
+        Column("players busy", "%"),
+        Column("waits for", is_words=True),
+        Column("ahead", "s"),
+    ]
     found = []
     for row in rows:
         one = Outcome(**row["outcome"])

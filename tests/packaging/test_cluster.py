@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from environments import keep_environment
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 pytestmark = [pytest.mark.extra, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -29,7 +28,7 @@ PINS = (
     "transformers==5.19.0",
     "tokenizers==0.23.3",
     "peft==0.21.2",
-    "ray==2.60.0",
+    "ray[default]==2.60.0",
     "tensordict==0.10.0",
     "TransferQueue==0.1.11",
     "hydra-core==1.3.8",
@@ -95,8 +94,8 @@ def test_the_gradient_of_verls_ranks_is_the_learners(python: Path, tmp_path: Pat
         assert each["gap"] < 1e-5 * max(1.0, each["largest"]), (name, each)
 
 
-def run(command: list[str | Path], **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **VARIABLES, **more}
+def run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **VARIABLES}
     # Every process would compile all that it imports.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -113,38 +112,22 @@ class Ground:
 
     python: Path
     folder: Path
-    tied: Path
-    untied: Path
+    model: Path
 
-    def words(self, run_dir: Path, model: Path) -> list[str | Path]:
-        """The words of a command that trains a new run of a model in a folder."""
+    def words(self, run_dir: Path) -> list[str | Path]:
+        """The words of a command that trains a new run in a folder."""
         small, cpu = (SUPPORT / f"cluster_{name}.yaml" for name in ("small", "cpu"))
         cache = f"env.cache_dir={self.folder / 'cache'}"
-        return [run_dir, "--config", small, "--config", cpu, f"model.path={model}", cache]
+        return [run_dir, "--config", small, "--config", cpu, f"model.path={self.model}", cache]
 
 
 @pytest.fixture(scope="module")
 def ground(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     folder = tmp_path_factory.mktemp("ground")
     settings = ["--config", SUPPORT / "cluster_small.yaml", f"env.cache_dir={folder / 'cache'}"]
-    for words in (("init-tiny", folder / "tiny"), ("sft", folder / "tiny", folder / "tied")):
+    for words in (("init-tiny", folder / "tiny"), ("sft", folder / "tiny", folder / "model")):
         assert run([python, *DECLUTCH, *words, *settings]).returncode == 0
-    return Ground(python, folder, folder / "tied", untie(folder / "tied", folder / "untied"))
-
-
-def untie(tied: Path, folder: Path) -> Path:
-    """The same model with an output layer of its own, which is the embedding no more."""
-    folder.mkdir()
-    for path in tied.iterdir():
-        if path.name not in ("manifest.json", "model.safetensors", "config.json"):
-            (folder / path.name).write_bytes(path.read_bytes())
-    config = json.loads((tied / "config.json").read_text())
-    config["tie_word_embeddings"] = False
-    (folder / "config.json").write_text(json.dumps(config))
-    weights = load_file(tied / "model.safetensors")
-    own = weights["model.embed_tokens.weight"].clone()
-    save_file({**weights, "lm_head.weight": own}, folder / "model.safetensors", {"format": "pt"})
-    return folder
+    return Ground(python, folder, folder / "model")
 
 
 def rows_of(run_dir: Path) -> list[dict[str, float]]:
@@ -170,8 +153,8 @@ def moved(before: Path, after: Path) -> float:
 
 @pytest.fixture(scope="module")
 def trained(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "tied"
-    words = ["cluster", "train", *ground.words(run_dir, ground.tied)]
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    words = ["cluster", "train", *ground.words(run_dir)]
     assert run([ground.python, *DECLUTCH, *words]).returncode == 0
     return run_dir
 
@@ -183,7 +166,7 @@ def test_a_run_plays_judges_learns_and_is_evaluated(ground: Ground, trained: Pat
     assert rows[0]["agent/env_errors"] == 0
     assert {f"eval/{level}/success" for level in ("L0", "L1", "L2")} <= rows[1].keys()
     # Mismatches of the second iteration are those of weights that were handed over.
-    assert moved(ground.tied, trained / "checkpoints" / "iteration-00001") > 0.01
+    assert moved(ground.model, trained / "checkpoints" / "iteration-00001") > 0.01
     assert "lm_head.weight" not in load_file(
         trained / "checkpoints" / "iteration-00002" / "model.safetensors"
     )
@@ -196,47 +179,11 @@ def test_its_checkpoint_is_evaluated_like_any_model(ground: Ground, trained: Pat
     assert len(json.loads(out.read_text())["games"]) == 12
 
 
-def test_it_goes_on_and_outlives_a_player(ground: Ground, trained: Path, tmp_path: Path) -> None:
+def test_it_goes_on(ground: Ground, trained: Path) -> None:
     before = (trained / "metrics.jsonl").read_text()
-    found = tmp_path / "found.json"
-    words = [trained, "--resume", "train.iterations=5", "cluster.players=2"]
-    script = [SUPPORT / "cluster_faults.py", found, "player:2"]
-    assert run([ground.python, *script, *words]).returncode == 0
+    words = ["cluster", "train", trained, "--resume", "train.iterations=3"]
+    assert run([ground.python, *DECLUTCH, *words]).returncode == 0
     assert (trained / "metrics.jsonl").read_text().startswith(before)
-    rows, seen = rows_of(trained), json.loads(found.read_text())
+    rows = rows_of(trained)
     check_rows(rows)
-    assert [row["iteration"] for row in rows] == [1, 2, 3, 4, 5]
-    assert seen["players"] == 2
-    assert [bool(error) for error in seen["lost"]].count(True) == 8
-    assert all("died" in error for error in seen["lost"] if error)
-    assert [row["agent/env_errors"] for row in rows] == [0, 0, 0, 8, 0]
-    assert seen["left_over"] == []
-
-
-def test_a_broken_environment_a_full_disk_and_a_dead_rank(ground: Ground, tmp_path: Path) -> None:
-    run_dir, found = tmp_path / "untied", tmp_path / "found.json"
-    words = [*ground.words(run_dir, ground.untied), "train.iterations=3", "eval.every=0"]
-    words += ["env.suite=frail_households:FrailHouseholds"]
-    script = [SUPPORT / "cluster_faults.py", found, "disk:2,rank:6"]
-    cache = {"FRAIL_CACHE": str(ground.folder / "cache")}
-    result = run([ground.python, *script, *words], **cache)
-    rows, seen = rows_of(run_dir), json.loads(found.read_text())
-    check_rows(rows)
-    # Whatever broke down is counted, and the rest learned from.
-    assert any(row["agent/env_errors"] > 0 for row in rows)
-    # A disk that is full ends a save with one message, and leaves nothing of it.
-    assert seen["ranks"] == 2
-    assert re.search("cannot write|failed to save", seen["disk"]), seen["disk"]
-    assert "\n" not in seen["disk"]
-    assert seen["left"] == ["iteration-00001"]
-    # A dead rank ends the run with one message; what was saved before is complete.
-    assert result.returncode == 2
-    assert result.stderr.count("error:") == 1
-    assert "--resume" in result.stderr
-    assert [row["iteration"] for row in rows] == [1, 2]
-    first, second = (run_dir / "checkpoints" / f"iteration-0000{n}" for n in (1, 2))
-    assert moved(ground.untied, first) > 0.01
-    assert 0 < moved(first, second) < 1
-    weights = load_file(second / "model.safetensors")
-    assert not torch.equal(weights["lm_head.weight"], weights["model.embed_tokens.weight"])
-    assert seen["left_over"] == []
+    assert [row["iteration"] for row in rows] == [1, 2, 3]
