@@ -4,14 +4,16 @@
 
 A pretrained model of 135 M parameters wins no game, so that it has no good samples of its own. Here
 the expert plays with a random command in its place now and then, within few steps; an episode that
-is won within them is good and one that is not is bad, L0 is in domain and L2 out of it. The
-response is the action that was played, after the expert's words where it is the expert's. In maths
-a good answer is the right one and a bad one that of another problem of the subject.
+is won within them is good and one that is not is bad, L0 is in domain and L2 out of it. In maths a
+good answer is the right one and a bad one that of another problem of the subject. A response is
+the action alone: the expert gives its reasons and a random command has none, so that thoughts
+would tell the classes apart by themselves.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 from pathlib import Path
@@ -20,8 +22,9 @@ from typing import Any
 from declutch.agent.prompt import render_agent, response_prefix
 from declutch.cold_start.demonstrate import DemonstrationPlan, play_demonstration
 from declutch.cold_start.demonstrations import Demonstration
-from declutch.cold_start.views import build_views, write_response
-from declutch.config.files import parse_config
+from declutch.cold_start.views import build_views
+from declutch.config.files import override_config
+from declutch.config.run import Config
 from declutch.envs.protocol import Suite, new_expert
 from declutch.envs.registry import find_wording, make_suite
 from declutch.rollout.tasks import fixed_order
@@ -30,11 +33,15 @@ FORM = "compact"
 
 
 def play(suite: Suite, level: str, plan: DemonstrationPlan, count: int, steps: int) -> list[Any]:
-    """(episode, position) of `count` steps of each class, as far as 8 times as many games go."""
+    """(episode, position) of `count` steps of each class, as far as 8 times as many plays go.
+
+    A suite of few games is played several times over, with other random commands each time.
+    """
     found: dict[bool, list[tuple[Demonstration, int]]] = {True: [], False: []}
     env = suite.make_env()
+    tasks = itertools.cycle(fixed_order(suite.tasks(level)))
     try:
-        for index, task in enumerate(fixed_order(suite.tasks(level))[: 8 * count]):
+        for index, task in enumerate(itertools.islice(tasks, 8 * count)):
             draw = random.Random(f"{plan.seed} {index} {task.name}")
             demo = play_demonstration(env, new_expert(suite, plan.seed + index), task, plan, draw)
             if len(found[demo.won]) < count and demo.steps:
@@ -76,10 +83,7 @@ def make_rows(suite: Suite, wording: Any, chosen: list[Any], domain: str) -> lis
         step = demo.steps[position]
         action = wrong[0] if wrong else step.action
         view = build_views(demo, FORM, wording, "think")[position]
-        text = write_response(FORM, step, action, "think")
-        if wrong or step.is_perturbed:
-            # The expert's words are about another action.
-            text = f"<think></think><action>{action}</action>"
+        text = f"<think></think><action>{action}</action>"
         rows.append(
             {
                 "id": f"{domain}/{number} {action}",
@@ -102,8 +106,10 @@ def main() -> None:
     parser.add_argument("--perturb", type=float, default=0.5)
     parser.add_argument("--max-steps", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", nargs="*", default=[], help="such as env.scienceworld.kinds=[...]")
     given = parser.parse_args()
-    config = parse_config({"env": {"suite": given.suite}}, "this benchmark")
+    settings = [f"env.suite={given.suite}", *given.set]
+    config = override_config(Config(), settings, "this benchmark")
     suite, wording = make_suite(config.env), find_wording(config.env)
     rows = []
     for domain, level in (("in", "L0"), ("out", "L2")):

@@ -21,6 +21,7 @@ from declutch.coupling.measured import MeasuredModel, Micro, length_order, micro
 from declutch.coupling.per_sample import (
     EMBEDDINGS,
     Visit,
+    VisitRows,
     can_tell_apart,
     parameter_groups,
     plain_gradients,
@@ -152,7 +153,7 @@ def gradient_products(
             keeper.add_to(found, groups)
         return Gram(found, "exact", 0, len(plan), is_apart)
     sketcher = _Sketcher(network, len(samples), groups, settings)
-    run.through(sketcher.visit, 0, 1)
+    run.through(sketcher.visit, 0, 1, sketcher.visit_rows)
     found = {group: each @ each.T for group, each in sketcher.sketches.items()}
     return Gram(found, "sketch", settings.width, 1, is_apart)
 
@@ -168,18 +169,20 @@ class _Run:
     is_apart: bool
     report: Report | None
 
-    def through(self, visit: Visit, number: int, total: int) -> None:
+    def through(
+        self, visit: Visit, number: int, total: int, visit_rows: VisitRows | None = None
+    ) -> None:
         done = number * len(self.samples)
         for micro in micro_batches(self.samples, self.model.device, self.max_rows):
-            self._one(micro, visit)
+            self._one(micro, visit, visit_rows)
             done += len(micro.rows)
             if self.report is not None:
                 self.report(done, total * len(self.samples))
 
-    def _one(self, micro: Micro, visit: Visit) -> None:
+    def _one(self, micro: Micro, visit: Visit, visit_rows: VisitRows | None) -> None:
         network, temperature = self.model.network, self.settings.temperature
         if self.is_apart:
-            visit_gradients(network, micro, temperature, visit)
+            visit_gradients(network, micro, temperature, visit, visit_rows)
         else:
             for name, gradient in plain_gradients(network, micro, temperature).items():
                 visit(name, micro.rows, gradient[None])
@@ -304,12 +307,24 @@ class _Sketcher:
                 )
 
     def visit(self, name: str, rows: Tensor, gradient: Tensor) -> None:
-        width = self.settings.width
-        signed = gradient.flatten(1) * self.signs[name]
-        out = torch.zeros(len(rows), width, dtype=signed.dtype, device=signed.device)
+        width, signs = self.settings.width, self.signs[name]
+        laid_out = gradient.flatten(1)
+        out = laid_out.new_zeros(len(rows), width)
         for number, shift in enumerate(self.shifts[name]):
-            row = signed[:, number * width : (number + 1) * width]
+            place = slice(number * width, (number + 1) * width)
+            # Signs and sums stay in a processor's cache, the gradient is read once.
+            row, sign = laid_out[:, place], signs[place].to(gradient.dtype)
             head = min(row.shape[1], width - shift)
-            out[:, shift : shift + head] += row[:, :head]
-            out[:, : row.shape[1] - head] += row[:, head:]
+            out[:, shift : shift + head].addcmul_(row[:, :head], sign[:head])
+            out[:, : row.shape[1] - head].addcmul_(row[:, head:], sign[head:])
+        self.sketches[self.groups[name]][rows] += out
+
+    def visit_rows(self, name: str, rows: Tensor, ids: Tensor, gradient: Tensor) -> None:
+        """The same of a gradient that is zero but in some rows [B, L] of a matrix."""
+        width, columns = self.settings.width, gradient.shape[2]
+        place = ids[:, :, None] * columns + torch.arange(columns, device=ids.device)
+        shift = torch.tensor(self.shifts[name], device=ids.device)[place // width]
+        out = gradient.new_zeros(len(rows), width)
+        signed = gradient * self.signs[name][place]
+        out.scatter_add_(1, ((place + shift) % width).flatten(1), signed.flatten(1))
         self.sketches[self.groups[name]][rows] += out

@@ -8,12 +8,13 @@ model was trained with.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -108,13 +109,42 @@ def computes_in_float64(network: Any) -> Any:
     """
     for module in network.modules():
         if "Rotary" in type(module).__name__:
-            module.forward = partial(_as_it_is, module.forward)
+            module.forward = _wrap(_as_it_is, module.forward)
         elif not type(module).__module__.startswith("torch."):
-            module.forward = partial(_in_float64, module.forward)
+            module.forward = _wrap(_in_float64, module.forward)
     if hasattr(network, "set_experts_implementation"):
         # The fused product of a mixture's experts takes no float64.
         network.set_experts_implementation("eager")
     return network
+
+
+def _wrap(around: Callable[..., Any], forward: Callable[..., Any]) -> Callable[..., Any]:
+    wrapped: Any = partial(around, forward)
+    # What a model can do is read off the arguments that it takes.
+    wrapped.__signature__ = inspect.signature(forward)
+    return cast("Callable[..., Any]", wrapped)
+
+
+@contextmanager
+def as_it_was(network: Any) -> Iterator[None]:
+    """Inside the block a model whose coupling is measured is without `computes_in_float64`.
+
+    What computes with its weights and calls none of its modules, as the fused forward pass does, is
+    in float64 by itself.
+    """
+    wrapped = [
+        (module, forward)
+        for module in network.modules()
+        if isinstance(forward := vars(module).get("forward"), partial)
+        and forward.func in (_in_float64, _as_it_is)
+    ]
+    for module, _ in wrapped:
+        del module.forward
+    try:
+        yield
+    finally:
+        for module, forward in wrapped:
+            module.forward = forward
 
 
 def _in_float64(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

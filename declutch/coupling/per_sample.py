@@ -30,6 +30,10 @@ Visit = Callable[[str, Tensor, Tensor], None]
 """Takes a parameter's name, i64[B] samples, and [B, *shape] a part of their gradients of it; what
 it is given for one name and sample adds up."""
 
+VisitRows = Callable[[str, Tensor, Tensor, Tensor], None]
+"""Takes an embedding's name, i64[B] samples, i64[B, L] rows of the matrix, and [B, L, D] what their
+gradients have there; what it is given for one row and sample adds up."""
+
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 
 
@@ -92,7 +96,13 @@ def plain_gradients(network: Any, micro: Micro, temperature: float) -> dict[str,
     }
 
 
-def visit_gradients(network: Any, micro: Micro, temperature: float, visit: Visit) -> None:
+def visit_gradients(
+    network: Any,
+    micro: Micro,
+    temperature: float,
+    visit: Visit,
+    visit_rows: VisitRows | None = None,
+) -> None:
     """Hand on per-sample gradients of the responses' log-likelihood, by one backward pass.
 
     Args:
@@ -100,8 +110,10 @@ def visit_gradients(network: Any, micro: Micro, temperature: float, visit: Visit
         micro: B samples.
         temperature: the logits are divided by it.
         visit: is given parts of the B gradients, parameter by parameter, as they arise.
+        visit_rows: is given in its place the few rows of a matrix that reading tokens in changes;
+            without it they are laid out in whole matrices.
     """
-    tape = _Tape(network, micro, visit)
+    tape = _Tape(network, micro, visit, visit_rows)
     with tape.recording(), torch.enable_grad():
         response_logprobs(network, micro, temperature).sum().backward()
 
@@ -109,8 +121,11 @@ def visit_gradients(network: Any, micro: Micro, temperature: float, visit: Visit
 class _Tape:
     """Hooks on every module that has parameters of its own, for one micro-batch."""
 
-    def __init__(self, network: Any, micro: Micro, visit: Visit) -> None:
+    def __init__(
+        self, network: Any, micro: Micro, visit: Visit, visit_rows: VisitRows | None
+    ) -> None:
         self.network, self.micro, self.visit = network, micro, visit
+        self.visit_rows = visit_rows
         self.trained = trained_parameters(network)
         self.names = {id(parameter): name for name, parameter in self.trained.items()}
         self.is_inside = False
@@ -174,7 +189,11 @@ class _Tape:
             if "bias" in own:
                 yield own["bias"], flat[0].sum(1)
         elif type(module) is nn.Embedding:
-            if own:
+            if module.padding_idx is not None:
+                gradient = gradient.masked_fill((given == module.padding_idx)[..., None], 0.0)
+            if own and self.visit_rows is not None:
+                self.visit_rows(own["weight"], self.micro.rows, given, gradient)
+            elif own:
                 yield own["weight"], _embedding_part(module, given, gradient)
         else:
             yield from self._general_parts(module, own, given, gradient)
@@ -207,8 +226,6 @@ class _Tape:
 
 def _embedding_part(module: nn.Embedding, ids: Tensor, gradient: Tensor) -> Tensor:
     """[B, V, D] from ids [B, L] and gradients [B, L, D]."""
-    if module.padding_idx is not None:
-        gradient = gradient.masked_fill((ids == module.padding_idx)[..., None], 0.0)
     rows, length, width = gradient.shape
     size = module.num_embeddings
     out = gradient.new_zeros(rows * size, width)

@@ -19,12 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from declutch.coupling.measured import MeasuredModel
+from declutch.coupling.measured import MeasuredModel, as_it_was
 from declutch.coupling.samples import LabelledSample
 from declutch.ground.errors import UserError
-from declutch.learner.forward import response_logits, sharing_break_even, vocabulary_size
+from declutch.learner.forward import (
+    fused_readout,
+    response_logits,
+    sharing_break_even,
+    vocabulary_size,
+)
 from declutch.learner.pack import pack
 from declutch.learner.samples import Sample
+from declutch.models.capabilities import can_fuse_now
+from declutch.models.fused import Fused, fuse
 from declutch.records import Role, TokenBatch
 
 TOKENS_AT_ONCE = 2048
@@ -78,10 +85,17 @@ def readouts(
     chosen = [_as_sample(index, sample) for index, sample in enumerate(samples)]
     break_even = sharing_break_even(network)
     most = max(1, max_bytes // (width * model.dtype.itemsize))
+    fused = _fuse(network)
     # The sooner samples of one beginning come to lie together, the more of them share it.
     for few in _cut(chosen, most) if break_even is None else _cut(_by_prompt(chosen), most):
         for batch in pack(few, TOKENS_AT_ONCE, 0, width, break_even):
-            yield _read(network, batch, temperature)
+            yield _read(network, fused, batch, temperature)
+
+
+def _fuse(network: Any) -> Fused | None:
+    """The fused pass of a model that has one, whose logits are what the read-out gives."""
+    with as_it_was(network), torch.no_grad():
+        return fuse(network) if can_fuse_now(network) else None
 
 
 def _by_prompt(samples: Sequence[Sample]) -> list[Sample]:
@@ -116,7 +130,23 @@ def _as_sample(index: int, sample: LabelledSample) -> Sample:
     )
 
 
-def _read(network: Any, batch: TokenBatch, temperature: float) -> Readout:
+def _read(network: Any, fused: Fused | None, batch: TokenBatch, temperature: float) -> Readout:
+    row, column = batch.response_mask.nonzero(as_tuple=True)
+    target = batch.input_ids[row, column].to(next(network.parameters()).device)
+    rows, sizes = batch.step_id[row, column].unique_consecutive(return_counts=True)
+    if fused is None:
+        hidden, error = _read_hooked(network, batch, target, temperature)
+    else:
+        with torch.no_grad():
+            hidden, logits = fused_readout(network, fused, batch)
+            error = _plain_error(logits, target, temperature)
+    return Readout(rows, tuple(sizes.tolist()), hidden, error)
+
+
+def _read_hooked(
+    network: Any, batch: TokenBatch, target: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Hidden states and errors by the model's own forward pass, whatever it does to its logits."""
     given: list[Tensor] = []
 
     def keep(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
@@ -124,8 +154,6 @@ def _read(network: Any, batch: TokenBatch, temperature: float) -> Readout:
         given.extend((args[0].detach(), out.detach().requires_grad_(True)))
         return given[1]
 
-    row, column = batch.response_mask.nonzero(as_tuple=True)
-    target = batch.input_ids[row, column].to(next(network.parameters()).device)
     handle = network.get_output_embeddings().register_forward_hook(keep)
     try:
         with _frozen(network), torch.enable_grad():
@@ -138,9 +166,7 @@ def _read(network: Any, batch: TokenBatch, temperature: float) -> Readout:
             f"the read-out of a {type(network).__name__} takes something else than a hidden state "
             "for each token, so that token coupling cannot be measured"
         )
-    rows, sizes = batch.step_id[row, column].unique_consecutive(return_counts=True)
-    error = _error(logits, given[1], target, temperature)
-    return Readout(rows, tuple(sizes.tolist()), hidden, error)
+    return hidden, _error(logits, given[1], target, temperature)
 
 
 def _error(logits: Tensor, read: Tensor, target: Tensor, temperature: float) -> Tensor:
@@ -149,16 +175,21 @@ def _error(logits: Tensor, read: Tensor, target: Tensor, temperature: float) -> 
     Args:
         read: what the read-out gave, a leaf of the graph that made the logits.
     """
-    place = torch.arange(len(target), device=target.device)
     if logits.dtype == read.dtype and torch.equal(logits, read.flatten(0, -2)):
         with torch.no_grad():
-            error = torch.softmax(logits / temperature, dim=-1).mul_(-1 / temperature)
-            error[place, target] += 1 / temperature
-            return error
+            return _plain_error(logits, target, temperature)
+    place = torch.arange(len(target), device=target.device)
     with torch.enable_grad():
         logprobs = torch.log_softmax(logits / temperature, dim=-1)
         found: Tensor = torch.autograd.grad(logprobs[place, target].sum(), read)[0]
     return found.flatten(0, -2)
+
+
+def _plain_error(logits: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """The same of a model whose logits are what the read-out gave."""
+    error = torch.softmax(logits / temperature, dim=-1).mul_(-1 / temperature)
+    error[torch.arange(len(target), device=target.device), target] += 1 / temperature
+    return error
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from declutch.models.capabilities import (
     text_config,
 )
 from declutch.models.checkpointing import is_checkpointing
-from declutch.models.fused import fuse
+from declutch.models.fused import Fused, fuse
 from declutch.models.precision import compute_dtype, computing, needs_mask
 from declutch.models.readout import Read, reading_later, tokens_at_once
 from declutch.records import TokenBatch
@@ -120,6 +120,22 @@ def response_logits(model: nn.Module, batch: TokenBatch) -> Tensor:
         return _fused_logits(model, inputs, place, _distinct(place))
     with _feeding_only(model, _distinct(place)):
         return _whole_logits(model, inputs, place)
+
+
+def fused_readout(model: nn.Module, fused: Fused, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """Compute by a fused forward pass the logits of response tokens and what they are read from.
+
+    Args:
+        model: one that `can_fuse_now`.
+        fused: its pass, made of its weights as they are.
+    Returns:
+        Hidden states [N, D] after the last norm, and the model's logits [N, V], rows in the order
+        of the batch.
+    """
+    row, column = batch.response_mask.nonzero(as_tuple=True)
+    inputs, place = _inputs(model, batch, row, _predictor(batch, row, column))
+    states, logits, order = _read_fused(fused, inputs, place, _distinct(place))
+    return (states, logits) if len(order) == len(logits) else (states[order], logits[order])
 
 
 def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
@@ -292,10 +308,23 @@ def _fused_logits(
     place: tuple[Tensor, Tensor],
     distinct: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """The logits [N, V] at places of a fused forward pass, whose last layer is computed only there.
+    """The logits [N, V] at places of a fused forward pass."""
+    _, logits, order = _read_fused(fuse(model), inputs, place, distinct)
+    return logits if len(order) == len(logits) else logits[order]
+
+
+def _read_fused(
+    fused: Fused,
+    inputs: Mapping[str, Tensor],
+    place: tuple[Tensor, Tensor],
+    distinct: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states and logits of a fused forward pass, whose last layer is computed only there.
 
     Args:
         distinct: the same places, each once, sorted.
+    Returns:
+        [M, D] and [M, V] of the distinct places, and i64[N], which of them each place is.
     """
     ids = inputs["input_ids"]
     row, column = distinct
@@ -307,13 +336,11 @@ def _fused_logits(
     positions = inputs.get("position_ids")
     if positions is None:
         positions = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
-    fused = fuse(model)
     states = fused.hidden(ids, positions, inputs.get("attention_mask"), columns)
-    logits = fused.read_out(states[row, rank])
-    if len(row) == len(place[0]):
-        return logits
     width = ids.shape[1]
-    return logits[torch.searchsorted(row * width + column, place[0] * width + place[1])]
+    order = torch.searchsorted(row * width + column, place[0] * width + place[1])
+    found = states[row, rank]
+    return found, fused.read_out(found), order
 
 
 @contextmanager

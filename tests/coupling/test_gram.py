@@ -8,9 +8,9 @@ from coupled import VOCABULARY, make_rows
 from tiny_models import tiny_model
 from torch.func import functional_call, grad, vmap
 
-from declutch.coupling.gram import GramSettings, gradient_products
-from declutch.coupling.measured import MeasuredModel, computes_in_float64
-from declutch.coupling.per_sample import can_tell_apart
+from declutch.coupling.gram import GramSettings, _Sketcher, gradient_products
+from declutch.coupling.measured import MeasuredModel, computes_in_float64, micro_batches
+from declutch.coupling.per_sample import can_tell_apart, parameter_groups, plain_gradients
 from declutch.coupling.samples import LabelledSample
 
 
@@ -133,6 +133,22 @@ def test_a_sketch_is_right_on_average_and_as_wrong_as_theory_says() -> None:
     theory = (1 - cosines(exact) ** 2) / width**0.5
     ratio = (errors.square().mean(0).sqrt() / theory)[upper]
     assert 0.75 < float(ratio.mean()) < 1.1
+
+
+@pytest.mark.parametrize("width", [16, 100, 1000])
+def test_a_sketch_is_that_of_the_whole_gradients(width) -> None:
+    """Of a tied matrix, too, of which reading tokens in changes a few rows only."""
+    model, samples = measured("qwen2"), make_samples()
+    settings = GramSettings(method="sketch", width=width, seed=3)
+    groups = parameter_groups(model.network)
+    sketcher = _Sketcher(model.network, len(samples), groups, settings)
+    for row, sample in enumerate(samples):
+        (micro,) = micro_batches([sample], model.device)
+        for name, gradient in plain_gradients(model.network, micro, 1.0).items():
+            sketcher.visit(name, torch.tensor([row]), gradient[None])
+    found = gradient_products(model, samples, settings)
+    for group, sketches in sketcher.sketches.items():
+        assert torch.allclose(found.by_group[group], sketches @ sketches.T, rtol=1e-9)
 
 
 def test_parameters_that_do_not_train_are_left_out() -> None:

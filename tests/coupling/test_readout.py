@@ -4,10 +4,12 @@ import pytest
 import torch
 from tiny_models import tiny_model
 
+from declutch.coupling import readout
 from declutch.coupling.measured import MeasuredModel, computes_in_float64
 from declutch.coupling.readout import readouts
 from declutch.coupling.samples import LabelledSample
 from declutch.coupling.tokens import coupling_matrix, measure_gaps
+from declutch.learner import forward
 
 
 def make_samples():
@@ -74,3 +76,23 @@ def test_samples_that_share_a_pass_are_read_as_each_by_itself(name) -> None:
     gap = measure_gaps(model, samples, 0.7).raw["in"]
     assert gap.pp == pytest.approx(float(scaled[(label[:, None] * label == 1) & off].mean()))
     assert gap.pn == pytest.approx(float(scaled[(label[:, None] - label) == 1].mean()))
+
+
+def test_a_small_model_is_read_by_the_fused_pass_in_float64_too(monkeypatch) -> None:
+    seen = []
+
+    def fused_readout(*given):
+        seen.append(given)
+        return forward.fused_readout(*given)
+
+    monkeypatch.setattr(readout, "fused_readout", fused_readout)
+    network = computes_in_float64(tiny_model("qwen2").double())
+    wrapped = [vars(module).get("forward") for module in network.modules()]
+    parts = list(readouts(MeasuredModel("qwen2", network, None), make_samples()))
+    assert len(seen) == len(parts) > 1  # Those that share a beginning are apart.
+    part, before = parts[0], len(seen)
+    assert part.hidden.dtype == part.error.dtype == torch.float64
+    assert [vars(module).get("forward") for module in network.modules()] == wrapped
+    assert any(wrapped)
+    list(readouts(MeasuredModel("gemma2", tiny_model("gemma2"), None), make_samples()))
+    assert len(seen) == before

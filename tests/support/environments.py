@@ -11,13 +11,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def make_environment(folder: Path, *extras: str, lock: Path | None = None) -> Path:
+def make_environment(
+    folder: Path, *extras: str, lock: Path | None = None, pinned: Sequence[str] = ()
+) -> Path:
     """Make an environment with some extras of the project; gives its Python.
 
     It borrows all other packages from this one, and the project from this checkout.
 
     Args:
         lock: a file of constraints for what is installed.
+        pinned: what else is installed, with its pins; it must not need another PyTorch.
     """
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
@@ -28,6 +31,7 @@ def make_environment(folder: Path, *extras: str, lock: Path | None = None) -> Pa
     (Path(packages) / "borrowed.pth").write_text(borrowed, encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [line for name in extras for line in project["optional-dependencies"][name]]
+    wanted += pinned
     constraints = [] if lock is None else ["--constraint", lock]
     install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
     subprocess.run([*install, *constraints, *wanted], check=True)
