@@ -312,10 +312,14 @@ class Bench:
         block = max(1, int(self.given.memory_gib * 2**30) // (2 * 4 * size))
         blocks = -(-n // block)
         again = 0 if 2 * block >= n else block * blocks * (blocks - 1) // 2
-        seconds = passes.seconds / tried * (n + again)
-        seconds += products.seconds / tried**2 * n * (n + 1) / 2
+        of_products = products.seconds / tried**2 * n * (n + 1) / 2
+        seconds = passes.seconds / tried * (n + again) + of_products
         gib = min(n, 2 * block) * size * 4 / 2**30
-        return Cost(seconds, gib, f"[naive estimated: {n + again} passes]")
+        note = f"[naive estimated: {n + again} passes"
+        if again:
+            kept_all = passes.seconds / tried * n + of_products
+            note += f"; {kept_all:.2f} s with {n * size * 4 / 2**30:.1f} GiB for all gradients"
+        return Cost(seconds, gib, note + "]")
 
 
 def main() -> None:

@@ -38,6 +38,13 @@ def behaviour_command(
         bool,
         typer.Option("--every-checkpoint", help="Sample every checkpoint instead of the last."),
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model folder that is sampled, too, as iteration 0: the cold start that the run "
+            "began with."
+        ),
+    ] = None,
 ) -> None:
     """Show how often a run's policy repeats itself, over checkpoints, and how sure it is of it."""
     from declutch.coupling.behaviour import (
@@ -53,13 +60,20 @@ def behaviour_command(
     data = read_run(run)
     evaluated = [(each.iteration, each.result) for each in data.evaluations]
     measured = []
+    if start is not None and not consistency:
+        raise UserError(
+            "--start is sampled for consistency; say of how many steps: --consistency N"
+        )
     if consistency:
         config = run.read_config()
-        checkpoints = run.checkpoints()
+        checkpoints = list(run.checkpoints())
         if not checkpoints:
             raise UserError(f"{run_dir} has no checkpoint that could play")
+        chosen = checkpoints if every_checkpoint else checkpoints[-1:]
+        if start is not None:
+            chosen = [(0, start), *chosen]
         suite = open_suite(config)
-        for iteration, checkpoint in checkpoints if every_checkpoint else checkpoints[-1:]:
+        for iteration, checkpoint in chosen:
             console.print(f"iteration {iteration}: playing, and sampling its actions anew")
             found = _resample(checkpoint, config, suite, level, (episodes, consistency))
             measured.append((iteration, found))

@@ -52,7 +52,12 @@ def tokens_command(
         token_figures,
         token_sheets,
     )
-    from declutch.coupling.tokens import coupling_matrix, measure_gaps, share_out
+    from declutch.coupling.tokens import (
+        coupling_matrix,
+        left_out_of_gaps,
+        measure_gaps,
+        share_out,
+    )
 
     measured, samples, warnings = given.load(model)
     chosen = [samples[find_sample(samples, name)] for name in pair or ()]
@@ -66,6 +71,7 @@ def tokens_command(
         if pair
         else None,
     )
+    warnings += left_out_of_gaps(samples)
     for domain, gap in result.gaps.raw.items():
         if min(gap.num_pos, gap.num_neg) < 2:
             warnings.append(

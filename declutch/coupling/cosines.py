@@ -191,11 +191,20 @@ def weigh(
     elif reduce == "unit":
         weight /= gram.diag().clamp(min=torch.finfo(torch.float64).tiny).sqrt()
     if by_advantage:
-        missing = [sample.line for sample in samples if sample.advantage is None]
-        if missing:
-            raise UserError(f"{name_lines(missing)}: no advantage to weigh the gradient by")
+        check_advantages(samples)
         weight *= torch.tensor([sample.advantage for sample in samples], dtype=torch.float64)
     return weight[:, None] * gram * weight
+
+
+def check_advantages(samples: Sequence[LabelledSample]) -> None:
+    """Check that gradients can be weighed by advantages before cosines are taken of them.
+
+    Raises:
+        UserError: lines without one.
+    """
+    missing = [sample.line for sample in samples if sample.advantage is None]
+    if missing:
+        raise UserError(f"{name_lines(missing)}: no advantage to weigh the gradient by")
 
 
 def measure_cosines(

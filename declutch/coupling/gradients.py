@@ -19,6 +19,7 @@ from declutch.coupling.cosines import (
     Cosines,
     Populations,
     Reduce,
+    check_advantages,
     choose_populations,
     contrast,
     measure_cosines,
@@ -108,6 +109,8 @@ def measure_gradients(
     """
     settings = settings or GradientSettings()
     populations = choose_populations(samples, settings.seed)
+    if settings.by_advantage:
+        check_advantages(samples)  # Before the model is passed through for nothing.
     gram = gradient_products(model, samples, settings.gram, report)
     gram.scope(settings.scope)
     weighed = {

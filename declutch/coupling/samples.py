@@ -9,6 +9,7 @@ diagnostic needs, is said with the number of the line; a line that cannot be rea
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from declutch.ground.contents import parse_json, read_text
 from declutch.ground.errors import UserError
 
 MAX_LISTED = 5
-"""How many bad lines a message tells the reasons of."""
+"""How many reasons why lines are bad a message tells."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def read_samples(path: Path, vocabulary: Vocabulary) -> SampleFile:
     Raises:
         UserError: no file, or lines that cannot be read: the message has their numbers.
     """
-    text = read_text(path, f"the samples {path}")
+    text = read_text(path, f"the samples {path}").removeprefix("\ufeff")
     reader = _Reader(vocabulary)
     found: list[LabelledSample] = []
     bad: list[tuple[int, str]] = []
@@ -123,9 +124,13 @@ def read_samples(path: Path, vocabulary: Vocabulary) -> SampleFile:
 
 
 def describe_lines(problems: Sequence[tuple[int, str]]) -> str:
-    """Say what is wrong with lines of coupling's samples: "line 3: ...; and lines 7, 9"."""
-    listed = "; ".join(f"line {number}: {reason}" for number, reason in problems[:MAX_LISTED])
-    rest = [number for number, _ in problems[MAX_LISTED:]]
+    """Say what is wrong with lines of coupling's samples: "lines 3, 4: ...; and lines 7, 9"."""
+    lines: dict[str, list[int]] = {}
+    for number, reason in problems:
+        lines.setdefault(reason, []).append(number)
+    reasons = list(lines.items())
+    listed = "; ".join(f"{name_lines(each)}: {reason}" for reason, each in reasons[:MAX_LISTED])
+    rest = sorted(number for _, each in reasons[MAX_LISTED:] for number in each)
     return f"{listed}; and {name_lines(rest)}" if rest else listed
 
 
@@ -143,6 +148,7 @@ class _Reader:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.form: dict[int, str] = {}
+        self.both: list[int] = []
         self.tokenizers: dict[str, int] = {}
         self.opened: Any = None
 
@@ -150,7 +156,9 @@ class _Reader:
         try:
             data = parse_json(line)
         except ValueError as error:
-            raise _BadLineError(f"not JSON ({error})") from None
+            # A line of the line would be taken for one of the file.
+            reason = re.sub(r": line 1 column (\d+) \(char \d+\)", r" at column \1", str(error))
+            raise _BadLineError(f"not JSON ({reason})") from None
         if not isinstance(data, dict):
             raise _BadLineError("not a JSON object")
         self._check_tokenizer(number, data)
@@ -177,6 +185,12 @@ class _Reader:
                 "this model's own tokenizer"
             )
 
+        if self.both:
+            yield (
+                f"{name_lines(self.both)}: token ids and text, of which the token ids are taken, "
+                "and the text is not read"
+            )
+
     def _check_tokenizer(self, number: int, data: dict[str, Any]) -> None:
         name = data.get("tokenizer")
         if name is None:
@@ -201,6 +215,8 @@ class _Reader:
             raise _BadLineError(
                 f"needs prompt_ids and response_ids, or prompt and response as text; it {has}"
             )
+        if len(given) == 2:
+            self.both.append(number)
         self.form[number] = given[0]
         if given[0] == "ids":
             prompt, response = (self._check_ids(data[key], key) for key in forms["ids"])

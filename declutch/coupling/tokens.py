@@ -19,7 +19,7 @@ from torch import Tensor
 
 from declutch.coupling.measured import MeasuredModel
 from declutch.coupling.readout import Readout, readouts
-from declutch.coupling.samples import LabelledSample
+from declutch.coupling.samples import LabelledSample, name_lines
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,18 @@ def measure_gaps(
         chosen = [sample for sample in samples if (sample.domain or "all") == domain]
         raw[domain], scaled[domain] = _gaps_of_domain(model, chosen, temperature)
     return Gaps(raw, scaled)
+
+
+def left_out_of_gaps(samples: Sequence[LabelledSample]) -> list[str]:
+    """Say which lines the class gaps of token coupling leave out, or have in a domain apart."""
+    unlabelled = [sample.line for sample in samples if sample.label is None]
+    homeless = [sample.line for sample in samples if not sample.domain]
+    found = []
+    if unlabelled:
+        found.append(f"{name_lines(unlabelled)}: left out of the class gaps, no label")
+    if homeless and len(homeless) < len(samples):
+        found.append(f"{name_lines(homeless)}: no domain, so that they have a gap apart, 'all'")
+    return found
 
 
 def _gaps_of_domain(

@@ -128,7 +128,7 @@ def changed(number, **changes):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([*make_rows(), "{"], "line 17: not JSON"),
+        ([*make_rows(), "{"], "line 17: not JSON (Expecting property name enclosed in double"),
         ([*make_rows(), "[1]"], "line 17: not a JSON object"),
         (changed(2, response_ids=...), "line 3: needs prompt_ids and response_ids"),
         (changed(2, response_ids=[]), "line 3: an empty response"),
@@ -145,7 +145,7 @@ def changed(number, **changes):
         ([], "holds no samples"),
         (
             [{**row, "tokenizer": f"t{number % 2}"} for number, row in enumerate(make_rows())],
-            "line 2: its tokenizer is 't1', that of line 1 is 't0'",
+            "lines 2, 4, 6, 8, 10, 12, 14, 16: its tokenizer is 't1', that of line 1 is 't0'",
         ),
     ],
 )
@@ -173,3 +173,11 @@ def test_what_can_be_left_out_is_left_out_with_a_warning(tmp_path) -> None:
     assert "line 6: left out of the populations, no label" in text
     assert "line 10: the same prompt and response as an earlier line" in text
     assert data["n"]["in_pos"] == 4
+    path = tmp_path / "samples.jsonl"
+    # An editor's mark of UTF-8, and text beside token ids.
+    rows[3]["prompt"] = rows[3]["response"] = "no"
+    path.write_text("\ufeff" + "\n".join(map(json.dumps, rows)), encoding="utf-8")
+    run("tokens", folder, "--samples", path, "--no-matrix", "--json", tmp_path / "t.json")
+    text = " ".join(json.loads((tmp_path / "t.json").read_text())["warnings"])
+    assert "line 6: left out of the class gaps, no label" in text
+    assert "line 4: token ids and text, of which the token ids are taken" in text

@@ -80,6 +80,13 @@ def test_behaviour_and_cases(finished: Path, tmp_path: Path) -> None:
     data = json.loads((tmp_path / "b.json").read_text())
     assert {row["iteration"] for row in data["behaviour"]} == {0, 2}
     assert {row["iteration"] for row in data["consistency"]} == {1, 2}
+    start = ("--start", RunFolder(finished).last_checkpoint())
+    few = ("--consistency", "2", "--episodes", "2")
+    run("behaviour", finished, *few, *start, "--json", tmp_path / "s.json")
+    data = json.loads((tmp_path / "s.json").read_text())
+    assert {row["iteration"] for row in data["consistency"]} == {0, 2}
+    with pytest.raises(UserError, match="--consistency N"):
+        run("behaviour", finished, *start)
     assert (tmp_path / "b" / "figures" / "consistency.svg").exists()
     run("cases", finished, "--episodes", "4", "--json", tmp_path / "c.json")
     assert json.loads((tmp_path / "c.json").read_text())["episodes"] == 4
