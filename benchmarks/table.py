@@ -56,6 +56,7 @@ class Bench:
 BENCHES = (
     Bench("rollout", r"^(HFEngine|without)", "--rounds 1"),
     Bench("reuse", r"times as fast|same tokens", "--rounds 1 --new-tokens 8 --layers 3"),
+    Bench("sampling", r"tokens/s", "--rounds 1"),
     Bench("train_step", r"^declutch ", "--rounds 1", needs=("trl",)),
     Bench("credit", r" (verl|loops) |^nthr", "--rounds 1", needs=("verl",)),
     Bench("async_rollout", r"times as fast", "--rounds 1 --episodes 16 --longest 100"),
