@@ -85,24 +85,30 @@ class MemoryEstimate:
 def meter_pass(model: Any, shape: PassShape, learns: bool = True) -> PassMemory:
     """Meter the memory of one of the learner's passes over a model.
 
-    Of an outline whose layers are alike only a few layers are run: each adds as much.
+    Of an outline whose layers are alike only a few layers are run: each adds as much, from where on
+    the peak is at the end of the forward pass. Below, it may be elsewhere: the gradient of a large
+    vocabulary takes more than what few layers keep.
 
     Args:
         model: an outline inside its block, or a model.
         learns: whether the pass is followed by a backward pass.
     """
     layers = layers_alike(model)
-    if layers is None or len(layers) <= 3:
+    few = 2
+    while layers is not None and few + 1 < len(layers):
+        one, two = (_shortened_pass(model, num, shape, learns) for num in (few, few + 1))
+        kept, peak = two.kept - one.kept, two.peak - one.peak
+        # A peak is the highest of several that grow evenly with the layers; none grows by more.
+        if peak >= kept:
+            more = len(layers) - few
+            return PassMemory(one.kept + more * kept, one.peak + more * peak)
+        few *= 2
+    return _meter(model, shape, learns)
+
+
+def _shortened_pass(model: Any, num_layers: int, shape: PassShape, learns: bool) -> PassMemory:
+    with shortened(model, num_layers):
         return _meter(model, shape, learns)
-    found = []
-    for num_layers in (2, 3):
-        with shortened(model, num_layers):
-            found.append(_meter(model, shape, learns))
-    two, three = found
-    more = len(layers) - 2
-    return PassMemory(
-        two.kept + more * (three.kept - two.kept), two.peak + more * (three.peak - two.peak)
-    )
 
 
 def _meter(model: Any, shape: PassShape, learns: bool) -> PassMemory:

@@ -38,13 +38,14 @@ def test_a_label_counts_like_one_response_token(material: Material, style: Promp
     total, count = 0.0, 0
     with torch.no_grad():
         for example in spoken:
-            ids = torch.cat([example.prompt_ids, example.response_ids])
+            ids = torch.cat([example.prompt_ids, example.response_ids]).to(model.device)
             scores = torch.log_softmax(model(ids[None]).logits[0], -1)
             for place in range(len(example.prompt_ids), len(ids)):
                 total -= float(scores[place - 1, ids[place]])
                 count += 1
         for example in labelled:
-            states = model(example.prompt_ids[None], output_hidden_states=True).hidden_states
+            prompt = example.prompt_ids[None].to(model.device)
+            states = model(prompt, output_hidden_states=True).hidden_states
             odds = float(layer(states[-1][0, -1]))
             total += math.log(1 + math.exp(-odds if example.label else odds))
             count += 1

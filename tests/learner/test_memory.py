@@ -17,8 +17,8 @@ SHAPE = PassShape(num_rows=3, prompt_tokens=40, response_tokens=20)
 
 
 def shapes(**changes):
-    size = {**SIZE, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 6}
-    return transformers.Qwen2Config(**size, vocab_size=500, **changes)
+    size = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 6, "vocab_size": 500}
+    return transformers.Qwen2Config(**{**SIZE, **size, **changes})
 
 
 @pytest.mark.slow
@@ -37,6 +37,18 @@ def test_an_outline_takes_what_the_model_takes(dtype, is_checkpointed, monkeypat
     expected = _meter(model, SHAPE, learns=True)
     assert found.kept == pytest.approx(expected.kept, rel=0.06)
     assert found.peak == pytest.approx(expected.peak, rel=0.06)
+
+
+@pytest.mark.slow
+def test_few_layers_below_a_large_vocabulary_do_not_tell_the_peak_of_many():
+    """With few layers the peak is at the gradient of the read-out, with many before it."""
+    large = shapes(vocab_size=2_500, num_hidden_layers=16, tie_word_embeddings=True)
+    shape = PassShape(num_rows=1, prompt_tokens=20, response_tokens=5)
+    with outlined(large, ModelConfig()) as model:
+        few, whole = meter_pass(model, shape), _meter(model, shape, learns=True)
+    assert few.kept == pytest.approx(whole.kept, rel=0.01)
+    assert few.peak == pytest.approx(whole.peak, rel=0.01)
+    assert few.peak > few.kept
 
 
 def test_a_pass_without_a_gradient_keeps_nothing():
