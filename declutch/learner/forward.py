@@ -135,7 +135,7 @@ def fused_readout(model: nn.Module, fused: Fused, batch: TokenBatch) -> tuple[Te
     row, column = batch.response_mask.nonzero(as_tuple=True)
     inputs, place = _inputs(model, batch, row, _predictor(batch, row, column))
     states, logits, order = _read_fused(fused, inputs, place, _distinct(place))
-    return (states, logits) if len(order) == len(logits) else (states[order], logits[order])
+    return (states, logits) if order is None else (states[order], logits[order])
 
 
 def response_hidden(model: Any, batch: TokenBatch) -> Tensor:
@@ -310,7 +310,7 @@ def _fused_logits(
 ) -> Tensor:
     """The logits [N, V] at places of a fused forward pass."""
     _, logits, order = _read_fused(fuse(model), inputs, place, distinct)
-    return logits if len(order) == len(logits) else logits[order]
+    return logits if order is None else logits[order]
 
 
 def _read_fused(
@@ -318,13 +318,14 @@ def _read_fused(
     inputs: Mapping[str, Tensor],
     place: tuple[Tensor, Tensor],
     distinct: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Hidden states and logits of a fused forward pass, whose last layer is computed only there.
 
     Args:
         distinct: the same places, each once, sorted.
     Returns:
-        [M, D] and [M, V] of the distinct places, and i64[N], which of them each place is.
+        [M, D] and [M, V] of the distinct places, and i64[N], which of them each place is; None
+        where each is there once, in order.
     """
     ids = inputs["input_ids"]
     row, column = distinct
@@ -337,9 +338,10 @@ def _read_fused(
     if positions is None:
         positions = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
     states = fused.hidden(ids, positions, inputs.get("attention_mask"), columns)
-    width = ids.shape[1]
-    order = torch.searchsorted(row * width + column, place[0] * width + place[1])
-    found = states[row, rank]
+    found, order = states[row, rank], None
+    if len(row) < len(place[0]):
+        width = ids.shape[1]
+        order = torch.searchsorted(row * width + column, place[0] * width + place[1])
     return found, fused.read_out(found), order
 
 

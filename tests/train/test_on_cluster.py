@@ -32,6 +32,8 @@ pytestmark = pytest.mark.slow
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
     data = {
         "env": {"max_steps": 6},
+        # Where the stand-ins for the workers compute.
+        "model": {"device": "cpu"},
         "agent": {"constrain_actions": False},
         "tiny": {
             "hidden_size": 32,
