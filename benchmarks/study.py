@@ -220,6 +220,41 @@ def success_table(comparison: Comparison) -> tuple[list[str], Rows]:
     return ["iteration", "method", "runs", *LEVELS], rows
 
 
+def other_arms(comparison: Comparison) -> list[Arm]:
+    """Arms that an amendment of the plan added, by name."""
+    return sorted({run.id.arm for run in comparison.runs} - NAMES.keys())
+
+
+def other_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    """The added arms at the last iteration, each less GRPO and GRPO + GCD of the same seeds."""
+    last = iterations_of(comparison)[-1]
+    rows = []
+    for arm in other_arms(comparison):
+        picks = picks_at(comparison.of(arm), last)
+        if picks:
+            found = success_rows(picks)
+            cells = [format_percent(found[level, ""].mean) for level in LEVELS]
+            rows.append([str(arm), str(len(picks)), *cells])
+        for before in (GRPO, GCD):
+            pairs = pairs_at(comparison, before, arm, (last, last))
+            if len(pairs) > 1:
+                name = f"{arm} − {NAMES[before]}"
+                rows.append([name, f"{len(pairs)} pairs", *difference_cells(pairs, (last, last))])
+    return ["method or difference, points", "runs", *LEVELS], rows
+
+
+def difference_cells(
+    pairs: Sequence[tuple[TrainedRun, TrainedRun]], iterations: tuple[int, int]
+) -> list[str]:
+    """The difference of paired runs by level, with its interval over runs and games."""
+    sides = [
+        [run.evaluations[iteration] for run in side]
+        for side, iteration in zip(zip(*pairs, strict=True), iterations, strict=True)
+    ]
+    found = {row.level: row.difference for row in paired(*sides, by_kind=False)}
+    return [points(found[level]) for level in LEVELS]
+
+
 def contrast_table(comparison: Comparison) -> tuple[list[str], Rows]:
     last = iterations_of(comparison)[-1]
     wanted = [
@@ -233,12 +268,7 @@ def contrast_table(comparison: Comparison) -> tuple[list[str], Rows]:
     for name, before, after, iterations in wanted:
         pairs = pairs_at(comparison, before, after, iterations)
         if len(pairs) > 1:
-            sides = [
-                [run.evaluations[iteration] for run in side]
-                for side, iteration in zip(zip(*pairs, strict=True), iterations, strict=True)
-            ]
-            found = {row.level: row.difference for row in paired(*sides, by_kind=False)}
-            cells = [points(found[level]) for level in LEVELS]
+            cells = difference_cells(pairs, iterations)
             rows.append([name, f"{NAMES[after]} − {NAMES[before]}", str(len(pairs)), *cells])
     return ["iteration", "difference, points", "pairs", *LEVELS], rows
 
@@ -403,6 +433,7 @@ def time_table(comparison: Comparison) -> tuple[list[str], Rows]:
 TABLES: dict[str, Callable[[Comparison], tuple[list[str], Rows]]] = {
     "Success, % [95% interval over runs and games]": success_table,
     "Differences, paired by seed and game": contrast_table,
+    "Exploratory: arms added later, at the last iteration": other_table,
     "Coupling: cosines of mean gradients [95% interval over runs]": coupling_table,
     "Does coupling foretell what happens to L2?": prediction_table,
     "Behaviour": behaviour_table,
@@ -472,7 +503,8 @@ def render(comparison: Comparison) -> str:
     """The text of results.md."""
     counts = ", ".join(f"{name} {len(comparison.of(arm))}" for arm, name in NAMES.items())
     parts = [f"# The study's results\n\nRuns: {counts}."]
-    parts += [f"## {title}\n\n{draw(*make(comparison))}" for title, make in TABLES.items()]
+    made = {title: make(comparison) for title, make in TABLES.items()}
+    parts += [f"## {title}\n\n{draw(*table)}" for title, table in made.items() if table[1]]
     return "\n\n".join(parts) + "\n"
 
 

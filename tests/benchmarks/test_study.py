@@ -80,6 +80,27 @@ def test_differences_are_paired_by_seed_and_leave_out_seeds_without_a_partner(
     assert not any("shuffled" in row[1] for row in rows)
 
 
+def test_arms_added_later_are_compared_with_the_same_seeds(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    assert study.other_table(study.read_packed(pack_into(tmp_path, folders)))[1] == []
+    for seed, won in (("0", "1000"), ("1", "1001")):
+        ends = {"L0": "1110", "L1": "1100", "L2": won}
+        evaluations = {0: make_evaluation(START), 2: make_evaluation(ends)}
+        write_run(tmp_path / seed / f"hgpo+gcd_s{seed}", evaluations)
+    _, rows = study.other_table(study.read_packed(pack_into(tmp_path, folders)))
+    # L2 of GRPO 0 and 1 of 4 games, of this arm 1 and 2, of GRPO + GCD 2 and 3.
+    assert row_of(rows, "hgpo+gcd", "2")[2:] == ["75.0", "50.0", "37.5", "54.2"]
+    assert row_of(rows, "hgpo+gcd − GRPO", "2 pairs")[4].startswith("+25.0 ")
+    assert row_of(rows, "hgpo+gcd − GRPO + GCD", "2 pairs")[4].startswith("-25.0 ")
+    assert len(rows) == 3
+
+
+def pack_into(folder: Path, folders: list[Path]) -> Path:
+    study.pack(folder / "packed.tar.xz", folders)
+    return folder / "packed.tar.xz"
+
+
 def test_the_mechanism_is_compared_seed_by_seed(archive: Path) -> None:
     _, rows = study.coupling_table(study.read_packed(archive))
     difference = row_of(rows, "2", "GRPO + GCD − GRPO", "2")
