@@ -132,4 +132,6 @@ def _judgments_by_step(judged: JudgeRound, codec: Codec) -> dict[_Place, list[di
 
 def _label(labels: Sequence[Sequence[int | None]], place: _Place) -> int | None:
     episode, position = place
-    return labels[episode][position] if labels else None
+    given = labels[episode] if labels else ()
+    # None are given to an episode that the environment broke off: its steps are not judged.
+    return given[position] if given else None

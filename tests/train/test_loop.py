@@ -304,3 +304,24 @@ def test_other_settings_train(base: dict, tmp_path: Path, changes: dict) -> None
         assert row["update/mismatch_max"] < 1e-3
     if "gradient_ratio" in changes.get("gcd", {}):
         assert 0 < row["update/judge_scale"] <= 10
+
+
+def test_a_game_that_breaks_halfway_is_counted_and_the_run_goes_on(
+    base: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAIL_CACHE", str(tmp_path / "cache"))
+    suite = {"suite": "frail_households:FrailHouseholds"}
+    settings = {"env": suite, "train": {"iterations": 2, "save_episodes": 6}, "eval": {"every": 0}}
+    run = RunFolder(tmp_path / "run")
+    run_training(parse_config(lay_over(base, settings), "test"), run.path)
+    rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert sum(row["agent/env_errors"] for row in rows) > 0
+    texts = [run.episodes_path(iteration).read_text() for iteration in (1, 2)]
+    shown = [json.loads(line) for text in texts for line in text.splitlines()]
+    broken = [each for each in shown if each["outcome"] == "env_error"]
+    assert broken
+    for episode in broken:
+        assert len(episode["steps"]) == 2
+        for step in episode["steps"]:
+            assert (step["label_rule"], step["label_oracle"], step["advantage"]) == (None,) * 3
