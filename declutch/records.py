@@ -79,6 +79,21 @@ class Action:
 
 
 @dataclass(frozen=True)
+class Distractor:
+    """The record of one distractor: what an observation shows that has no bearing on the goal.
+
+    Attributes:
+        text: as the full prompt shows it, a sentence.
+        short: as the compact prompt shows it; "" where that cannot.
+        place: in [0, 1), how far into the observation it stands.
+    """
+
+    text: str
+    short: str
+    place: float
+
+
+@dataclass(frozen=True)
 class Step:
     """The record of one step of an episode: what was seen, sampled and earned.
 
@@ -100,6 +115,8 @@ class Step:
         is_truncated: the limit of tokens ended the response, not the agent.
         num_shown: how many pairs of the history the prompt shows where there was no room for as
             many as it should; None where there was.
+        distractors: what the prompt shows besides the observation, which is the environment's own
+            and tells which steps were taken from the same one; () outside of training.
     """
 
     observation: str
@@ -114,6 +131,7 @@ class Step:
     oracle_label: int | None = None
     is_truncated: bool = False
     num_shown: int | None = None
+    distractors: tuple[Distractor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,6 +282,7 @@ __all__ = [
     "META_TAGS",
     "Action",
     "Completion",
+    "Distractor",
     "Episode",
     "Outcome",
     "Probes",

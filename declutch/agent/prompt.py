@@ -16,9 +16,10 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+from declutch.agent.distractors import insert_sentences, insert_words
 from declutch.config.section import JudgePrompt, Reasoning
 from declutch.envs.wording import Wording
-from declutch.records import Action, Episode
+from declutch.records import Action, Distractor, Episode
 
 PromptForm = Literal["compact", "full"]
 
@@ -40,6 +41,7 @@ class View:
         answers: all the agent's own responses so far, oldest first.
         draft: the agent's own first answer, which it is asked to reflect on; "" for none.
         max_shown: how many of the latest pairs there is room for; None for all that are asked for.
+        distractors: what is shown with each observation so far, oldest first; () where nothing is.
     """
 
     intro: str
@@ -51,6 +53,7 @@ class View:
     answers: tuple[Action, ...] = ()
     draft: str = ""
     max_shown: int | None = None
+    distractors: tuple[tuple[Distractor, ...], ...] = ()
 
     @property
     def observations(self) -> tuple[str, ...]:
@@ -90,7 +93,11 @@ def render_agent(
     if view.suggestions:
         lines = "\n".join(f"- {suggestion}" for suggestion in view.suggestions)
         suggestions = f"Follow these guidelines strictly, in your reasoning too:\n{lines}\n"
-    shown = "".join(f'\n- saw "{_line(saw)}", did "{did}"' for saw, did in recent)
+    first = len(view.history) - len(recent)
+    shown = "".join(
+        f'\n- saw "{_line(seen_text(view, first + place, wording))}", did "{did}"'
+        for place, (_, did) in enumerate(recent)
+    )
     answers = "".join(f"\n- {_line(answer.response)}" for answer in view.answers[-NUM_ANSWERS:])
     return _agent_template("full", reasoning, wording).format(
         scene=wording.scene,
@@ -99,7 +106,7 @@ def render_agent(
         step_count=len(view.history),
         history=f"Your latest steps, oldest first:{shown}\n" if recent else "",
         step_number=len(view.history) + 1,
-        observation=_line(view.observation),
+        observation=_line(seen_text(view, len(view.history), wording)),
         inventory=view.inventory or "nothing",
         admissible=", ".join(view.admissible),
         plan=_line(view.plan) or "none yet",
@@ -142,6 +149,19 @@ def render_reasoning(problem: str, action: str, wording: Wording) -> str:
     return template.format(problem=problem, action=action, work=wording.work)
 
 
+def seen_text(view: View, position: int, wording: Wording) -> str:
+    """Word an observation as the agent's full prompt shows it: with its distractors, if any.
+
+    Args:
+        position: of the step that it was seen at, from 0.
+        wording: the suite's words.
+    """
+    if not view.distractors:
+        return view.observations[position]
+    text, task = view.observations[position], wording.statement(view.intro)
+    return insert_sentences(text, view.distractors[position], task)
+
+
 def observation_text(observation: str, form: PromptForm, wording: Wording) -> str:
     """Word an observation in the prompt's form, on one line, as a prediction is to word it."""
     if form == "full":
@@ -175,6 +195,8 @@ def _render_compact(
     observation = wording.observation(last_informative(view.observations, wording))
     if wording.is_refusal(view.observation):
         observation = f"failed ; {observation}"
+    if view.distractors:
+        observation = insert_words(observation, view.distractors[-1])
     suggestions = "".join(f" rule {_line(each).lower()}" for each in view.suggestions)
     answers = [f"{a.tag} {wording.action(a.text)}".strip() for a in view.answers[-NUM_ANSWERS:]]
     return _agent_template("compact", reasoning, wording).format(
@@ -230,15 +252,17 @@ def build_view(
 def view_at(episode: Episode, position: int, suggestions: tuple[str, ...] = ()) -> View:
     """The agent's `View` at a step of a played episode, which that step's prompt is made of."""
     step = episode.steps[position]
+    steps = episode.steps[: position + 1]
     view = build_view(
-        [s.observation for s in episode.steps[: position + 1]],
-        [s.action.text for s in episode.steps[:position]],
+        [s.observation for s in steps],
+        [s.action.text for s in steps[:-1]],
         step.inventory,
         step.admissible,
         suggestions,
-        [s.action for s in episode.steps[:position]],
+        [s.action for s in steps[:-1]],
     )
-    return replace(view, max_shown=step.num_shown)
+    added = tuple(s.distractors for s in steps)
+    return replace(view, max_shown=step.num_shown, distractors=added if any(added) else ())
 
 
 def last_informative(observations: Sequence[str], wording: Wording) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator, model_validator
 
 from declutch.config.algorithm import AlgorithmConfig, GRPOConfig, LossConfig, OptimizerConfig
+from declutch.config.augmentation import AugmentationConfig
 from declutch.config.cluster import ClusterConfig
 from declutch.config.coupling import CouplingConfig
 from declutch.config.dotted import is_dotted
@@ -135,6 +136,7 @@ class Config(Section):
     endpoint: EndpointConfig = EndpointConfig()
     serve: ServeConfig = ServeConfig()
     train: TrainConfig = TrainConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
     trackers: TrackersConfig = TrackersConfig()
     eval: EvalConfig = EvalConfig()
     coupling: CouplingConfig = CouplingConfig()

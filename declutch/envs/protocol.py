@@ -12,7 +12,7 @@ from declutch.config.env import EnvConfig
 from declutch.envs.splits import Level
 from declutch.envs.wording import PLAIN, Wording
 from declutch.ground.errors import Finding, UserError
-from declutch.records import TaskId
+from declutch.records import Distractor, TaskId
 
 Progress = Callable[[int, int], None]
 """Told (done, total) while something takes its time."""
@@ -30,11 +30,13 @@ class Observation:
         admissible: commands that would do something now, in the environment's order; () where
             answers are free.
         inventory: what the agent carries, "" when nothing.
+        distractors: what prompts show besides, see `AugmentedEnv`; no environment gives any.
     """
 
     text: str
     admissible: tuple[str, ...]
     inventory: str = ""
+    distractors: tuple[Distractor, ...] = ()
 
 
 @dataclass(frozen=True)

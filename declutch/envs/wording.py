@@ -9,6 +9,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from declutch.envs.excerpts import Excerpt, FindExcerpts, quote_sentences
+
 NOTHING_HAPPENS = "Nothing happens."
 """The usual answer to an action that does nothing."""
 
@@ -78,6 +80,8 @@ class Wording:
         advice: what the critic advises, by phase of the expert's reasoning, which is the first
             word of its short thought.
         words: what a tiny model has to know besides what is seen in plays.
+        excerpts: finds in the observations of one episode, the first one first, what may distract
+            in other tasks, see `find_excerpts`; None takes any environment's sentences.
     """
 
     scene: str = "You act in an environment that is described in text."
@@ -94,10 +98,23 @@ class Wording:
     templates: Mapping[str, str] = field(default_factory=_nothing)
     advice: Mapping[str, Advice] = field(default_factory=_nothing)
     words: str = ""
+    excerpts: FindExcerpts | None = None
 
     def is_refusal(self, observation: str) -> bool:
         """Whether an observation says no more than that the last action did nothing."""
         return observation.strip() in self.refusals
+
+    def find_excerpts(self, texts: Sequence[str]) -> Sequence[Excerpt]:
+        """Find in an episode's observations what prompts of other tasks may show as distractors.
+
+        Args:
+            texts: the observations, the first one first.
+        """
+        if self.excerpts is not None:
+            return self.excerpts(texts)
+        first, later = texts[:1], texts[1:]
+        told = (text for text in later if not self.is_refusal(text))
+        return quote_sentences((*first, *told), self.observation)
 
 
 PLAIN = Wording()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from declutch.agent.prompt import View
+from declutch.agent.prompt import View, seen_text
 from declutch.envs.wording import Wording
 
 HISTORY_LENGTH = 4
@@ -87,8 +87,8 @@ def write_brief_question(view: View, action: str, wording: Wording) -> tuple[tup
         )
         turns += [("user", question), ("assistant", _answer(example.verdict))]
     did = [done for _, done in view.history]
-    task = wording.statement(view.intro)
-    return (*turns, ("user", _question(task, did, view.inventory, view.observation, action)))
+    task, seen = wording.statement(view.intro), seen_text(view, len(did), wording)
+    return (*turns, ("user", _question(task, did, view.inventory, seen, action)))
 
 
 def _question(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from declutch.agent.prompt import View
 from declutch.agent.speaker import Speaker
+from declutch.envs.augmentation import Augmentation, AugmentedEnv
 from declutch.envs.protocol import (
     EnvSource,
     Observation,
@@ -24,6 +25,7 @@ from declutch.ground.errors import UserError
 from declutch.ground.streams import derive_seed
 from declutch.records import (
     Completion,
+    Distractor,
     Episode,
     Outcome,
     Request,
@@ -43,11 +45,14 @@ class Play:
     Attributes:
         seed: what is sampled in it is a function of this and of the model, whatever else is played
             at the time; no two episodes of a group may have the same. See `derive_seed`.
+        distractor_seed: the same of its distractors, which a group's episodes share; None where it
+            is played without.
     """
 
     task: TaskId
     group: int
     seed: int
+    distractor_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class CollectParams:
             takes the environment's.
         reflection: show the speaker each of its responses and play the one that it gives then; the
             first one is in no record.
+        augmentation: which distractors there are, for plays that have a seed of them; None outside
+            of training.
     """
 
     max_steps: int
@@ -79,6 +86,7 @@ class CollectParams:
     oracle_every: int = 0
     reflection: bool = False
     reward: Reward | None = None
+    augmentation: Augmentation | None = None
 
 
 def collect(
@@ -131,7 +139,7 @@ async def collect_async(
             for index, play in waiting:
                 env = source.make_env() if env is None else env
                 chance = derive_seed(play.seed, "environment") % 2**31 if has_chance else None
-                started = _start(index, play, env, chance)
+                started = _start(index, play, _augment(env, play, params), chance)
                 episode = await _play_one(started, asked, params)
                 finished[index] = episode
                 if on_finished is not None:
@@ -244,7 +252,15 @@ class _Live:
             history=tuple(self.history),
             suggestions=suggestions,
             answers=tuple(step.action for step in self.steps),
+            distractors=self.distractors,
         )
+
+    @property
+    def distractors(self) -> tuple[tuple[Distractor, ...], ...]:
+        """Those of each observation so far; () where the episode is played without."""
+        if self.play.distractor_seed is None:
+            return ()
+        return (*(step.distractors for step in self.steps), self.observation.distractors)
 
     def advance(self, answer: _Answer, speaker: Speaker, params: CollectParams) -> Outcome | None:
         """Play one response; the outcome when it was the last."""
@@ -262,6 +278,7 @@ class _Live:
             allowed_ids=completion.allowed_ids,
             is_truncated=completion.is_truncated,
             num_shown=answer.num_shown,
+            distractors=before.distractors,
         )
         try:
             label = self.ask_oracle(action.text) if self.is_asked(params.oracle_every) else None
@@ -352,6 +369,13 @@ class _Live:
             final_observation=self.observation.text,
             error=self.error,
         )
+
+
+def _augment(env: TextEnv, play: Play, params: CollectParams) -> TextEnv:
+    """The environment as an episode is to show it."""
+    if params.augmentation is None or play.distractor_seed is None:
+        return env
+    return AugmentedEnv(env, params.augmentation, play.distractor_seed)
 
 
 def _start(index: int, play: Play, env: TextEnv, seed: int | None) -> _Live:

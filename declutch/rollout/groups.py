@@ -12,6 +12,7 @@ import torch
 
 from declutch.agent.speaker import Speaker
 from declutch.config.run import Config
+from declutch.envs.augmentation import Augmentation
 from declutch.envs.protocol import EnvSource, Suite
 from declutch.ground.streams import derive_seed, stream
 from declutch.records import Episode, Outcome, TaskId
@@ -32,12 +33,15 @@ class Played:
         episodes: those that are trained on.
         num_replaced: groups of equal returns that were dropped; None without dynamic sampling.
         num_refilled: groups played in their place, of whatever returns.
+        num_augmented: groups of the tasks that were drawn that had distractors; None where no
+            group could have any.
     """
 
     first: tuple[Episode, ...]
     episodes: tuple[Episode, ...]
     num_replaced: int | None = None
     num_refilled: int = 0
+    num_augmented: int | None = None
 
 
 class Collect(Protocol):
@@ -62,6 +66,7 @@ def play_groups(
     iteration: int,
     suggestions: tuple[str, ...] = (),
     collect_by: Collect = collect,
+    augmentation: Augmentation | None = None,
 ) -> Played:
     """Play groups for an iteration: each task by a group of episodes from the same start.
 
@@ -73,6 +78,7 @@ def play_groups(
         iteration: from 0.
         suggestions: shown in every prompt.
         collect_by: plays the episodes; in this process, unless told otherwise.
+        augmentation: the distractors that some groups are played with; None for none.
     Source: Yu et al. 2025 (arXiv:2503.14476, DAPO), section 3.2. Differs: no more tasks are played
         than groups are missing.
     """
@@ -87,10 +93,15 @@ def play_groups(
         iteration=iteration,
         suggestions=suggestions,
         collect_by=collect_by,
+        augmentation=augmentation,
     )
     first = play(drawn, 0)
+    num_augmented = None
+    if augmentation is not None:
+        seeds = (augmentation.seed_of(config.seed, iteration, group) for group in range(len(drawn)))
+        num_augmented = sum(seed is not None for seed in seeds)
     if not config.train.dynamic_sampling:
-        return Played(tuple(first), tuple(first))
+        return Played(tuple(first), tuple(first), num_augmented=num_augmented)
     kept = informative_groups(first)
     reserve = _fresh_tasks(tasks, drawn, config.seed, iteration)
     num_refilled = 0
@@ -107,6 +118,7 @@ def play_groups(
         episodes=tuple(kept or first),
         num_replaced=count - len({episode.group for episode in informative_groups(first)}),
         num_refilled=num_refilled,
+        num_augmented=num_augmented,
     )
 
 
@@ -131,12 +143,16 @@ def _play(
     iteration: int,
     suggestions: tuple[str, ...],
     collect_by: Collect,
+    augmentation: Augmentation | None,
 ) -> list[Episode]:
-    plays = [
-        Play(task, group, derive_seed(config.seed, "play", iteration, group, member))
-        for group, task in enumerate(tasks, start=first_group)
-        for member in range(config.train.group_size)
-    ]
+    plays = []
+    for group, task in enumerate(tasks, start=first_group):
+        shared = None
+        if augmentation is not None:
+            shared = augmentation.seed_of(config.seed, iteration, group)
+        for member in range(config.train.group_size):
+            seed = derive_seed(config.seed, "play", iteration, group, member)
+            plays.append(Play(task, group, seed, shared))
     return collect_by(
         plays,
         suite,
@@ -150,6 +166,7 @@ def _play(
             suggestions=suggestions,
             oracle_every=config.gcd.oracle_every if config.gcd.enabled else 0,
             reward=load_reward(config.train.reward),
+            augmentation=augmentation,
         ),
     )
 

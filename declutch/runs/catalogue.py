@@ -210,6 +210,21 @@ METRICS = (
         line="played instead",
     ),
     Metric(
+        *("agent/augmented_groups", "groups with distractors", ""),
+        "Number of groups whose observations had distractors; see `augmentation.enabled`.",
+    ),
+    Metric(
+        *("agent/augmented_success", "success with distractors", "%"),
+        "Share of the episodes with distractors that were won.",
+        chart="Training success",
+        line="with distractors",
+        color="c2",
+    ),
+    Metric(
+        *("agent/num_distractors", "distractors", ""),
+        "Mean number of distractors that an observation of these episodes had.",
+    ),
+    Metric(
         *("agent/tag/{tag}", "ways of reasoning", "%"),
         "Of the steps that name a way of reasoning, the share that names this one.",
         chart="Ways of reasoning",

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from declutch.agent.codec import Codec
+from declutch.agent.prompt import seen_text, view_at
 from declutch.judge.round import JudgeRound
-from declutch.records import Episode, Role, Step, StepTable
+from declutch.records import Episode, Role, StepTable
 
 _Place = tuple[int, int]
 """A step: index of its episode, position in it."""
@@ -50,20 +51,28 @@ def describe_episodes(played: PlayedIteration) -> list[dict[str, Any]]:
             "score": episode.score,
             "final_observation": episode.final_observation,
             "steps": [
-                {**_describe_step(step, played.codec), **marks.at((index, position))}
-                for position, step in enumerate(episode.steps)
+                {**_describe_step(episode, position, played.codec), **marks.at((index, position))}
+                for position in range(len(episode.steps))
             ],
         }
         for index, episode in enumerate(played.episodes)
     ]
 
 
-def _describe_step(step: Step, codec: Codec) -> dict[str, Any]:
+def _describe_step(episode: Episode, position: int, codec: Codec) -> dict[str, Any]:
+    step = episode.steps[position]
+    seen: dict[str, Any] = {"observation": step.observation}
+    if step.distractors:
+        view = view_at(episode, position)
+        seen = {
+            "observation": seen_text(view, position, codec.wording),
+            "distractors": [each.text for each in step.distractors],
+        }
     return {
         "prompt": codec.tokenizer.decode(step.prompt_ids.tolist()),
         "response": codec.decode(step.response_ids),
         "action": step.action.text,
-        "observation": step.observation,
+        **seen,
         "is_valid": step.action.is_valid,
         "is_admissible": step.action.is_admissible,
         "reward": step.reward,

@@ -61,9 +61,14 @@ def run_iteration(session: Session) -> None:
     clock.restart()
 
     with clock.phase("play"):
-        shown = session.suggester.shown
         played = play_groups(
-            session.config, session.suite, learner.policy, number, shown, learner.collect
+            session.config,
+            session.suite,
+            learner.policy,
+            number,
+            session.suggester.shown,
+            learner.collect,
+            session.augmentation,
         )
     session.check_played(played.episodes)
 

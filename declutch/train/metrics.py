@@ -122,6 +122,7 @@ def agent_metrics(play: Played, credited: Credited) -> Metrics:
         "zero_variance_share": _mean(even),
         "replaced_groups": play.num_replaced,
         "refilled_groups": None if play.num_replaced is None else play.num_refilled,
+        **_augmentation_values(play),
         **_tag_shares(credited.table),
         "num_samples": len(credited.table),
         "advantage_std": float(torch.std(credited.step_advantage, correction=0)),
@@ -138,6 +139,23 @@ def _score_values(played: Sequence[Episode]) -> Metrics:
         "score": _mean([episode.score for episode in played]),
         "finished_positive": _mean(finished),
     }
+
+
+def _augmentation_values(play: Played) -> Metrics:
+    """How the drawn tasks went that were shown with distractors; {} where none are shown at all."""
+    if play.num_augmented is None:
+        return {}
+    values: Metrics = {"augmented_groups": play.num_augmented}
+    played = [
+        episode
+        for episode in play.first
+        if episode.outcome is not Outcome.ENV_ERROR and any(s.distractors for s in episode.steps)
+    ]
+    if played:
+        values["augmented_success"] = _mean([episode.is_won for episode in played])
+        shown = [len(step.distractors) for episode in played for step in episode.steps]
+        values["num_distractors"] = _mean(shown)
+    return values
 
 
 def _tag_shares(table: StepTable) -> Metrics:

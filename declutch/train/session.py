@@ -13,6 +13,7 @@ from declutch.cold_start.facts import ColdStart, read_cold_start
 from declutch.config.run import Config
 from declutch.config.sizes import hint_for_size
 from declutch.endpoint.usage import Usage
+from declutch.envs.augmentation import Augmentation
 from declutch.envs.protocol import Suite, check_levels, wording_of
 from declutch.evaluation.evaluate import evaluate, num_games
 from declutch.evaluation.exam import Examiner
@@ -33,6 +34,7 @@ from declutch.runs.folder import ROW_FILE, RunFolder, iteration_name
 from declutch.runs.resume import ResumePoint, find_resume_point, rewind
 from declutch.runs.rows import write_row
 from declutch.runs.trackers import Trackers, check_trackers
+from declutch.train.augmentation import find_augmentation
 from declutch.train.learn import Credited, Learned, Learner, Learns, StartLearner
 from declutch.train.metrics import Score, endpoint_metrics, eval_metrics, eval_scores, time_metrics
 from declutch.train.suggest import Suggester
@@ -151,6 +153,7 @@ class Session:
         chat: the endpoint for labels and suggestions; None where neither asks one.
         labeler: asks it for labels; None where `gcd.labels` does not.
         trackers: get the metrics of every iteration besides the run's own file.
+        augmentation: the distractors that episodes are shown; None where there are to be none.
         counted: the endpoint's account as of the last metrics.
         diagnosis: measures the policy at some iterations; None where nothing is asked for.
         row: the metrics of the last iteration, as far as they are known when it is saved.
@@ -169,6 +172,7 @@ class Session:
     labeler: Labeler | None
     clock: Clock
     trackers: Trackers
+    augmentation: Augmentation | None = None
     counted: Usage = field(default_factory=Usage)
     diagnosis: Diagnosis | None = None
     row: dict[str, float] = field(default_factory=dict)
@@ -216,6 +220,7 @@ class Session:
         tasks = {name: suite.tasks(name) for name in (config.train.split, *config.eval.levels)}
         bind_tasks(run, tasks, is_start=checkpoint is None)
         learner = start_learner(config, checkpoint)
+        augmentation = find_augmentation(config, suite, learner.policy)
         rewind(run, point)
         # Those that a process which was killed after its last checkpoint had no time to delete.
         if config.train.keep_checkpoints is not None:
@@ -245,6 +250,7 @@ class Session:
             clock=Clock(watcher),
             # The last thing of all, so that nothing that fails before leaves them behind.
             trackers=Trackers.open(config, run, point.rows, watcher.note),
+            augmentation=augmentation,
         )
 
     @property

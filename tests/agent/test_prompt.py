@@ -17,6 +17,7 @@ from declutch.agent.prompt import (
     render_prediction,
     render_reasoning,
     render_reflection,
+    seen_text,
     view_at,
 )
 from declutch.envs.alfworld.short import (
@@ -27,7 +28,7 @@ from declutch.envs.alfworld.short import (
 )
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.wording import task_of
-from declutch.records import Episode, Outcome, Role, Step, TaskId, empty_float
+from declutch.records import Distractor, Episode, Outcome, Role, Step, TaskId, empty_float
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 INTRO = (
@@ -248,3 +249,53 @@ def test_the_next_prompt_begins_as_this_one_did_up_to_its_history(reasoning) -> 
     shared = "".join(one for one, _ in pairs)
     assert "Write nothing else." in shared
     assert all(f'did "{did}"' in shared for _, did in before.history)
+
+
+VASE = Distractor("You notice a vase 2 that looks old.", "vase 2", 0.0)
+BOOK = Distractor("You notice a book 3 that looks worn.", "book 3", 0.9)
+
+
+def test_the_full_prompt_shows_distractors_in_the_observation_and_in_the_history() -> None:
+    plain = example()
+    view = replace(plain, distractors=((VASE,), (), (VASE, BOOK)))
+    before = render_agent(plain, "full", 6, HOUSEHOLD)
+    text = render_agent(view, "full", 6, HOUSEHOLD)
+    shown = " ".join(OPEN.split())
+    assert f"You now observe: {VASE.text} {shown} {BOOK.text}\n" in text
+    assert f'saw "{VASE.text} -= Welcome' in text
+    assert f'saw "{CLOSED}"' in text
+    # Nothing else differs: neither the task nor what can be done.
+    assert text.replace(f"{VASE.text} ", "").replace(f" {BOOK.text}", "") == before
+    assert render_agent(view, "full", 1, HOUSEHOLD).count(VASE.text) == 1
+
+
+def test_the_compact_prompt_shows_them_about_the_observation_alone() -> None:
+    view = replace(example(fails=True), distractors=((VASE,), (), (), (VASE, BOOK)))
+    before = render_agent(example(fails=True), "compact", 6, HOUSEHOLD)
+    assert "now failed ; open drawer 1 : mug 2 pen 1 goal" in before
+    expected = "now vase 2 ; failed ; open drawer 1 : mug 2 pen 1 ; book 3 goal"
+    text = render_agent(view, "compact", 6, HOUSEHOLD)
+    assert text == before.replace("now failed ; open drawer 1 : mug 2 pen 1 goal", expected)
+
+
+def test_a_played_step_is_seen_again_with_its_distractors() -> None:
+    """A judge is shown what the agent saw; without distractors the view is as ever."""
+
+    def step(observation: str, distractors: tuple = ()) -> Step:
+        empty = empty_float()
+        action = parse_response(RESPONSES[0], (), "meta")
+        return Step(
+            observation, "", ("look",), action, empty, empty, empty, 0.0, distractors=distractors
+        )
+
+    task = TaskId("s", "train", 0, "t")
+
+    def view(*steps: Step) -> View:
+        episode = Episode(task, 0, Role.AGENT, steps, Outcome.FAILED, 0.0)
+        return view_at(episode, len(steps) - 1)
+
+    assert view(step(INTRO), step(CLOSED)).distractors == ()
+    rich = view(step(INTRO, (VASE,)), step(CLOSED, (BOOK,)))
+    assert rich.distractors == ((VASE,), (BOOK,))
+    assert seen_text(rich, 1, HOUSEHOLD) == f"{CLOSED} {BOOK.text}"
+    assert rich.observations == (INTRO, CLOSED)

@@ -61,6 +61,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict:
             "num_judgments": 3,
         },
         "algorithm": {"group_stats": "steps"},
+        "augmentation": {"enabled": True},
         "eval": {"every": 1, "max_games": 2},
     }
     return cold_started(data, tmp_path_factory.mktemp("base"))

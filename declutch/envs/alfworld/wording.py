@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from declutch.envs.alfworld.excerpts import find_things
 from declutch.envs.alfworld.short import (
     compress_action,
     compress_observation,
@@ -38,5 +39,6 @@ HOUSEHOLD = Wording(
     action=compress_action,
     advice=_ADVICE,
     words="closed start put clean heat cool two look",
+    excerpts=find_things,
 )
 """ALFWorld and the generated households."""

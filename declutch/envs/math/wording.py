@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from types import MappingProxyType
 
+from declutch.envs.excerpts import Excerpt, telling_words
 from declutch.envs.wording import Wording
 
 
@@ -14,6 +16,16 @@ def _template(name: str) -> str:
 
 def _lower(text: str) -> str:
     return " ".join(text.lower().split())
+
+
+def find_problems(texts: Sequence[str]) -> list[Excerpt]:
+    """For mathematics' wording, find in an episode what may distract in others: its problem.
+
+    In the compact prompt two problems could not be told apart, so it stands in the full one alone.
+    """
+    problem = _lower(texts[0].replace('"', "'")) if texts else ""
+    text = f'Another problem, which is not asked here, reads: "{problem}"'
+    return [Excerpt(text, "", telling_words(problem))] if problem else []
 
 
 MATH = Wording(
@@ -26,5 +38,6 @@ MATH = Wording(
     templates=MappingProxyType(
         {"full_agent": _template("agent"), "full_judge": _template("judge")}
     ),
+    excerpts=find_problems,
 )
 """Problems of one step; in short, signs and operators are words too."""
