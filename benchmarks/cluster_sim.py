@@ -34,10 +34,11 @@ import torch
 
 from declutch.config.files import load_config
 from declutch.config.run import Config
+from declutch.envs.protocol import Suite
 from declutch.envs.registry import make_suite
 from declutch.ground.streams import derive_seed
 from declutch.judge.round import JudgeRound
-from declutch.records import Completion, Episode, Request, SamplingParams, Step
+from declutch.records import Completion, Episode, Request, SamplingParams, Step, TaskId
 from declutch.report.cells import count_cell, number_cell, percent_cell
 from declutch.report.drawers.markdown import draw_markdown
 from declutch.report.sheet import Cell, Column, Sheet, SheetRow
@@ -322,24 +323,34 @@ class Machine:
 
     config: Config
     learner: Learner
+    suite: Suite
 
     @property
     def policy(self) -> Policy:
         return self.learner.policy
 
+    def tasks(self, episodes: int, draw: int) -> Sequence[TaskId]:
+        """The tasks of an iteration of so many episodes, of that number."""
+        config = self.config
+        tasks = self.suite.tasks(config.train.split)
+        return draw_tasks(tasks, episodes // config.train.group_size, config.seed, draw)
+
+    def reset(self, tasks: Sequence[TaskId]) -> None:
+        """Begin a game of each."""
+        for task in tasks:
+            self.suite.make_env().reset(task)
+
     def play(self, episodes: int, draw: int, engine: Any = None) -> list[Episode]:
         """Play so many episodes, in groups, as an iteration of that number does."""
-        config = self.config
-        suite, size = make_suite(config.env), config.train.group_size
-        tasks = draw_tasks(suite.tasks(config.train.split), episodes // size, config.seed, draw)
+        config, size = self.config, self.config.train.group_size
         plays = [
             Play(task, group, derive_seed(draw, "check", 0, group, member))
-            for group, task in enumerate(tasks)
+            for group, task in enumerate(self.tasks(episodes, draw))
             for member in range(size)
         ]
         params = CollectParams(config.train.max_steps, config.rollout.temperature)
         agent, engine = self.policy.agent, engine or self.policy.engine
-        return collect(plays, suite, agent, engine, params)
+        return collect(plays, self.suite, agent, engine, params)
 
     def learn(self, episodes: Sequence[Episode], iteration: int) -> None:
         """One update from episodes, without a judge."""
@@ -357,6 +368,8 @@ class Machine:
 def measure(machine: Machine, episodes: int) -> Costs:
     """Costs on this machine, from an iteration of few episodes and its parts."""
     machine.learn(machine.play(episodes, 0), 0)
+    # A game is read when it begins for the first time.
+    resetting, _ = seconds_of(lambda: machine.reset(machine.tasks(episodes, 1)))
     playing, played = seconds_of(lambda: machine.play(episodes, 1))
     steps = [step for episode in played for step in episode.steps]
     replaying, _ = seconds_of(lambda: machine.play(episodes, 1, Replay(played)))
@@ -368,6 +381,11 @@ def measure(machine: Machine, episodes: int) -> Costs:
     row = max((decoding[1] - decoding[0]) / (MANY - FEW), 0.0)
     base = max(decoding[0] - FEW * row, 1e-6)
     learning, _ = seconds_of(lambda: machine.learn(played, 1))
+    half = played[: len(played) // 2]
+    learning_half, _ = seconds_of(lambda: machine.learn(half, 1))
+    share = sum(len(episode.steps) for episode in half) / len(steps)
+    # What does not grow with the rows, such as the optimizer's steps themselves.
+    fixed = min(max((learning_half - share * learning) / (1 - share), 0.0), 0.9 * learning)
     prompt = sum(step.prompt_ids.numel() for step in steps) / len(steps)
     response = sum(step.response_ids.numel() for step in steps) / len(steps)
     size = sum(parameter.numel() for parameter in machine.policy.model.parameters())
@@ -379,8 +397,8 @@ def measure(machine: Machine, episodes: int) -> Costs:
         decode_base=base,
         decode_row=row,
         prefill_rate=1e12,
-        train_flops=len(steps) * (prompt + response) * size * 10 / learning,
-        sync_seconds=0.0,
+        train_flops=len(steps) * (prompt + response) * size * 10 / (learning - fixed),
+        sync_seconds=fixed,
         prompt_tokens=prompt,
         response_tokens=response,
         share_cached=0.0,
@@ -390,12 +408,13 @@ def measure(machine: Machine, episodes: int) -> Costs:
     # What is left of the time is that of the prompts.
     known = simulate(costs, Shape(1, episodes, is_one_process=True)).play
     rest = max(playing - known, 1e-3 * playing)
-    return replace(costs, prefill_rate=len(steps) * prompt / rest)
+    costs = replace(costs, prefill_rate=len(steps) * prompt / rest)
+    return replace(costs, reset_seconds=resetting / episodes)
 
 
 def check(config: Config, few: int, many: int) -> Sheet:
     """Predict an iteration of many episodes from one of few, and measure it."""
-    machine = Machine(config, Learner.start(config, None))
+    machine = Machine(config, Learner.start(config, None), make_suite(config.env))
     costs = measure(machine, few)
     told = simulate(costs, Shape(1, many, is_one_process=True))
     playing, played = seconds_of(lambda: machine.play(many, 2))

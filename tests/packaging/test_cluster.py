@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from environments import keep_environment
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 pytestmark = [pytest.mark.extra, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -94,8 +94,8 @@ def test_the_gradient_of_verls_ranks_is_the_learners(python: Path, tmp_path: Pat
         assert each["gap"] < 1e-5 * max(1.0, each["largest"]), (name, each)
 
 
-def run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **VARIABLES}
+def run(command: list[str | Path], **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **VARIABLES, **more}
     # Every process would compile all that it imports.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -112,22 +112,38 @@ class Ground:
 
     python: Path
     folder: Path
-    model: Path
+    tied: Path
+    untied: Path
 
-    def words(self, run_dir: Path) -> list[str | Path]:
-        """The words of a command that trains a new run in a folder."""
+    def words(self, run_dir: Path, model: Path) -> list[str | Path]:
+        """The words of a command that trains a new run of a model in a folder."""
         small, cpu = (SUPPORT / f"cluster_{name}.yaml" for name in ("small", "cpu"))
         cache = f"env.cache_dir={self.folder / 'cache'}"
-        return [run_dir, "--config", small, "--config", cpu, f"model.path={self.model}", cache]
+        return [run_dir, "--config", small, "--config", cpu, f"model.path={model}", cache]
 
 
 @pytest.fixture(scope="module")
 def ground(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     folder = tmp_path_factory.mktemp("ground")
     settings = ["--config", SUPPORT / "cluster_small.yaml", f"env.cache_dir={folder / 'cache'}"]
-    for words in (("init-tiny", folder / "tiny"), ("sft", folder / "tiny", folder / "model")):
+    for words in (("init-tiny", folder / "tiny"), ("sft", folder / "tiny", folder / "tied")):
         assert run([python, *DECLUTCH, *words, *settings]).returncode == 0
-    return Ground(python, folder, folder / "model")
+    return Ground(python, folder, folder / "tied", untie(folder / "tied", folder / "untied"))
+
+
+def untie(tied: Path, folder: Path) -> Path:
+    """The same model with an output layer of its own, which is the embedding no more."""
+    folder.mkdir()
+    for path in tied.iterdir():
+        if path.name not in ("manifest.json", "model.safetensors", "config.json"):
+            (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tied / "config.json").read_text())
+    config["tie_word_embeddings"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(tied / "model.safetensors")
+    own = weights["model.embed_tokens.weight"].clone()
+    save_file({**weights, "lm_head.weight": own}, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def rows_of(run_dir: Path) -> list[dict[str, float]]:
@@ -153,8 +169,8 @@ def moved(before: Path, after: Path) -> float:
 
 @pytest.fixture(scope="module")
 def trained(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "run"
-    words = ["cluster", "train", *ground.words(run_dir)]
+    run_dir = tmp_path_factory.mktemp("runs") / "tied"
+    words = ["cluster", "train", *ground.words(run_dir, ground.tied)]
     assert run([ground.python, *DECLUTCH, *words]).returncode == 0
     return run_dir
 
@@ -166,7 +182,7 @@ def test_a_run_plays_judges_learns_and_is_evaluated(ground: Ground, trained: Pat
     assert rows[0]["agent/env_errors"] == 0
     assert {f"eval/{level}/success" for level in ("L0", "L1", "L2")} <= rows[1].keys()
     # Mismatches of the second iteration are those of weights that were handed over.
-    assert moved(ground.model, trained / "checkpoints" / "iteration-00001") > 0.01
+    assert moved(ground.tied, trained / "checkpoints" / "iteration-00001") > 0.01
     assert "lm_head.weight" not in load_file(
         trained / "checkpoints" / "iteration-00002" / "model.safetensors"
     )
@@ -179,11 +195,53 @@ def test_its_checkpoint_is_evaluated_like_any_model(ground: Ground, trained: Pat
     assert len(json.loads(out.read_text())["games"]) == 12
 
 
-def test_it_goes_on(ground: Ground, trained: Path) -> None:
+def test_it_goes_on_outlives_a_player_and_ends_where_the_disk_is_full(
+    ground: Ground, trained: Path, tmp_path: Path
+) -> None:
     before = (trained / "metrics.jsonl").read_text()
-    words = ["cluster", "train", trained, "--resume", "train.iterations=3"]
-    assert run([ground.python, *DECLUTCH, *words]).returncode == 0
+    found = tmp_path / "found.json"
+    words = [trained, "--resume", "train.iterations=5", "cluster.players=2"]
+    script = [SUPPORT / "cluster_faults.py", found, "player:2,disk:5"]
+    result = run([ground.python, *script, *words])
+    check_end(result, "save")
     assert (trained / "metrics.jsonl").read_text().startswith(before)
-    rows = rows_of(trained)
+    rows, seen = rows_of(trained), json.loads(found.read_text())
     check_rows(rows)
-    assert [row["iteration"] for row in rows] == [1, 2, 3]
+    assert [row["iteration"] for row in rows][:4] == [1, 2, 3, 4]
+    # Half of an iteration was lost, and the next one played by both again.
+    assert seen["players"] == 2
+    assert [bool(error) for error in seen["lost"]].count(True) == 8
+    assert all("died" in error for error in seen["lost"] if error)
+    assert [row["agent/env_errors"] for row in rows][:4] == [0, 0, 0, 8]
+    left = sorted(path.name for path in (trained / "checkpoints").iterdir())
+    assert left == [f"iteration-0000{n}" for n in (1, 2, 3, 4)]
+    assert seen["left_over"] == []
+
+
+def check_end(result: subprocess.CompletedProcess[str], what: str) -> None:
+    """A run has ended with one message, of what failed and how to go on."""
+    assert result.returncode == 2
+    assert result.stderr.count("error:") == 1
+    assert f"the cluster failed to {what}" in result.stderr
+    assert "--resume" in result.stderr
+
+
+def test_a_broken_environment_is_outlived_and_a_dead_rank_ends_the_run(
+    ground: Ground, tmp_path: Path
+) -> None:
+    run_dir, found = tmp_path / "untied", tmp_path / "found.json"
+    words = [*ground.words(run_dir, ground.untied), "train.iterations=3", "eval.every=0"]
+    words += ["env.suite=frail_households:FrailHouseholds"]
+    script = [SUPPORT / "cluster_faults.py", found, "rank:6"]
+    cache = {"FRAIL_CACHE": str(ground.folder / "cache")}
+    check_end(run([ground.python, *script, *words], **cache), "update")
+    rows, seen = rows_of(run_dir), json.loads(found.read_text())
+    check_rows(rows)
+    assert [row["iteration"] for row in rows] == [1, 2]
+    assert any(row["agent/env_errors"] > 0 for row in rows)
+    first, second = (run_dir / "checkpoints" / f"iteration-0000{n}" for n in (1, 2))
+    assert moved(ground.untied, first) > 0.01
+    assert 0 < moved(first, second) < 1
+    weights = load_file(second / "model.safetensors")
+    assert not torch.equal(weights["lm_head.weight"], weights["model.embed_tokens.weight"])
+    assert seen["left_over"] == []
