@@ -185,7 +185,9 @@ class Workers:
             folder: there already, and seen by all machines; its tokenizer is left to the caller.
         """
         shards = folder / SHARDS
-        with _explained("save"):
+        # PyTorch's own message for a full disk does not name it.
+        free = shutil.disk_usage(folder).free // 2**20
+        with _explained(f"save to {folder}, on a disk with {free:,} MiB free"):
             self._group.save_checkpoint(str(shards), None, 0, None)
         written = shards / "huggingface"
         for path in sorted(written.iterdir()):

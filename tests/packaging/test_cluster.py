@@ -204,6 +204,7 @@ def test_it_goes_on_outlives_a_player_and_ends_where_the_disk_is_full(
     script = [SUPPORT / "cluster_faults.py", found, "player:2,disk:5"]
     result = run([ground.python, *script, *words])
     check_end(result, "save")
+    assert "MiB free" in result.stderr
     assert (trained / "metrics.jsonl").read_text().startswith(before)
     rows, seen = rows_of(trained), json.loads(found.read_text())
     check_rows(rows)
