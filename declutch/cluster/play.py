@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from declutch.records import Completion, Episode, Outcome, Request, Role, Sampli
 from declutch.rollout.collect import CollectParams, Play, collect
 from declutch.rollout.engine import Engine
 from declutch.rollout.vllm.wire import read_answer, vllm_params
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception)\b.*:")
 
 
 class ServerEngine:
@@ -142,9 +145,16 @@ class Players:
 
 
 def last_line(error: Exception) -> str:
-    """What an error of the cluster's Ray says last, without the traces of other processes."""
+    """What an error of the cluster's Ray says last, without the traces of other processes.
+
+    That is the last line which begins with the name of an error, with what follows it, or else the
+    last line.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else error_reason(error)}"
+    if not lines:
+        return f"{type(error).__name__}: {error_reason(error)}"
+    named = [place for place, line in enumerate(lines) if _ERROR.match(line)]
+    return f"{type(error).__name__}: {' '.join(lines[named[-1] if named else -1 :])}"
 
 
 def _no_response(reason: str) -> UserError:

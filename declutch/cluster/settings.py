@@ -94,6 +94,8 @@ def _refused_of_learning(config: Config) -> Iterator[tuple[str, Any, str, str]]:
             "verl would make adapters of bfloat16, for which an optimizer's steps are too small"
         )
         yield "model.dtype", model.dtype, reason, "set model.dtype=float32, or model.lora.rank=null"
+    if model.lora.rank is not None and not float(model.lora.alpha).is_integer():
+        yield "model.lora.alpha", model.lora.alpha, "verl takes whole numbers", "round it"
 
 
 def _refused_of_sampling(config: Config) -> Iterator[tuple[str, Any, str, str]]:
@@ -178,7 +180,7 @@ def verl_settings(config: Config, max_tokens: int) -> Mapping[str, Any]:
     if config.model.lora.rank is not None:
         targets = list(config.model.lora.targets)
         found[f"{MODEL}.lora_rank"] = config.model.lora.rank
-        found[f"{MODEL}.lora_alpha"] = config.model.lora.alpha
+        found[f"{MODEL}.lora_alpha"] = int(config.model.lora.alpha)
         found[f"{MODEL}.target_modules"] = targets[0] if targets == ["all-linear"] else targets
         # The servers are given the sum of weights and adapters, as a whole model.
         found[f"{MODEL}.lora.merge"] = True

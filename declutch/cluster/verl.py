@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 
 from declutch.cluster.batch import make_batch
 from declutch.cluster.loss import SUMS, Row, deal, verl_loss
+from declutch.cluster.export import finish_export
 from declutch.cluster.play import LostPlayerError, Player, Players, ServerEngine, last_line
 from declutch.cluster.settings import check_settings, response_limit, verl_settings
 from declutch.config.run import Config
@@ -195,6 +196,8 @@ class Workers:
             if path.name.startswith(("config", "generation_config", "model", "pytorch_model")):
                 path.rename(folder / path.name)
         shutil.rmtree(written)
+        lora = self.config.model.lora
+        finish_export(folder, None if lora.rank is None else lora.alpha / lora.rank)
 
     def close(self) -> None:
         """End all processes of the run; a Ray that was joined goes on without them."""

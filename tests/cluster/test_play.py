@@ -8,7 +8,7 @@ import torch
 from builders import make_step
 
 from declutch.cluster import play
-from declutch.cluster.play import LostPlayerError, Players, ServerEngine
+from declutch.cluster.play import LostPlayerError, Players, ServerEngine, last_line
 from declutch.config.run import Config
 from declutch.credit.table import build_table
 from declutch.envs.protocol import Observation, Transition
@@ -192,6 +192,13 @@ def test_a_server_that_dies_is_one_message():
     with pytest.raises(UserError, match=r"no response \(RuntimeError: The actor is dead") as caught:
         asyncio.run(ServerEngine(Dead(), 64).sample(REQUEST))
     assert "trace" not in str(caught.value)
+
+
+def test_of_an_error_of_several_lines_its_name_is_said():
+    text = "a trace\nValueError: an earlier one\nlib.errors.BadError: 'x' is no number\n  key: alpha"
+    said = last_line(RuntimeError(text))
+    assert said == "RuntimeError: lib.errors.BadError: 'x' is no number key: alpha"
+    assert last_line(RuntimeError("\n")) == "RuntimeError: "
 
 
 def test_what_is_raised_in_a_process_that_lives_ends_the_run():

@@ -43,6 +43,7 @@ def test_what_the_papers_need_is_taken():
         ("model.reference.device=cpu",),
         ("model.reference.dtype=bfloat16",),
         ("model.dtype=bfloat16", "model.lora.rank=8"),
+        ("model.lora.alpha=12.5", "model.lora.rank=8"),
         ("agent.constrain_actions=true",),
         ("rollout.engine=hf",),
         ("rollout.cache_mib=100",),
@@ -99,6 +100,9 @@ def test_our_numbers_are_verls():
 def test_adapters_are_handed_to_the_servers_as_a_whole_model():
     found = verl_settings(settings("model.lora.rank=16", "model.lora.targets=[q_proj]"), 512)
     assert found["actor_rollout_ref.model.lora_rank"] == 16
+    # verl refuses 32.0.
+    alpha = found["actor_rollout_ref.model.lora_alpha"]
+    assert (alpha, type(alpha)) == (32, int)
     assert found["actor_rollout_ref.model.target_modules"] == ["q_proj"]
     assert found["actor_rollout_ref.model.lora.merge"] is True
 
