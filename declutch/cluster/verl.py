@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from declutch.cluster.batch import make_batch
-from declutch.cluster.loss import SUMS, Row, deal, verl_loss
 from declutch.cluster.export import finish_export
+from declutch.cluster.loss import SUMS, Row, deal, verl_loss
 from declutch.cluster.play import LostPlayerError, Player, Players, ServerEngine, last_line
 from declutch.cluster.settings import check_settings, response_limit, verl_settings
 from declutch.config.run import Config
@@ -110,13 +110,13 @@ class Workers:
 
     def logprobs(
         self, rows: Sequence[Row], from_reference: bool = False
-    ) -> tuple[list[Tensor], float]:
-        """The learner's log-probabilities of the rows' responses, f32[T] each, and mean entropy.
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The learner's log-probabilities of the rows' responses and its entropies, f32[T] each.
 
         Args:
             from_reference: those of the model that the run started with.
         Returns:
-            In order of the rows, and the mean entropy of a token in nats, 0 for the reference's.
+            In order of the rows, in nats; no entropies of the reference.
         """
         from verl.utils import tensordict_utils as tu
         from verl.workers.utils.padding import response_from_nested
@@ -137,12 +137,12 @@ class Workers:
         mask = batch["response_mask"]
         parts = response_from_nested(output["log_probs"].float(), mask).unbind()
         found = {card: part.clone() for card, part in zip(dealt, parts, strict=True)}
-        entropy = 0.0
-        if not from_reference:
-            spread = response_from_nested(output["entropy"].float(), mask).unbind()
-            own = [each for card, each in zip(dealt, spread, strict=True) if card is not None]
-            entropy = float(torch.cat(own).mean()) if own else 0.0
-        return [found[index] for index in range(len(rows))], entropy
+        logprobs = [found[index] for index in range(len(rows))]
+        if from_reference:
+            return logprobs, []
+        spread = response_from_nested(output["entropy"].float(), mask).unbind()
+        entropy = {card: part.clone() for card, part in zip(dealt, spread, strict=True)}
+        return logprobs, [entropy[index] for index in range(len(rows))]
 
     def step(self, rows: Sequence[Row], weights: Sequence[Tensor]) -> StepSums:
         """Take one optimizer step on the rows of one mini-batch.

@@ -127,7 +127,7 @@ class ClusterLearner:
         agent = _make_rows(credited.steps, by_step, is_judge=False)
         judge = self._judge_rows(judged, iteration)
         self.workers.sleep()
-        rows, entropy = self._look_up((*agent, *judge))
+        rows, entropies = self._look_up((*agent, *judge))
         agent, judge = rows[: len(agent)], rows[len(agent) :]
         mismatch = _mismatch(rows)
         self._check_mismatch(mismatch)
@@ -143,7 +143,8 @@ class ClusterLearner:
         ]
         self.workers.sync(iteration + 1)
         has_kl = config.loss.kl_coef > 0
-        stats = _with_whole(summarise(steps, has_kl, has_kl), mismatch, entropy)
+        spread = [self._mean_entropy(rows, entropies, is_judge) for is_judge in (False, True)]
+        stats = _with_whole(summarise(steps, has_kl, has_kl), mismatch, *spread)
         return Learned(stats, None, config.optimizer.lr)
 
     def save(self, path: Path, iteration: int, files: Mapping[str, bytes]) -> None:
@@ -178,15 +179,15 @@ class ClusterLearner:
             )
         return lesson.rows
 
-    def _look_up(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], float]:
-        """The rows with what the learner and its reference give their tokens; mean entropy."""
-        old, entropy = self.workers.logprobs(rows)
+    def _look_up(self, rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], list[Tensor]]:
+        """The rows with what learner and reference give their tokens; the learner's entropies."""
+        old, entropies = self.workers.logprobs(rows)
         found = [replace(row, old_logprobs=part) for row, part in zip(rows, old, strict=True)]
         if self.config.loss.kl_coef > 0:
             references, _ = self.workers.logprobs(rows, from_reference=True)
             pairs = zip(found, references, strict=True)
             found = [replace(row, ref_logprobs=part) for row, part in pairs]
-        return tuple(found), entropy
+        return tuple(found), entropies
 
     def _step(self, agent: list[Row], judge: list[Row]) -> StepStats:
         """One optimizer step on the rows of a mini-batch."""
@@ -195,10 +196,21 @@ class ClusterLearner:
         rows = [*agent, *judge]
         weights = role_weights(agent, loss, limits[0])
         weights += role_weights(judge, loss, limits[1], gcd.weight)
-        # A row without an advantage cannot move the policy, but where a reference pulls at it.
-        active = [i for i, row in enumerate(rows) if loss.kl_coef > 0 or bool(row.advantage.any())]
+        active = [i for i, row in enumerate(rows) if self._is_active(row)]
         sums = self.workers.step([rows[i] for i in active], [weights[i] for i in active])
         return _step_stats(sums, agent, judge, [rows[i] for i in active], gcd.weight)
+
+    def _is_active(self, row: Row) -> bool:
+        """A row without an advantage cannot move the policy, but where a reference pulls at it."""
+        return self.config.loss.kl_coef > 0 or bool(row.advantage.any())
+
+    def _mean_entropy(
+        self, rows: Sequence[Row], entropies: Sequence[Tensor], is_judge: bool
+    ) -> float | None:
+        """The mean over the tokens of a role that are learned from; None where there are none."""
+        pairs = zip(rows, entropies, strict=True)
+        own = [e for row, e in pairs if row.is_judge == is_judge and self._is_active(row)]
+        return float(torch.cat(own).mean()) if own else None
 
     def _check_mismatch(self, mismatch: tuple[float, float]) -> None:
         """Stop before the first step where the samples are not of the policy that is to learn."""
@@ -271,10 +283,15 @@ def _step_stats(
     )
 
 
-def _with_whole(stats: UpdateStats, mismatch: tuple[float, float], entropy: float) -> UpdateStats:
-    """The statistics with what was measured over all rows before the first step."""
+def _with_whole(
+    stats: UpdateStats,
+    mismatch: tuple[float, float],
+    entropy: float | None,
+    judge_entropy: float | None,
+) -> UpdateStats:
+    """The statistics with what was measured over the rows before the first step."""
     agent = replace(stats.agent, grad_norm=None, entropy=entropy)
-    judge = None if stats.judge is None else replace(stats.judge, entropy=None)
+    judge = None if stats.judge is None else replace(stats.judge, entropy=judge_entropy)
     return replace(
         stats, agent=agent, judge=judge, mismatch_mean=mismatch[0], mismatch_max=mismatch[1]
     )

@@ -195,7 +195,9 @@ def test_a_server_that_dies_is_one_message():
 
 
 def test_of_an_error_of_several_lines_its_name_is_said():
-    text = "a trace\nValueError: an earlier one\nlib.errors.BadError: 'x' is no number\n  key: alpha"
+    text = (
+        "a trace\nValueError: an earlier one\nlib.errors.BadError: 'x' is no number\n  key: alpha"
+    )
     said = last_line(RuntimeError(text))
     assert said == "RuntimeError: lib.errors.BadError: 'x' is no number key: alpha"
     assert last_line(RuntimeError("\n")) == "RuntimeError: "

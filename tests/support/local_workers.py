@@ -48,7 +48,9 @@ class LocalWorkers:
         assert self.is_asleep
         with torch.no_grad():
             model = self.reference if from_reference else self.model
-            return [self._logprobs(model, row) for row in rows], 0.5
+            found = [self._look_up(model, row) for row in rows]
+        spread = [] if from_reference else [entropy for _, entropy in found]
+        return [logprobs for logprobs, _ in found], spread
 
     def step(self, rows, weights):
         assert self.is_asleep
@@ -93,14 +95,16 @@ class LocalWorkers:
             pad([row.sample_logprobs for row in rows]),
             None if references[0] is None else pad(references),
         )
-        logprobs = pad([self._logprobs(self.model, row) for row in rows])
+        logprobs = pad([self._look_up(self.model, row)[0] for row in rows])
         loss, sums = weighted_loss(logprobs, fields, self.config.loss)
         loss.backward()
         return sums
 
-    def _logprobs(self, model, row):
+    def _look_up(self, model, row):
+        """Log-probabilities and entropies of a response's tokens."""
         ids = torch.cat([row.prompt_ids, row.response_ids])
         scores = model(ids[None]).logits[0] / self.config.rollout.temperature
         size = len(row.response_ids)
-        chosen = scores.log_softmax(-1)[-size - 1 : -1]
-        return chosen.gather(1, row.response_ids[:, None])[:, 0]
+        spread = scores.log_softmax(-1)[-size - 1 : -1]
+        entropy = -(spread.exp() * spread).sum(-1)
+        return spread.gather(1, row.response_ids[:, None])[:, 0], entropy
