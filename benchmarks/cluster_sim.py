@@ -469,7 +469,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.check:
         torch.set_num_threads(1)
-        config = load_config(given.config, [f"model.path={given.check}", *given.set])
+        # Costs are measured by learning from the same episodes again, which fit no longer then, and
+        # with a divergence, so that every row is learned from, as is simulated.
+        items = [f"model.path={given.check}", "loss.max_mismatch=1000", "loss.kl_coef=0.001"]
+        items += given.set
+        config = load_config(given.config, items)
         print(draw_markdown(check(config, min(given.episodes), max(given.episodes))))
         return
     rows = sweep(given)

@@ -44,7 +44,7 @@ def finish_export(folder: Path, scaling: float | None) -> None:
 
 def _merge_files(files: list[Path], scaling: float, is_tied: bool) -> None:
     adapters = _read_adapters(files)
-    places = {}
+    places: dict[str, str] = {}
     for path in files:
         merged = _merge(load_file(path), adapters, scaling, is_tied)
         places |= dict.fromkeys(merged, path.name)
