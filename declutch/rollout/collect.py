@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -101,9 +102,10 @@ def collect(
 
     Each episode goes on by itself as soon as its response is there, and one that has finished makes
     place for one that waits, so that no more environments exist than the source allows. An
-    environment that raises ends its episode as ENV_ERROR, which callers count and never train on. A
-    prompt that is too long for the model is shortened by its oldest history; where that is not
-    enough its episode ends as TRUNCATED, or as ENV_ERROR if it was the first.
+    environment that raises ends its episode as ENV_ERROR, which callers count and never train on,
+    and the next episode has a new one. A prompt that is too long for the model is shortened by its
+    oldest history; where that is not enough its episode ends as TRUNCATED, or as ENV_ERROR if it
+    was the first.
 
     Args:
         plays: what to play; equal groups must mean equal tasks.
@@ -114,6 +116,8 @@ def collect(
         on_finished: told of every finished episode, for progress.
     Returns:
         Episodes in the order of `plays`.
+    Raises:
+        UserError: an environment gives what no environment may give; it names the task.
     """
     return run_here(collect_async(plays, source, speaker, engine, params, on_finished))
 
@@ -137,16 +141,20 @@ async def collect_async(
         env: TextEnv | None = None
         try:
             for index, play in waiting:
-                env = source.make_env() if env is None else env
                 chance = derive_seed(play.seed, "environment") % 2**31 if has_chance else None
-                started = _start(index, play, _augment(env, play, params), chance)
+                made = _make_env(source) if env is None else env
+                env = None if isinstance(made, Exception) else made
+                started = _start(index, play, _augment(made, play, params), chance)
                 episode = await _play_one(started, asked, params)
                 finished[index] = episode
                 if on_finished is not None:
                     on_finished(episode)
+                if episode.outcome is Outcome.ENV_ERROR:
+                    # What has failed once, a process that died say, would fail all that wait.
+                    _close(env)
+                    env = None
         finally:
-            if env is not None:
-                env.close()
+            _close(env)
 
     seats = min(max_live(source), len(plays))
     if isinstance(source, Prepares):
@@ -231,11 +239,11 @@ class _Asked:
 
 @dataclass
 class _Live:
-    """An episode being played."""
+    """An episode being played; without an environment where it could not begin."""
 
     index: int
     play: Play
-    env: TextEnv
+    env: TextEnv | None
     intro: str
     observation: Observation
     history: list[tuple[str, str]] = field(default_factory=list)
@@ -280,6 +288,7 @@ class _Live:
             num_shown=answer.num_shown,
             distractors=before.distractors,
         )
+        assert self.env is not None
         try:
             label = self.ask_oracle(action.text) if self.is_asked(params.oracle_every) else None
             transition = self.env.step(action.text)
@@ -287,7 +296,7 @@ class _Live:
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
             return Outcome.ENV_ERROR
-        self.check_numbers(transition)
+        self.check_step(label, transition)
         spent = len(self.steps) / max(params.max_steps - 1, 1)
         own = self.reward_of(before, action.text, transition, params.reward)
         reward = own * params.success_reward * (1 - params.length_penalty * spent)
@@ -322,21 +331,24 @@ class _Live:
             raise UserError(f"train.reward gives {value!r}, which is no finite number ({place})")
         return float(value)
 
-    def check_numbers(self, transition: Transition) -> None:
+    def check_step(self, label: object, transition: Transition) -> None:
         """One reward that is no number would make all weights so, without another word.
 
         Raises:
-            UserError: the reward or the score is not finite; it names task and step.
+            UserError: no transition, a reward or a score that is not finite, a label that is none;
+                it names task and step.
         """
+        place = f"at step {len(self.steps) + 1}"
+        _check_kind(self.play.task, transition, Transition, f"step(action) {place}")
+        _check_kind(self.play.task, transition.observation, Observation, f"step(action) {place}")
         for name in ("reward", "score"):
             value = getattr(transition, name)
-            if not math.isfinite(value):
-                raise UserError(
-                    f"the environment of task {self.play.task.name!r} ({self.play.task.suite}, "
-                    f"{self.play.task.split}) gave the {name} {value} at step "
-                    f"{len(self.steps) + 1}: it has to be a finite number; mend the environment, "
-                    "or leave the task out"
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise _no_environment(
+                    self.play.task, f"the {name} {value!r} {place}", "a finite number"
                 )
+        if label not in (0, 1, None):
+            raise _no_environment(self.play.task, f"the label {label!r} {place}", "1, 0 or None")
 
     def run_out_of_room(self) -> Outcome:
         """End the episode, since the model has no room for its next prompt."""
@@ -371,18 +383,62 @@ class _Live:
         )
 
 
-def _augment(env: TextEnv, play: Play, params: CollectParams) -> TextEnv:
-    """The environment as an episode is to show it."""
+def _augment(env: TextEnv | Exception, play: Play, params: CollectParams) -> TextEnv | Exception:
+    """The environment as an episode is to show it, if there is one."""
+    if isinstance(env, Exception):
+        return env
     if params.augmentation is None or play.distractor_seed is None:
         return env
     return AugmentedEnv(env, params.augmentation, play.distractor_seed)
 
 
-def _start(index: int, play: Play, env: TextEnv, seed: int | None) -> _Live:
+def _make_env(source: EnvSource) -> TextEnv | Exception:
+    """A new environment, or why there is none, which fails an episode as one that raises does."""
     try:
+        return source.make_env()
+    except UserError:
+        raise
+    except Exception as error:
+        return error
+
+
+def _start(index: int, play: Play, env: TextEnv | Exception, seed: int | None) -> _Live:
+    try:
+        if isinstance(env, Exception):
+            raise env
         first = start_env(env, play.task, seed)
     except Exception as error:
         nothing = Observation("", ())
         message = f"{type(error).__name__}: {error}"
-        return _Live(index, play, env, "", nothing, error=message)
+        return _Live(index, play, None, "", nothing, error=message)
+    _check_kind(play.task, first, Observation, "reset(task)")
     return _Live(index, play, env, first.text, first)
+
+
+def _close(env: TextEnv | None) -> None:
+    """Close an environment; one that cannot be closed has still played what it played."""
+    if env is None:
+        return
+    try:
+        env.close()
+    except Exception as error:
+        warnings.warn(
+            f"an environment raised {type(error).__name__}: {error} in close(), and may hold what "
+            "it should have freed",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _check_kind(task: TaskId, value: object, kind: type, source: str) -> None:
+    """Whatever else an environment gives would be a riddle to the code that reads it."""
+    if not isinstance(value, kind):
+        raise _no_environment(task, f"{value!r:.60} by {source}", f"a declutch.{kind.__name__}")
+
+
+def _no_environment(task: TaskId, given: str, wanted: str) -> UserError:
+    return UserError(
+        f"the environment of task {task.name!r} ({task.suite}, {task.split}) gave {given}: it has "
+        f"to be {wanted}; mend the environment, or leave the task out (`declutch envs check` looks "
+        "at all that an environment gives)"
+    )

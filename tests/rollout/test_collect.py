@@ -227,3 +227,91 @@ def test_a_reward_that_is_no_number_names_task_and_step(numbers, named):
             CountingEngine(),
             CollectParams(max_steps=9, temperature=1.0),
         )
+
+
+class Odd(CountDown):
+    """Gives a text for an observation, a tuple for a transition, or a word for a label."""
+
+    def reset(self, task):
+        told = super().reset(task)
+        return told.text if task.name == "reset" else told
+
+    def step(self, action):
+        told = super().step(action)
+        return (told.observation, 0.0) if self.task.name == "step" else told
+
+    def label_action(self, action):
+        return "good" if self.task.name == "label" else 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("reset", r"'left 3' by reset\(task\): it has to be a declutch.Observation"),
+        ("step", r"\(Observation.* by step\(action\) at step 1: .* a declutch.Transition"),
+        ("label", r"the label 'good' at step 1: it has to be 1, 0 or None"),
+    ],
+)
+def test_what_no_environment_may_give_is_told_by_task_and_method(name: str, given: str) -> None:
+    class Oddities:
+        def make_env(self):
+            return Odd([])
+
+    params = CollectParams(max_steps=9, temperature=1.0, oracle_every=1)
+    plays = [Play(TaskId("count", "train", 3, name), 0, 0)]
+    with pytest.raises(UserError, match=f"task '{name}' .*gave {given}"):
+        collect(plays, Oddities(), Echo(), CountingEngine(), params)
+
+
+class Mortal(CountDown):
+    """Once it has broken it never starts again, and cannot be closed."""
+
+    has_broken = False
+
+    def reset(self, task):
+        if self.has_broken:
+            raise OSError("still broken")
+        return super().reset(task)
+
+    def step(self, action):
+        self.has_broken = self.task.index == 99
+        return super().step(action)
+
+    def close(self):
+        if self.has_broken:
+            raise BrokenPipeError("nobody reads")
+
+
+@dataclass
+class FewMade:
+    """Makes no more than so many environments, one at a time."""
+
+    left: int
+    max_live: int = 1
+
+    def make_env(self):
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError("no room for another")
+        return Mortal([])
+
+
+def collect_one_by_one(lengths: list[int], num_made: int) -> list:
+    plays = [Play(TaskId("s", "train", n, f"t{n}"), group, 0) for group, n in enumerate(lengths)]
+    params = CollectParams(max_steps=5, temperature=1.0)
+    return collect(plays, FewMade(num_made), Echo(), CountingEngine(), params)
+
+
+def test_an_environment_that_broke_is_not_played_again() -> None:
+    with pytest.warns(RuntimeWarning, match="BrokenPipeError: nobody reads in close()"):
+        episodes = collect_one_by_one([2, 99, 1, 3], num_made=2)
+    ends = [Outcome.WON, Outcome.ENV_ERROR, Outcome.WON, Outcome.WON]
+    assert [episode.outcome for episode in episodes] == ends
+
+
+def test_an_environment_that_cannot_be_made_ends_its_own_episode_alone() -> None:
+    with pytest.warns(RuntimeWarning):
+        episodes = collect_one_by_one([2, 99, 1], num_made=1)
+    ends = [Outcome.WON, Outcome.ENV_ERROR, Outcome.ENV_ERROR]
+    assert [episode.outcome for episode in episodes] == ends
+    assert episodes[2].error == "MemoryError: no room for another"
