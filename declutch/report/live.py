@@ -117,6 +117,8 @@ class TrainWatcher(DrawnInPlace):
         if not self._console.is_terminal:
             parts = [
                 f"{level} {100 * mean:.1f}% [{100 * low:.1f}, {100 * high:.1f}] n={n}"
+                if n
+                else f"{level} {DASH} n=0"
                 for level, (mean, low, high, n) in scores.items()
             ]
             found = f"evaluation at iteration {iteration}: {' · '.join(parts)}"

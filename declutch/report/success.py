@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from declutch.evaluation.intervals import NOTHING
+from declutch.evaluation.intervals import NOTHING, Estimate
 from declutch.evaluation.results import has_partial_scores
 from declutch.evaluation.summary import MAIN_LEVELS, MEAN_LEVEL, PairedRow, Row
 from declutch.report.cells import (
+    DASH,
     count_cell,
     difference_cell,
     direction,
@@ -126,7 +127,7 @@ def _card(row: Row, start: Row | None, pair: PairedRow | None, suite: str) -> st
     level, success = row.level, row.success
     origin = ""
     if start is not None:
-        origin = f'<span class="from">{format_percent(start.success.mean)}% →</span> '
+        origin = f'<span class="from">{_share(start.success)} →</span> '
     change = ""
     if pair is not None and pair.difference.n:
         change = (
@@ -137,9 +138,13 @@ def _card(row: Row, start: Row | None, pair: PairedRow | None, suite: str) -> st
     meaning = describe_level(level, suite)
     return (
         f'<div class="card level-{escape(level)}"><h3>{escape(level)}<small>{escape(meaning)}'
-        f'</small></h3><p class="big">{origin}{format_percent(success.mean)}%</p>'
+        f'</small></h3><p class="big">{origin}{_share(success)}</p>'
         f'<p class="interval">{format_interval(success)} · n = {success.n}</p>{change}</div>'
     )
+
+
+def _share(success: Estimate) -> str:
+    return f"{format_percent(success.mean)}%" if success.n else DASH
 
 
 def _env_errors(policies: Sequence[PolicyRows]) -> list[str]:

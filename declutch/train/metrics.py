@@ -6,6 +6,7 @@ package does the same with `add_metrics`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,12 +109,12 @@ def agent_metrics(play: Played, credited: Credited) -> Metrics:
         **{f"success/{kind}": _mean(won) for kind, won in sorted(by_kind.items())},
         **_score_values(played),
         "return": _mean([r for returns in by_group.values() for r in returns]),
-        "num_steps": shares.num_steps,
-        "response_tokens": shares.response_tokens,
-        "invalid_share": shares.invalid,
-        "inadmissible_share": shares.inadmissible,
-        "repeated_share": shares.repeated,
-        "looped_share": shares.looped,
+        "num_steps": _known(shares.num_steps),
+        "response_tokens": _known(shares.response_tokens),
+        "invalid_share": _known(shares.invalid),
+        "inadmissible_share": _known(shares.inadmissible),
+        "repeated_share": _known(shares.repeated),
+        "looped_share": _known(shares.looped),
         "truncated_share": _mean([s.is_truncated for e in played for s in e.steps]),
         "shortened_share": _mean([s.num_shown is not None for e in played for s in e.steps]),
         "out_of_room_share": _mean([e.outcome is Outcome.TRUNCATED for e in played]),
@@ -130,7 +131,7 @@ def agent_metrics(play: Played, credited: Credited) -> Metrics:
     return metrics("agent", values)
 
 
-def _score_values(played: Sequence[Episode]) -> Metrics:
+def _score_values(played: Sequence[Episode]) -> dict[str, float | None]:
     """What partial scores tell beside success; {} where the environment gives none."""
     if not has_partial_scores(played):
         return {}
@@ -141,11 +142,11 @@ def _score_values(played: Sequence[Episode]) -> Metrics:
     }
 
 
-def _augmentation_values(play: Played) -> Metrics:
+def _augmentation_values(play: Played) -> dict[str, float | None]:
     """How the drawn tasks went that were shown with distractors; {} where none are shown at all."""
     if play.num_augmented is None:
         return {}
-    values: Metrics = {"augmented_groups": play.num_augmented}
+    values: dict[str, float | None] = {"augmented_groups": play.num_augmented}
     played = [
         episode
         for episode in play.first
@@ -175,9 +176,9 @@ def judge_metrics(judged: JudgeRound) -> Metrics:
     return {**metrics("judge", _answer_values(judged)), **metrics("labels", labels)}
 
 
-def _answer_values(judged: JudgeRound) -> Metrics:
+def _answer_values(judged: JudgeRound) -> dict[str, float | None]:
     """How the questions were answered; without answers only how many there were."""
-    values = {"num_questions": float(len(judged.questions))}
+    values: dict[str, float | None] = {"num_questions": float(len(judged.questions))}
     answers = judged.answers()
     if not answers:
         return values
@@ -276,12 +277,15 @@ def time_metrics(seconds: Mapping[str, float], whole: float, stats: UpdateStats 
 
 
 def eval_metrics(result: EvalResult) -> Metrics:
-    """Training metrics of an evaluation: success by level and, if any, partial scores."""
+    """Training metrics of an evaluation: success by level and, if any, partial scores.
+
+    A level all of whose plays ended in an environment error has none.
+    """
     rows = _level_rows(result)
-    values = {f"{row.level}/success": row.success.mean for row in rows}
+    values = {f"{row.level}/success": _known(row.success.mean) for row in rows}
     if has_partial_scores(result.games):
-        values |= {f"{row.level}/score": row.score for row in rows}
-        values |= {f"{row.level}/finished_positive": row.finished_positive for row in rows}
+        values |= {f"{row.level}/score": _known(row.score) for row in rows}
+        values |= {f"{row.level}/finished_positive": _known(row.finished_positive) for row in rows}
     return metrics("eval", values)
 
 
@@ -300,5 +304,11 @@ def _level_rows(result: EvalResult) -> list[Row]:
     return [row for row in summarise(result, by_kind=False) if row.level in result.levels]
 
 
-def _mean(values: Sequence[float] | Sequence[bool]) -> float:
-    return float(sum(values)) / len(values) if values else 0.0
+def _mean(values: Sequence[float] | Sequence[bool]) -> float | None:
+    """None of nothing: a share of no episodes is not 0, and is left out."""
+    return float(sum(values)) / len(values) if values else None
+
+
+def _known(value: float) -> float | None:
+    """None where nothing was counted, for which summaries have NaN."""
+    return None if math.isnan(value) else value

@@ -23,6 +23,7 @@ from declutch.evaluation.summary import paired, summarise
 from declutch.ground.errors import UserError
 from declutch.records import Outcome
 from declutch.report.build import build_report
+from declutch.report.cells import DASH
 from declutch.report.sections import describe_method
 
 
@@ -177,6 +178,20 @@ def test_partial_scores_stand_beside_success_where_there_are_any(run_dir: Path):
 def test_env_errors_are_visible(run_dir: Path):
     text = build_report(run_dir).read_text()
     assert "3 plays of these evaluations ended in an environment error" in text
+
+
+def test_a_level_of_broken_games_alone_has_no_share_on_its_card(run_dir: Path):
+    path = run_dir / "evals" / "iteration_0020.json"
+    result = load_result(path)
+    games = [
+        replace(game, outcome=Outcome.ENV_ERROR) if game.level == "L1" else game
+        for game in result.games
+    ]
+    save_result(replace(result, games=tuple(games)), path)
+    text = build_report(run_dir).read_text()
+    (card,) = re.findall(r'<div class="card level-L1">.*?</div>', text)
+    assert f"{DASH}</p>" in card
+    assert f"{DASH}%" not in text
 
 
 def test_truncated_metrics_are_tolerated_and_named(run_dir: Path):

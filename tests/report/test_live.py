@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 from rich.console import Console
 
+from declutch.report.cells import DASH
 from declutch.report.live import TrainWatcher, sparkline
 from declutch.report.progress import (
     Counter,
@@ -51,6 +53,14 @@ def test_plain_view_prints_one_line_per_event():
     assert "L0 50.0% [40.0, 60.0] n=100" in lines[2]
     assert lines[2].endswith("(95% intervals over games of this run)")
     assert "\x1b" not in output(console)
+
+
+def test_an_evaluation_of_broken_games_alone_has_no_share():
+    console = make_console(is_terminal=False)
+    nothing = (math.nan, math.nan, math.nan, 0)
+    with TrainWatcher(3, "tiny [run]", console=console) as watcher:
+        watcher.evaluation(1, {"L0": nothing, "L2": (0.1, 0.05, 0.2, 40)})
+    assert f"L0 {DASH} n=0 · L2 10.0% [5.0, 20.0] n=40" in output(console)
 
 
 def test_resumed_view_continues_the_count():

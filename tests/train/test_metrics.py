@@ -2,14 +2,18 @@
 
 import pytest
 import torch
+from builders import make_episode
 
+from declutch.credit.table import build_table
 from declutch.evaluation.behaviour import ActionCounts
 from declutch.evaluation.results import EvalResult, GameResult
 from declutch.judge.labels import LabelStats
 from declutch.judge.questions import Question
 from declutch.judge.round import JudgeRound
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId
-from declutch.train.metrics import _score_values, eval_metrics, judge_metrics
+from declutch.rollout.groups import Played
+from declutch.train.learn import Credited
+from declutch.train.metrics import _score_values, agent_metrics, eval_metrics, judge_metrics
 
 STATS = LabelStats(0.1, 0.2, 0.3, 0.4, None, 0.5)
 
@@ -55,6 +59,31 @@ def test_an_evaluation_reports_success_and_apart_from_it_what_scores_tell() -> N
     assert eval_metrics(plain) == {"eval/L1/success": 1.0}
 
 
+def test_a_level_whose_games_all_broke_has_no_success() -> None:
+    games = (
+        GameResult("L1", "a", "boil", 0, Outcome.FAILED, 0.5, ActionCounts(steps=1)),
+        GameResult("L2", "b", "boil", 0, Outcome.ENV_ERROR, 0.0, ActionCounts()),
+    )
+    found = eval_metrics(EvalResult("p", 0.4, "strict", {"L1": "aa", "L2": "bb"}, games))
+    assert set(found) == {f"eval/L1/{name}" for name in ("success", "score", "finished_positive")}
+
+
+def test_of_drawn_tasks_that_all_broke_there_are_no_shares() -> None:
+    """Dynamic sampling may still have something to train on: 0% of no games would be wrong."""
+    broken = make_episode(0, [], outcome=Outcome.ENV_ERROR)
+    refilled = make_episode(1, [1.0])
+    table, steps = build_table([refilled])
+    played = Played((broken, broken), (refilled,), num_replaced=1, num_refilled=1)
+    found = agent_metrics(played, Credited(table, steps, None, torch.ones(len(table))))
+    assert found == {
+        "agent/env_errors": 2,
+        "agent/replaced_groups": 1,
+        "agent/refilled_groups": 1,
+        "agent/num_samples": 1,
+        "agent/advantage_std": 0,
+    }
+
+
 def asked(*labels: int) -> tuple[Question, ...]:
     return tuple(Question(0, p, label, str(label), "") for p, label in enumerate(labels))
 
@@ -78,6 +107,14 @@ def test_judgments_by_hand() -> None:
         "labels/oracle_bad": 0.4,
         "labels/rule_precision_bad": 0.5,
     }
+
+
+def test_a_class_that_nobody_judged_has_no_accuracy() -> None:
+    """Its questions may all have been too long for the model."""
+    found = judge_metrics(JudgeRound(asked(1, 0), (answer(1, "0"),), (), (), STATS))
+    assert found["judge/accuracy_bad"] == 1
+    assert found["judge/too_long"] == 1
+    assert "judge/accuracy_good" not in found
 
 
 def test_a_value_head_is_measured_like_a_judge_but_says_nothing() -> None:
