@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     from declutch.endpoint.client import Endpoint
 
 
+LEFT_OUT = {
+    "episodes": "such episodes are counted (agent/env_errors) and not trained on",
+    "evaluated games": "such games are left out of the success rates",
+}
+"""What becomes of what an environment broke off."""
+
+
 class Watcher(Protocol):
     """Who watches a training session and is told of phases, metrics and evaluations."""
 
@@ -131,14 +138,20 @@ class Clock:
 
 @dataclass
 class GameCount:
-    """Counts for a training session's watcher how many games of an evaluation are played."""
+    """Counts for a training session's watcher how many games of an evaluation are played.
+
+    Attributes:
+        errors: of the games that broke, which task and why.
+    """
 
     total: int
     watcher: Watcher
     done: int = 0
+    errors: list[str] = field(default_factory=list)
 
     def add(self, episode: Episode) -> None:
         """One more episode is finished."""
+        self.errors += broken_games([episode])
         self.done += 1
         self.watcher.progress(self.done, self.total)
 
@@ -158,6 +171,7 @@ class Session:
         diagnosis: measures the policy at some iterations; None where nothing is asked for.
         row: the metrics of the last iteration, as far as they are known when it is saved.
         was_idle: the auxiliary task had no question the last time.
+        broken: what of `LEFT_OUT` environments broke off the last time that it was played.
     """
 
     config: Config
@@ -177,6 +191,7 @@ class Session:
     diagnosis: Diagnosis | None = None
     row: dict[str, float] = field(default_factory=dict)
     was_idle: bool = False
+    broken: set[str] = field(default_factory=set)
 
     @classmethod
     def start(
@@ -280,17 +295,32 @@ class Session:
         return self.run.checkpoint_path(self.iteration)
 
     def check_played(self, episodes: Sequence[Episode]) -> None:
-        """Make sure that an iteration has something to train on.
+        """Make sure that an iteration has something to train on, and say where games broke.
 
         Raises:
             UserError: all its episodes ended in an environment error.
         """
-        errors = [episode.error for episode in episodes if episode.outcome is Outcome.ENV_ERROR]
+        errors = broken_games(episodes)
         if len(errors) == len(episodes):
             raise UserError(
                 f"iteration {self.iteration + 1}: all {len(errors)} episodes ended in an "
                 f"environment error, the first: {errors[0]}; `declutch doctor` checks the games"
             )
+        self.note_errors("episodes", errors, len(episodes))
+
+    def note_errors(self, what: str, errors: Sequence[str], total: int) -> None:
+        """Say when games begin to break and why the first one did, which no count tells.
+
+        Args:
+            what: was played, a key of `LEFT_OUT`.
+        """
+        if errors and what not in self.broken:
+            number = self.iteration + (what == "episodes")
+            self.watcher.note(
+                f"iteration {number}: {len(errors)} of {total} {what} ended in an environment "
+                f"error, the first: {errors[0]}; {LEFT_OUT[what]}"
+            )
+        (self.broken.add if errors else self.broken.discard)(what)
 
     def judge(self, episodes: Sequence[Episode]) -> JudgeRound:
         """Have the auxiliary task's questions asked and answered; nothing without a task.
@@ -363,6 +393,7 @@ class Session:
             if config.eval.judge:
                 examiner = Examiner(policy, policy, name, config.eval, config.gcd)
             result = evaluate(player, self.suite, config.eval, examiner)
+        self.note_errors("evaluated games", count.errors, count.total)
         self.run.write_evaluation(name, result)
         self.watcher.evaluation(self.iteration, eval_scores(result))
         return eval_metrics(result)
@@ -381,6 +412,15 @@ class Session:
             self.learner.save(self.checkpoint, self.iteration, {ROW_FILE: row.encode()})
             if self.config.train.keep_checkpoints is not None:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)
+
+
+def broken_games(episodes: Sequence[Episode]) -> list[str]:
+    """Of a session's episodes, which task and why, for each that ended in an environment error."""
+    return [
+        f"{episode.error} (task {episode.task.name!r})"
+        for episode in episodes
+        if episode.outcome is Outcome.ENV_ERROR
+    ]
 
 
 def doubts(config: Config, cold_start: ColdStart, learner: Learns) -> Iterator[str]:

@@ -307,7 +307,7 @@ def test_other_settings_train(base: dict, tmp_path: Path, changes: dict) -> None
 
 
 def test_a_game_that_breaks_halfway_is_counted_and_the_run_goes_on(
-    base: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FRAIL_CACHE", str(tmp_path / "cache"))
     suite = {"suite": "frail_households:FrailHouseholds"}
@@ -317,6 +317,8 @@ def test_a_game_that_breaks_halfway_is_counted_and_the_run_goes_on(
     rows = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
     assert [row["iteration"] for row in rows] == [1, 2]
     assert sum(row["agent/env_errors"] for row in rows) > 0
+    told = capsys.readouterr().out
+    assert "episodes ended in an environment error, the first: OSError: the pipe is broken" in told
     texts = [run.episodes_path(iteration).read_text() for iteration in (1, 2)]
     shown = [json.loads(line) for text in texts for line in text.splitlines()]
     broken = [each for each in shown if each["outcome"] == "env_error"]
