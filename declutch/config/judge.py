@@ -215,6 +215,11 @@ class GCDConfig(Section):
         return self.traits.needs_labels and self.labels in ("llm", "rule+llm")
 
     @property
+    def falls_back(self) -> bool:
+        """Whether an iteration in which that model failed takes labels of another source."""
+        return self.asks_endpoint and self.on_endpoint_failure == "fallback"
+
+    @property
     def suggests_by_endpoint(self) -> bool:
         """Whether suggestions come from a language model."""
         return self.suggestions.enabled and self.suggestions.distill == "endpoint"

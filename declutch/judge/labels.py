@@ -29,21 +29,27 @@ NEEDS_ORACLE = ("oracle", "shuffled")
 
 
 def check_labels(gcd: GCDConfig, suite: Suite) -> None:
-    """Make sure that the judge's labels can come from the source that `gcd.labels` names.
+    """Make sure that the judge's labels can come from the sources that the settings name.
+
+    Those are `gcd.labels` and, where an endpoint may fail, `gcd.fallback_labels`.
 
     Raises:
         UserError: the oracle is wanted, and the suite has none.
     """
-    if gcd.labels not in NEEDS_ORACLE:
+    if gcd.labels in NEEDS_ORACLE:
+        asked, instead = f"gcd.labels={gcd.labels}", "gcd.labels=rule"
+    elif gcd.falls_back and gcd.fallback_labels in NEEDS_ORACLE:
+        asked = f"gcd.fallback_labels={gcd.fallback_labels}"
+        instead = "gcd.fallback_labels=rule"
+    else:
         return
     env = suite.make_env()
     is_oracle = isinstance(env, Oracle)
     env.close()
     if not is_oracle:
         raise UserError(
-            f"gcd.labels={gcd.labels}, but the suite {suite.name} has no oracle, no "
-            "label_action(action) that knows which steps are good; set gcd.labels=rule, or give "
-            "its environment one"
+            f"{asked}, but the suite {suite.name} has no oracle, no label_action(action) that "
+            f"knows which steps are good; set {instead}, or give its environment one"
         )
 
 

@@ -10,7 +10,6 @@ from declutch.config.judge import GCDConfig
 from declutch.config.run import Config
 from declutch.ground.streams import stream
 from declutch.judge.labels import (
-    NEEDS_ORACLE,
     Labels,
     LabelStats,
     compare_labels,
@@ -123,12 +122,19 @@ def choose_sources(
 
 
 def why_no_questions(judged: JudgeRound, gcd: GCDConfig) -> str:
-    """Say why a judge's round asked nothing: how many good and bad steps its labels tell."""
+    """Say why a judge's round asked nothing: how many good and bad steps its labels tell.
+
+    The counts are of the sources that the round took: without an endpoint that failed, and with
+    what stood in for it.
+    """
+    # Shuffled labels are as many as those they are dealt of.
+    known = {"rule": judged.rule, "oracle": judged.oracle, "shuffled": judged.oracle}
     counts = []
-    for source, labels in (("rule", judged.rule), ("oracle", judged.oracle)):
+    for source, labels in choose_sources(gcd, known, judged.llm).items():
         marks = [mark for each in labels for mark in each]
-        if source in gcd.labels or (source == "oracle" and gcd.labels in NEEDS_ORACLE):
-            counts.append(f"{source}: {marks.count(1)} good, {marks.count(0)} bad")
+        counts.append(f"{source}: {marks.count(1)} good, {marks.count(0)} bad")
+    if judged.llm is not None and judged.llm.failure:
+        counts.append(f"the endpoint failed, gcd.on_endpoint_failure={gcd.on_endpoint_failure}")
     found = "; ".join(counts) or f"by gcd.labels={gcd.labels}"
     return (
         f"0 questions for the judge: it is asked about as many good steps as bad ones, and the "

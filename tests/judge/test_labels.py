@@ -140,6 +140,15 @@ def test_labels_of_the_oracle_need_a_suite_that_has_one() -> None:
     assert plain.num_closed == 2
 
 
+def test_labels_that_stand_in_for_an_endpoint_need_their_source_too() -> None:
+    """Found where the endpoint fails, such an iteration would have no labels, without a word."""
+    stand_in = {"labels": "llm", "fallback_labels": "oracle"}
+    with pytest.raises(UserError, match=r"gcd\.fallback_labels=oracle, but.*fallback_labels=rule"):
+        check_labels(GCDConfig(**stand_in, on_endpoint_failure="fallback"), Watched())
+    check_labels(GCDConfig(**stand_in, on_endpoint_failure="fallback"), WatchedOracle())
+    check_labels(GCDConfig(**stand_in, on_endpoint_failure="skip"), Watched())
+
+
 def test_a_won_episode_without_steps_has_no_labels() -> None:
     assert label_by_rule(make_episode([], won=True), PLAIN) == ()
     assert label_by_rule(make_episode([make_step("a")], won=True), PLAIN) == (1,)

@@ -1,5 +1,6 @@
 """A round of judging: which sources its questions come from, and what its answers are."""
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -165,3 +166,23 @@ def test_a_round_without_questions_says_why(labels: str, counts: str) -> None:
     reason = why_no_questions(judged, GCDConfig(labels=labels))
     assert "0 questions for the judge" in reason
     assert counts in reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "failure", "counts"),
+    [
+        ({"labels": "llm"}, "", r"\(llm: 2 good, 0 bad\)"),
+        ({"labels": "rule+llm"}, "away", r"\(rule: 0 good, 3 bad; the endpoint failed, .*=skip\)"),
+        (
+            {"labels": "llm", "on_endpoint_failure": "fallback"},
+            "away",
+            r"\(rule: 0 good, 3 bad; the endpoint failed, .*=fallback\)",
+        ),
+    ],
+)
+def test_a_round_without_questions_counts_the_labels_it_took(
+    settings: dict, failure: str, counts: str
+) -> None:
+    llm = LLMLabels(((1, None, 1), (None,)), (), failure)
+    judged = JudgeRound((), (), ((0, 0, None), (0,)), ((None,) * 3, (None,)), None, llm=llm)
+    assert re.search(counts, why_no_questions(judged, GCDConfig(**settings)))
