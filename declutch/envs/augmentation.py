@@ -13,12 +13,14 @@ in a frame. No code of the paper was to be found, so this is written from its te
 Taken from it are what is added and where, made-up things in households, quotations in a frame
 elsewhere, and the share of one half. Decided here is:
 
-- Where the texts come from: random play in the training tasks of the suite itself. So every suite
-  has some, and a model that knows no words but those of the suite can read them. The paper has
-  lists for each domain, written by hand. A suite says what it offers by `Wording.excerpts`.
+- Where the texts come from: play in the training tasks of the suite itself, at random or by its
+  guide. So every suite has some, and a model that knows no words but those of the suite can read
+  them. The paper has lists for each domain, written by hand. A suite says what it offers by
+  `Wording.excerpts`.
 - What is irrelevant: a text that shares no telling word with the first observation, which states
-  the task, with the current one, with what is carried and with the possible actions. The paper's
-  made-up things have numbers of their own, but may be of the kind that the goal asks for.
+  the task, with the current one, with what is carried and with the possible actions. That is about
+  words: where the task asks for any animal, a rabbit passes. The paper's made-up things have
+  numbers of their own, but may be of the kind that the goal asks for.
 - Who shares them: a group of episodes has distractors as a whole or not at all, and the same state
   has the same ones in all of its episodes. The paper draws for each trajectory. But episodes of a
   group are compared as attempts from the same start, so that an advantage would pay for having been
@@ -35,20 +37,24 @@ from typing import Any
 
 from declutch.envs.excerpts import Excerpt, are_related, telling_words
 from declutch.envs.protocol import (
+    Expert,
+    HasGuide,
+    LimitsLive,
     Observation,
     Suite,
     TextEnv,
     Transition,
-    draw_command,
     is_deterministic,
     start_env,
     wording_of,
 )
+from declutch.envs.wanderer import Wanderer
 from declutch.ground.streams import derive_seed
 from declutch.records import Distractor, TaskId
 
-NUM_TASKS, NUM_STEPS = 32, 10
-"""How many training tasks are played at random for their texts, and for how many steps each."""
+NUM_TASKS, NUM_HEAVY, NUM_STEPS = 32, 8, 10
+"""How many training tasks are played for their texts, how many of a suite whose environments are so
+heavy that it limits them, and for how many steps each."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,9 @@ class AugmentedEnv:
 
 
 def collect_excerpts(suite: Suite, split: str, seed: int) -> tuple[Excerpt, ...]:
-    """Collect a suite's texts for augmentation: play at random for what may distract elsewhere.
+    """Collect a suite's texts for augmentation: play for what may distract in other tasks.
+
+    A suite with a guide is played by it, one without at random.
 
     Args:
         split: whose tasks are played: that of training, and no other.
@@ -143,38 +151,44 @@ def collect_excerpts(suite: Suite, split: str, seed: int) -> tuple[Excerpt, ...]
         no text twice; () where the suite's observations offer none.
     """
     tasks, find = suite.tasks(split), wording_of(suite).find_excerpts
-    chosen = random.Random(derive_seed(seed, "excerpts"))
+    count = NUM_HEAVY if isinstance(suite, LimitsLive) else NUM_TASKS
+    draw = random.Random(derive_seed(seed, "excerpts"))
     has_chance = not is_deterministic(suite)
     found: dict[str, Excerpt] = {}
     env = suite.make_env()
     try:
-        for task in chosen.sample(tasks, min(NUM_TASKS, len(tasks))):
-            draw = random.Random(derive_seed(seed, "excerpts", 0, task.name))
-            chance = draw.getrandbits(31) if has_chance else None
-            for excerpt in find(tuple(_wander(env, task, chance, draw))):
+        for task in draw.sample(tasks, min(count, len(tasks))):
+            own = derive_seed(seed, "excerpts", 0, task.name)
+            player = suite.make_guide(own) if isinstance(suite, HasGuide) else Wanderer(own)
+            chance = own % 2**31 if has_chance else None
+            for excerpt in find(_look_about(env, task, player, chance)):
                 found.setdefault(excerpt.text, excerpt)
     finally:
         env.close()
     return tuple(found.values())
 
 
-def _wander(env: TextEnv, task: TaskId, chance: int | None, draw: random.Random) -> Iterator[str]:
-    """The observations of some random steps in a task, until it ends or leaves no choice."""
+def _look_about(env: TextEnv, task: TaskId, player: Expert, chance: int | None) -> tuple[str, ...]:
+    """The observations of a player's first steps in a task, until it ends or offers no choice."""
+    texts = []
     try:
         seen = start_env(env, task, chance)
-        yield seen.text
+        texts.append(seen.text)
+        player.reset(task, seen)
         for _ in range(NUM_STEPS):
-            action = draw_command(seen.admissible, draw)
-            if action is None:
-                return
-            transition = env.step(action)
+            advice = player.act() if seen.admissible else None
+            if advice is None:
+                break
+            transition = env.step(advice.action)
             seen = transition.observation
-            yield seen.text
+            player.update(advice.action, seen)
+            texts.append(seen.text)
             if transition.is_done:
-                return
-    # Whatever an environment raises will end an episode that is played later, and is reported then.
+                break
+    # Whatever an environment raises will end an episode that is played later, and is counted then.
     except Exception:
-        return
+        pass
+    return tuple(texts)
 
 
 def _in_drawn_order(excerpts: Sequence[Excerpt], draw: random.Random) -> Iterator[Excerpt]:

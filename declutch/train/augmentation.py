@@ -25,9 +25,9 @@ def find_augmentation(config: Config, suite: Suite, policy: Policy) -> Augmentat
     found = collect_excerpts(suite, config.train.split, config.seed)
     if not found:
         raise UserError(
-            f"augmentation.enabled=true, but random play in {suite.name} shows nothing to distract "
-            "with: its observations have no sentence of 2 to 24 words besides the task. Give its "
-            "wording a function `excerpts`, or set augmentation.enabled=false"
+            f"augmentation.enabled=true, but play in {suite.name} shows nothing to distract with: "
+            "its observations have no sentence of 2 to 24 words besides the task. Give its wording "
+            "a function `excerpts`, or set augmentation.enabled=false"
         )
     readable = tuple(excerpt for excerpt in found if _is_readable(excerpt, policy))
     if not readable:

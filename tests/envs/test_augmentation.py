@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from itertools import product
 
+import pytest
+
+from declutch.envs import augmentation as augmentation_module
 from declutch.envs.augmentation import NUM_TASKS, Augmentation, AugmentedEnv, collect_excerpts
 from declutch.envs.check import check_suite
 from declutch.envs.excerpts import Excerpt, are_related, telling_words
 from declutch.envs.protocol import Observation, Transition
+from declutch.envs.wanderer import Whim
 from declutch.ground.errors import Status
 from declutch.records import TaskId
 
@@ -200,3 +204,38 @@ def test_excerpts_are_of_training_tasks_and_the_same_each_time() -> None:
     assert collect_excerpts(suite, "train", 0) == found
     texts = [each.text for each in found]
     assert len(set(texts)) == len(texts)
+
+
+class Guide:
+    """Goes on and on."""
+
+    def reset(self, task, observation):
+        pass
+
+    def act(self):
+        return Whim("go on")
+
+    def update(self, action, observation):
+        pass
+
+
+class Guided(Watched):
+    """A suite with a guide, whose environments are heavy."""
+
+    max_live = 1
+
+    def make_guide(self, seed):
+        return Guide()
+
+
+def test_a_guide_plays_in_the_place_of_chance_and_heavy_environments_play_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(augmentation_module, "NUM_HEAVY", 2)
+    suite = Guided()
+    suite.played = []
+    found = collect_excerpts(suite, "train", 0)
+    assert len(suite.played) == 2
+    assert [each.short for each in found] == [
+        f"in room {at} lies a {THINGS[at]}" for at in (1, 2, 3)
+    ]

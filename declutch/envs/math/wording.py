@@ -18,14 +18,19 @@ def _lower(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+MOST_WORDS = 60
+"""The words of another problem that is shown, at most: longer ones are mostly about the format."""
+
+
 def find_problems(texts: Sequence[str]) -> list[Excerpt]:
     """For mathematics' wording, find in an episode what may distract in others: its problem.
 
     In the compact prompt two problems could not be told apart, so it stands in the full one alone.
     """
-    problem = _lower(texts[0].replace('"', "'")) if texts else ""
+    words = texts[0].replace('"', "'").split() if texts else []
+    problem = " ".join(words)
     text = f'Another problem, which is not asked here, reads: "{problem}"'
-    return [Excerpt(text, "", telling_words(problem))] if problem else []
+    return [Excerpt(text, "", telling_words(problem))] if 0 < len(words) <= MOST_WORDS else []
 
 
 MATH = Wording(

@@ -126,7 +126,7 @@ def shorten_action(action: str) -> str:
 @lru_cache(maxsize=65536)
 def shorten_things(text: str) -> str:
     """The short form of what is carried in ScienceWorld, without articles: "metal pot water"."""
-    things = (_shorten_thing(thing) for thing in re.split(r", (?![^(]*\))", text))
+    things = (shorten_thing(thing) for thing in re.split(r", (?![^(]*\))", text))
     return _fit([thing for thing in things if thing], MAX_WORDS)
 
 
@@ -134,14 +134,24 @@ def shorten_things(text: str) -> str:
 def _shorten_list(text: str) -> str:
     """The things of a room, then its exits; everyone's own share where there are too many words."""
     inside, _, outside = text.partition("\nYou also see:")
-    lines = (line.strip() for line in inside.splitlines())
-    things = [_shorten_thing(line) for line in lines if line not in ("", _HERE, _AIR)]
+    things = [shorten_thing(line) for line in _things_of(inside)]
     exits = [f"{name}{' closed' * (state == 'closed')}" for name, state in _DOOR.findall(outside)]
     return _fit([*things, f"exits {' '.join(exits)}" if exits else ""], MAX_LIST_WORDS)
 
 
-def _shorten_thing(text: str) -> str:
-    """ "cupboard open ceramic cup drawer" of a line that says so in sentences."""
+def list_things(text: str) -> list[str]:
+    """The things that a ScienceWorld observation lists, not in short; () where it lists no room."""
+    match = _LIST.match(text)
+    return _things_of(match[2].partition("\nYou also see:")[0]) if match else []
+
+
+def _things_of(inside: str) -> list[str]:
+    lines = (line.strip() for line in inside.splitlines())
+    return [line for line in lines if line not in ("", _HERE, _AIR)]
+
+
+def shorten_thing(text: str) -> str:
+    """The short form of one thing of a ScienceWorld room: "cupboard open ceramic cup drawer"."""
     text = _DOOR_OF.sub(r"\1", _INSIDE.sub("", _USUAL.sub("", text)))
     return " ".join(_words(text, _SMALL))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from declutch.envs.scienceworld import short as science
+from declutch.envs.scienceworld.excerpts import find_things
 from declutch.envs.wording import Advice, Wording, state_task
 
 _ADVICE: Mapping[str, Advice] = MappingProxyType(
@@ -46,5 +47,6 @@ SCIENCE = Wording(
     refusals=science.NOT_UNDERSTOOD,
     advice=_ADVICE,
     words=science.WORDS,
+    excerpts=find_things,
 )
 """ScienceWorld, whether its prompts list every action or forms with OBJ where an object goes."""
