@@ -32,7 +32,7 @@ from declutch.records import Episode, Probes, Role, Step, StepTable
 from declutch.rollout.collect import collect
 from declutch.rollout.engine import is_exact
 from declutch.rollout.groups import Collect
-from declutch.rollout.policy import Policy, load_policy, load_trainee
+from declutch.rollout.policy import Policy, load_trainee
 from declutch.train.memory import fit_passes
 
 EXACT_MISMATCH, OTHER_MISMATCH = 0.005, 0.1
@@ -165,7 +165,8 @@ class Learner:
             # Without its adapters the policy is the model that the run started with.
             reference = policy.model
         elif config.loss.kl_coef > 0:
-            first = load_policy(config.model.path, config) if checkpoint else policy
+            # Loaded as the policy was when the run began, or it would compute by other passes.
+            first = load_trainee(config.model.path, config) if checkpoint else policy
             reference = copy_reference(first.model, config.model.reference)
         return cls(config, method, policy, optimizer, reference, critic, task)
 

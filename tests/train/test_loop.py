@@ -239,6 +239,25 @@ def test_every_method_trains_and_continues_where_it_stopped(
         assert rows[0]["critic/num_steps"] == rows[1]["update/num_steps"] == 2
 
 
+def test_with_gradient_checkpointing_a_run_continues_where_it_stopped(
+    base: dict, tmp_path: Path
+) -> None:
+    """Its reference, which is loaded anew, has to compute as the copy did that it started with."""
+    changes = {
+        "model": {"gradient_checkpointing": True},
+        "loss": {"kl_coef": 0.05},
+        "train": {"iterations": 2},
+        "gcd": {"enabled": False},
+        "eval": {"every": 0, "max_games": 1, "levels": ["L0"]},
+    }
+    config = parse_config(lay_over(base, changes), "test")
+    run_training(config, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    go_back(RunFolder(tmp_path / "parts"), 1)
+    run_training(config, tmp_path / "parts")
+    assert metrics_without_times(tmp_path / "parts") == metrics_without_times(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("name", ["demo", "laptop", "scienceworld"])
 def test_every_shipped_setting_trains(base: dict, tmp_path: Path, name: str) -> None:
     data = lay_over(read_yaml(CONFIGS / f"{name}.yaml"), {"env": base["env"]})
