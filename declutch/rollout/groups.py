@@ -33,6 +33,7 @@ class Played:
         episodes: those that are trained on.
         num_replaced: groups of equal returns that were dropped; None without dynamic sampling.
         num_refilled: groups played in their place, of whatever returns.
+        refills: the episodes of these groups.
         num_augmented: groups of the tasks that were drawn that had distractors; None where no
             group could have any.
     """
@@ -41,6 +42,7 @@ class Played:
     episodes: tuple[Episode, ...]
     num_replaced: int | None = None
     num_refilled: int = 0
+    refills: tuple[Episode, ...] = ()
     num_augmented: int | None = None
 
 
@@ -72,7 +74,8 @@ def play_groups(
 
     With `train.dynamic_sampling`, groups whose returns are all equal are dropped and as many new
     tasks are played, at most `train.max_refills` times. Where every group of an iteration is like
-    that, the first ones are kept, with advantages of 0.
+    that, the first ones are kept, with advantages of 0; or the others, where an environment error
+    ended each of the first.
 
     Args:
         iteration: from 0.
@@ -104,6 +107,7 @@ def play_groups(
         return Played(tuple(first), tuple(first), num_augmented=num_augmented)
     kept = informative_groups(first)
     reserve = _fresh_tasks(tasks, drawn, config.seed, iteration)
+    refills: list[Episode] = []
     num_refilled = 0
     for _ in range(config.train.max_refills):
         missing = count - len({episode.group for episode in kept})
@@ -112,14 +116,26 @@ def play_groups(
             break
         refill = play(chosen, count + num_refilled)
         kept += informative_groups(refill)
+        refills += refill
         num_refilled += len(chosen)
     return Played(
         first=tuple(first),
-        episodes=tuple(kept or first),
+        episodes=tuple(kept or _first_played(first, refills)),
         num_replaced=count - len({episode.group for episode in informative_groups(first)}),
         num_refilled=num_refilled,
+        refills=tuple(refills),
         num_augmented=num_augmented,
     )
+
+
+def _first_played(*choices: Sequence[Episode]) -> Sequence[Episode]:
+    """The first of some episodes that not all ended in an environment error; else the first."""
+    played = (
+        episodes
+        for episodes in choices
+        if any(episode.outcome is not Outcome.ENV_ERROR for episode in episodes)
+    )
+    return next(played, choices[0])
 
 
 def informative_groups(episodes: Sequence[Episode]) -> list[Episode]:
@@ -132,6 +148,15 @@ def informative_groups(episodes: Sequence[Episode]) -> list[Episode]:
         if episode.outcome is not Outcome.ENV_ERROR:
             returns[episode.group].add(sum(step.reward for step in episode.steps))
     return [episode for episode in episodes if len(returns[episode.group]) > 1]
+
+
+def broken_games(episodes: Sequence[Episode]) -> list[str]:
+    """Say of groups of episodes which task and why, for each that ended in an environment error."""
+    return [
+        f"{episode.error} (task {episode.task.name!r})"
+        for episode in episodes
+        if episode.outcome is Outcome.ENV_ERROR
+    ]
 
 
 def _play(

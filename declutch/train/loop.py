@@ -70,7 +70,7 @@ def run_iteration(session: Session) -> None:
             learner.collect,
             session.augmentation,
         )
-    session.check_played(played.episodes)
+    session.check_played(played)
 
     judged = session.judge(played.episodes)
     suggested = session.suggest(judged, played.episodes)

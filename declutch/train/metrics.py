@@ -23,7 +23,7 @@ from declutch.judge.round import JudgeRound
 from declutch.learner.critic import CriticStats
 from declutch.learner.update_stats import UpdateStats
 from declutch.records import META_TAGS, Episode, Outcome, StepTable
-from declutch.rollout.groups import Played
+from declutch.rollout.groups import Played, broken_games
 from declutch.runs.catalogue import find, metrics, register
 from declutch.runs.metric import Metric
 from declutch.train.learn import Credited, Learned
@@ -93,7 +93,7 @@ def iteration_metrics(result: IterationResult) -> Metrics:
 def agent_metrics(play: Played, credited: Credited) -> Metrics:
     """Training metrics of how the agent played the drawn tasks, and what it was trained on.
 
-    Episodes that ended in an environment error are only counted.
+    Episodes that ended in an environment error are only counted, those of refills among them.
     """
     episodes = play.first
     played = [e for e in episodes if e.outcome is not Outcome.ENV_ERROR]
@@ -119,7 +119,7 @@ def agent_metrics(play: Played, credited: Credited) -> Metrics:
         "shortened_share": _mean([s.num_shown is not None for e in played for s in e.steps]),
         "out_of_room_share": _mean([e.outcome is Outcome.TRUNCATED for e in played]),
         "timed_out_share": _mean([e.outcome is Outcome.TIMED_OUT for e in played]),
-        "env_errors": len(episodes) - len(played),
+        "env_errors": len(broken_games((*episodes, *play.refills))),
         "zero_variance_share": _mean(even),
         "replaced_groups": play.num_replaced,
         "refilled_groups": None if play.num_replaced is None else play.num_refilled,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from declutch.cold_start.facts import ColdStart, read_cold_start
 from declutch.config.run import Config
 from declutch.config.sizes import hint_for_size
+from declutch.credit.registry import find_method
 from declutch.endpoint.usage import Usage
 from declutch.envs.augmentation import Augmentation
 from declutch.envs.protocol import Suite, check_levels, wording_of
@@ -23,8 +24,8 @@ from declutch.judge.labels import check_labels
 from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
 from declutch.judge.round import JudgeRound, play_judge, why_no_questions
 from declutch.learner.checkpoint import Checkpoint, load_checkpoint
-from declutch.records import Episode, Outcome
-from declutch.rollout.groups import Played
+from declutch.records import Episode
+from declutch.rollout.groups import Played, broken_games
 from declutch.rollout.policy import Policy
 from declutch.rollout.reward import load_reward
 from declutch.runs.catalogue import key_of
@@ -294,19 +295,20 @@ class Session:
         """Where the checkpoint of the current iteration is, or will be."""
         return self.run.checkpoint_path(self.iteration)
 
-    def check_played(self, episodes: Sequence[Episode]) -> None:
+    def check_played(self, played: Played) -> None:
         """Make sure that an iteration has something to train on, and say where games broke.
 
         Raises:
             UserError: all its episodes ended in an environment error.
         """
-        errors = broken_games(episodes)
-        if len(errors) == len(episodes):
+        errors = broken_games(played.episodes)
+        if len(errors) == len(played.episodes):
             raise UserError(
                 f"iteration {self.iteration + 1}: all {len(errors)} episodes ended in an "
                 f"environment error, the first: {errors[0]}; `declutch doctor` checks the games"
             )
-        self.note_errors("episodes", errors, len(episodes))
+        episodes = (*played.first, *played.refills)
+        self.note_errors("episodes", broken_games(episodes), len(episodes))
 
     def note_errors(self, what: str, errors: Sequence[str], total: int) -> None:
         """Say when games begin to break and why the first one did, which no count tells.
@@ -414,21 +416,19 @@ class Session:
                 self.run.prune_checkpoints(self.config.train.keep_checkpoints)
 
 
-def broken_games(episodes: Sequence[Episode]) -> list[str]:
-    """Of a session's episodes, which task and why, for each that ended in an environment error."""
-    return [
-        f"{episode.error} (task {episode.task.name!r})"
-        for episode in episodes
-        if episode.outcome is Outcome.ENV_ERROR
-    ]
-
-
 def doubts(config: Config, cold_start: ColdStart, learner: Learns) -> Iterator[str]:
     """What a session is unlikely to learn, as far as it can be told before it takes its time."""
     size = sum(parameter.numel() for parameter in learner.policy.model.parameters())
     hint = hint_for_size(size, "optimizer.lr", config.optimizer.lr)
     if hint and config.model.lora.rank is None:
         yield hint
+    critic, iterations = find_method(config.algorithm.type).critic, config.train.iterations
+    if critic is not None and critic.warmup(config.algorithm) >= iterations:
+        yield (
+            f"in all of train.iterations={iterations} iterations only the critic would learn, and "
+            "the policy would stay as it is (algorithm.critic_warmup="
+            f"{critic.warmup(config.algorithm)}); lower the one or raise the other"
+        )
     gcd, traits = config.gcd, config.gcd.traits
     is_judged_in_words = gcd.enabled and traits.needs_labels and traits.answers != ""
     if is_judged_in_words and cold_start.num_examples and not cold_start.num_judge_examples:

@@ -8,7 +8,7 @@ from builders import make_episode
 from declutch.config.run import Config, TrainConfig
 from declutch.records import Outcome, TaskId
 from declutch.rollout import groups
-from declutch.rollout.groups import informative_groups, play_groups
+from declutch.rollout.groups import broken_games, informative_groups, play_groups
 
 SIZE = 2
 
@@ -98,6 +98,22 @@ def test_it_gives_up_after_some_refills_and_keeps_what_there_was(calls):
     assert len({index for tasks in played for index in tasks}) == 9
     assert result.episodes == result.first
     assert (result.num_replaced, result.num_refilled) == (3, 6)
+
+
+def test_where_all_drawn_games_broke_what_was_played_in_their_place_is_kept(calls, monkeypatch):
+    play_well = groups._play
+
+    def break_first(tasks, first_group, **rest):
+        found = play_well(tasks, first_group, **rest)
+        if first_group:
+            return found
+        return [replace(each, outcome=Outcome.ENV_ERROR, steps=(), error="gone") for each in found]
+
+    monkeypatch.setattr(groups, "_play", break_first)
+    result = play_groups(config(dynamic=True, refills=1), FakeSuite(20), None, 0)
+    assert len(result.refills) == 3 * SIZE
+    assert result.episodes == result.refills
+    assert broken_games(result.first) == [f"gone (task {e.task.name!r})" for e in result.first]
 
 
 def test_it_ends_when_all_tasks_were_played(calls):

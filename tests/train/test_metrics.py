@@ -73,12 +73,13 @@ def test_of_drawn_tasks_that_all_broke_there_are_no_shares() -> None:
     broken = make_episode(0, [], outcome=Outcome.ENV_ERROR)
     refilled = make_episode(1, [1.0])
     table, steps = build_table([refilled])
-    played = Played((broken, broken), (refilled,), num_replaced=1, num_refilled=1)
+    refills = (refilled, broken)
+    played = Played((broken, broken), (refilled,), num_replaced=1, num_refilled=2, refills=refills)
     found = agent_metrics(played, Credited(table, steps, None, torch.ones(len(table))))
     assert found == {
-        "agent/env_errors": 2,
+        "agent/env_errors": 3,
         "agent/replaced_groups": 1,
-        "agent/refilled_groups": 1,
+        "agent/refilled_groups": 2,
         "agent/num_samples": 1,
         "agent/advantage_std": 0,
     }

@@ -7,6 +7,7 @@ from builders import make_episode
 
 from declutch.ground.errors import UserError
 from declutch.records import Episode, Outcome
+from declutch.rollout.groups import Played
 from declutch.train.session import GameCount, Session, Silent
 
 PLAYED = make_episode(0, [0.0, 1.0])
@@ -32,26 +33,30 @@ def broken(error: str) -> Episode:
     return replace(make_episode(0, [], outcome=Outcome.ENV_ERROR), error=error)
 
 
+def played(*episodes: Episode, refills: tuple[Episode, ...] = ()) -> Played:
+    return Played(episodes, episodes, refills=refills)
+
+
 def test_the_reason_of_broken_episodes_is_told_when_they_begin(session: Session) -> None:
     notes = session.watcher.notes
-    session.check_played([PLAYED])
+    session.check_played(played(PLAYED))
     assert notes == []
-    session.check_played([PLAYED, broken("OSError: gone"), broken("KeyError: 'x'"), PLAYED])
+    session.check_played(played(PLAYED, broken("OSError: gone"), broken("KeyError: 'x'"), PLAYED))
     (note,) = notes
     assert note.startswith("iteration 7: 2 of 4 episodes ended in an environment error, the first:")
     assert "OSError: gone (task " in note
     assert "agent/env_errors" in note
-    session.check_played([PLAYED, broken("OSError: gone")])
+    session.check_played(played(PLAYED, broken("OSError: gone")))
     assert len(notes) == 1
-    session.check_played([PLAYED])
-    session.check_played([PLAYED, broken("OSError: gone")])
+    session.check_played(played(PLAYED))
+    session.check_played(played(PLAYED, broken("OSError: gone")))
     assert len(notes) == 2
 
 
 def test_broken_games_of_an_evaluation_are_told_apart_from_those_of_training(
     session: Session,
 ) -> None:
-    session.check_played([PLAYED, broken("OSError: gone")])
+    session.check_played(played(PLAYED, broken("OSError: gone")))
     count = GameCount(3, session.watcher)
     for episode in (PLAYED, broken("OSError: away"), PLAYED):
         count.add(episode)
@@ -60,7 +65,12 @@ def test_broken_games_of_an_evaluation_are_told_apart_from_those_of_training(
     assert "OSError: away" in session.watcher.notes[1]
 
 
+def test_what_broke_in_place_of_dropped_groups_is_told_as_well(session: Session) -> None:
+    session.check_played(played(PLAYED, refills=(broken("OSError: gone"), PLAYED)))
+    assert session.watcher.notes[0].startswith("iteration 7: 1 of 3 episodes ended")
+
+
 def test_without_a_single_episode_the_run_ends_and_says_why(session: Session) -> None:
     with pytest.raises(UserError, match=r"all 2 episodes .* first: OSError: gone \(task"):
-        session.check_played([broken("OSError: gone")] * 2)
+        session.check_played(played(*[broken("OSError: gone")] * 2))
     assert session.watcher.notes == []
