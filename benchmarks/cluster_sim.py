@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +63,8 @@ CHUNK = 8
 """As many tokens a server decodes in one event where nobody waits; a newcomer waits so long."""
 FEW, MANY, FIXED_TOKENS = 4, 48, 16
 """Rows and tokens of the decoding that --check measures."""
+REPEATS = 3
+"""How often --check measures what takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -310,11 +313,14 @@ class Replay:
         del model
 
 
-def seconds_of(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of the processor that something takes, and what it gives."""
-    began = time.process_time()
-    found = work()
-    return time.process_time() - began, found
+def seconds_of(work: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
+    """Seconds of the processor that something takes, the median of several times; what it gives."""
+    spent = []
+    for _ in range(repeats):
+        began = time.process_time()
+        found = work()
+        spent.append(time.process_time() - began)
+    return statistics.median(spent), found
 
 
 @dataclass(frozen=True)
@@ -370,7 +376,7 @@ def measure(machine: Machine, episodes: int) -> Costs:
     machine.learn(machine.play(episodes, 0), 0)
     # A game is read when it begins for the first time.
     resetting, _ = seconds_of(lambda: machine.reset(machine.tasks(episodes, 1)))
-    playing, played = seconds_of(lambda: machine.play(episodes, 1))
+    playing, played = seconds_of(lambda: machine.play(episodes, 1), REPEATS)
     steps = [step for episode in played for step in episode.steps]
     replaying, _ = seconds_of(lambda: machine.play(episodes, 1, Replay(played)))
     decoding = [
@@ -380,9 +386,9 @@ def measure(machine: Machine, episodes: int) -> Costs:
     ]
     row = max((decoding[1] - decoding[0]) / (MANY - FEW), 0.0)
     base = max(decoding[0] - FEW * row, 1e-6)
-    learning, _ = seconds_of(lambda: machine.learn(played, 1))
+    learning, _ = seconds_of(lambda: machine.learn(played, 1), REPEATS)
     half = played[: len(played) // 2]
-    learning_half, _ = seconds_of(lambda: machine.learn(half, 1))
+    learning_half, _ = seconds_of(lambda: machine.learn(half, 1), REPEATS)
     share = sum(len(episode.steps) for episode in half) / len(steps)
     # What does not grow with the rows, such as the optimizer's steps themselves.
     fixed = min(max((learning_half - share * learning) / (1 - share), 0.0), 0.9 * learning)
@@ -417,8 +423,8 @@ def check(config: Config, few: int, many: int) -> Sheet:
     machine = Machine(config, Learner.start(config, None), make_suite(config.env))
     costs = measure(machine, few)
     told = simulate(costs, Shape(1, many, is_one_process=True))
-    playing, played = seconds_of(lambda: machine.play(many, 2))
-    learning, _ = seconds_of(lambda: machine.learn(played, 2))
+    playing, played = seconds_of(lambda: machine.play(many, 2), REPEATS)
+    learning, _ = seconds_of(lambda: machine.learn(played, 2), REPEATS)
     columns = (Column("of", is_words=True), Column("simulated", "s"), Column("measured", "s"))
     pairs = (("play", told.play, playing), ("update", told.update, learning))
     rows = tuple(
