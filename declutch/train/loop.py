@@ -60,20 +60,20 @@ def run_iteration(session: Session) -> None:
     learner, clock, number = session.learner, session.clock, session.iteration
     clock.restart()
 
-    with clock.phase("play"):
-        played = play_groups(
-            session.config,
-            session.suite,
-            learner.policy,
-            number,
-            session.suggester.shown,
-            learner.collect,
-            session.augmentation,
-        )
-    session.check_played(played)
-
-    judged = session.judge(played.episodes)
-    suggested = session.suggest(judged, played.episodes)
+    with session.kept():
+        with clock.phase("play"):
+            played = play_groups(
+                session.config,
+                session.suite,
+                learner.policy,
+                number,
+                session.suggester.shown,
+                learner.collect,
+                session.augmentation,
+            )
+        session.check_played(played)
+        judged = session.judge(played.episodes)
+        suggested = session.suggest(judged, played.episodes)
 
     with clock.phase("update"):
         credited = learner.credit(played.episodes)

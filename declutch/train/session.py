@@ -21,7 +21,7 @@ from declutch.evaluation.exam import Examiner
 from declutch.evaluation.players import evaluation_params, model_player
 from declutch.ground.errors import UserError
 from declutch.judge.labels import check_labels
-from declutch.judge.llm_labels import AskSettings, EndpointFailedError, Labeler
+from declutch.judge.llm_labels import AskSettings, Labeler
 from declutch.judge.round import JudgeRound, play_judge, why_no_questions
 from declutch.learner.checkpoint import Checkpoint, load_checkpoint
 from declutch.records import Episode
@@ -295,6 +295,19 @@ class Session:
         """Where the checkpoint of the current iteration is, or will be."""
         return self.run.checkpoint_path(self.iteration)
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Save what was learned so far before an error of the block, where nothing learns, ends it.
+
+        Games that all broke and endpoints that are away can be put right, and the run goes on.
+        """
+        try:
+            yield
+        except UserError:
+            if self.iteration and not self.checkpoint.exists():
+                self.save()
+            raise
+
     def check_played(self, played: Played) -> None:
         """Make sure that an iteration has something to train on, and say where games broke.
 
@@ -325,23 +338,15 @@ class Session:
         (self.broken.add if errors else self.broken.discard)(what)
 
     def judge(self, episodes: Sequence[Episode]) -> JudgeRound:
-        """Have the auxiliary task's questions asked and answered; nothing without a task.
-
-        What was learned so far is saved before an endpoint that is away ends the run.
-        """
+        """Have the auxiliary task's questions asked and answered; nothing without a task."""
         task = self.learner.task
         if task is None or self.learner.is_warming(self.iteration):
             return JudgeRound.empty()
-        try:
-            judged = play_judge(
-                episodes, task, self.config, self.iteration, self.clock.phase, self.labeler
-            )
-            self.note_questions(judged)
-            return judged
-        except EndpointFailedError:
-            if self.iteration and not self.checkpoint.exists():
-                self.save()
-            raise
+        judged = play_judge(
+            episodes, task, self.config, self.iteration, self.clock.phase, self.labeler
+        )
+        self.note_questions(judged)
+        return judged
 
     def note_questions(self, judged: JudgeRound) -> None:
         """Say when the auxiliary task has nothing to ask about, and so teaches nothing."""

@@ -5,7 +5,9 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,10 +19,15 @@ from training import cold_started, metrics_without_times, run_training
 from declutch.cli.main import main
 from declutch.cold_start.pipeline import make_tiny
 from declutch.config.files import change_config, lay_over, parse_config, read_yaml
+from declutch.config.run import Config
+from declutch.envs.protocol import Suite
 from declutch.envs.registry import make_suite
 from declutch.ground.errors import UserError
+from declutch.records import Outcome
+from declutch.rollout.groups import Played
 from declutch.runs.folder import RunFolder
 from declutch.runs.resume import go_back
+from declutch.train import loop
 
 ITERATIONS = 3
 
@@ -126,6 +133,29 @@ def test_a_run_that_stopped_between_checkpoint_and_metrics_loses_no_row(
     run_training(parse_config(base, "test"), path)
     assert metrics_without_times(path) == metrics_without_times(finished)
     assert evaluations(path) == evaluations(finished)
+
+
+def test_a_run_whose_games_all_broke_goes_on_where_it_was_once_they_are_mended(
+    base: dict, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned since the last checkpoint is saved first: nothing is trained twice."""
+    path, play_well = tmp_path / "run", loop.play_groups
+
+    def break_third(config: Config, suite: Suite, policy: Any, number: int, *rest: Any) -> Played:
+        played = play_well(config, suite, policy, number, *rest)
+        if number < ITERATIONS - 1:
+            return played
+        broken = replace(played.first[0], steps=(), outcome=Outcome.ENV_ERROR, error="gone")
+        return Played((broken,), (broken,))
+
+    config = parse_config(lay_over(base, {"train": {"save_every": 10}}), "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "play_groups", break_third)
+        with pytest.raises(UserError, match="all 1 episodes ended in an environment error"):
+            run_training(config, path)
+    assert RunFolder(path).iterations_saved() == ITERATIONS - 1
+    run_training(config, path)
+    assert metrics_without_times(path) == metrics_without_times(finished)
 
 
 def test_a_tracker_has_the_rows_of_the_metrics_also_of_a_resumed_run(
