@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from numbers import Real
 
 from declutch.agent.prompt import View
 from declutch.agent.speaker import Speaker
@@ -327,7 +328,7 @@ class _Live:
             raise UserError(
                 f"train.reward raises {type(error).__name__}: {error} ({place})"
             ) from error
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, Real) or not math.isfinite(value):
             raise UserError(f"train.reward gives {value!r}, which is no finite number ({place})")
         return float(value)
 
@@ -343,7 +344,7 @@ class _Live:
         _check_kind(self.play.task, transition.observation, Observation, f"step(action) {place}")
         for name in ("reward", "score"):
             value = getattr(transition, name)
-            if not isinstance(value, int | float) or not math.isfinite(value):
+            if not isinstance(value, Real) or not math.isfinite(value):
                 raise _no_environment(
                     self.play.task, f"the {name} {value!r} {place}", "a finite number"
                 )

@@ -300,12 +300,21 @@ class Session:
         """Save what was learned so far before an error of the block, where nothing learns, ends it.
 
         Games that all broke and endpoints that are away can be put right, and the run goes on.
+
+        Raises:
+            UserError: that of the block; it says so where nothing could be saved.
         """
         try:
             yield
-        except UserError:
+        except UserError as error:
             if self.iteration and not self.checkpoint.exists():
-                self.save()
+                try:
+                    self.save()
+                except UserError as other:
+                    raise UserError(
+                        f"{error}; what was learned since the last checkpoint is lost, as it could "
+                        f"not be saved: {other}"
+                    ) from error
             raise
 
     def check_played(self, played: Played) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from counting import CountDown, Source
@@ -261,6 +262,30 @@ def test_what_no_environment_may_give_is_told_by_task_and_method(name: str, give
     plays = [Play(TaskId("count", "train", 3, name), 0, 0)]
     with pytest.raises(UserError, match=f"task '{name}' .*gave {given}"):
         collect(plays, Oddities(), Echo(), CountingEngine(), params)
+
+
+class Arrays(CountDown):
+    """Computes with arrays, and gives their numbers as rewards, scores and labels."""
+
+    def step(self, action):
+        told = super().step(action)
+        return replace(told, reward=np.float32(told.reward), score=np.float64(told.score))
+
+    def label_action(self, action):
+        return np.int64(1)
+
+
+def test_numbers_of_arrays_are_numbers() -> None:
+    class Computing:
+        def make_env(self):
+            return Arrays([])
+
+    params = CollectParams(max_steps=9, temperature=1.0, oracle_every=1)
+    plays = [Play(TaskId("count", "train", 2, "two"), 0, 0)]
+    (episode,) = collect(plays, Computing(), Echo(), CountingEngine(), params)
+    assert episode.outcome is Outcome.WON
+    assert [step.reward for step in episode.steps] == [0.0, 1.0]
+    assert [step.oracle_label for step in episode.steps] == [1, 1]
 
 
 class Mortal(CountDown):

@@ -1,6 +1,7 @@
 """Games that an environment breaks off are told with their reason, once they begin to."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from builders import make_episode
@@ -74,3 +75,22 @@ def test_without_a_single_episode_the_run_ends_and_says_why(session: Session) ->
     with pytest.raises(UserError, match=r"all 2 episodes .* first: OSError: gone \(task"):
         session.check_played(played(*[broken("OSError: gone")] * 2))
     assert session.watcher.notes == []
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_an_error_stays_the_first_thing_said_where_what_was_learned_cannot_be_saved(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_full: bool
+) -> None:
+    saved = []
+
+    def save(self: Session) -> None:
+        if is_full:
+            raise UserError("the disk is full")
+        saved.append(self.iteration)
+
+    monkeypatch.setattr(Session, "save", save)
+    monkeypatch.setattr(Session, "checkpoint", tmp_path / "none")
+    with pytest.raises(UserError, match=r"^the endpoint is away") as caught, session.kept():
+        raise UserError("the endpoint is away")
+    assert saved == ([] if is_full else [6])
+    assert ("is lost, as it could not be saved: the disk is full" in str(caught.value)) == is_full
