@@ -30,16 +30,24 @@ def finish_export(folder: Path, scaling: float | None) -> None:
         scaling: what the product of an adapter's matrices is multiplied by, alpha / rank; None
             where the model has no adapters.
     Raises:
-        UserError: an adapter belongs to no weight of the model.
+        UserError: adapters and weights do not belong to each other.
     """
     files = sorted(folder.glob("*.safetensors"))
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if scaling is not None:
         _merge_files(files, scaling, is_tied=bool(config.get("tie_word_embeddings")))
-    with safe_open(files[0], framework="pt") as opened:
-        first = opened.get_tensor(next(iter(opened.keys())))
-    config["dtype"] = str(first.dtype).removeprefix("torch.")
+    config["dtype"] = str(_first_tensor(files).dtype).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(config, indent=2), "utf-8")
+
+
+def _first_tensor(files: list[Path]) -> Tensor:
+    """Any tensor of the model; a file may have none left."""
+    for path in files:
+        with safe_open(path, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118 - no mapping
+                tensor: Tensor = opened.get_tensor(name)
+                return tensor
+    raise UserError("verl exported no weights")
 
 
 def _merge_files(files: list[Path], scaling: float, is_tied: bool) -> None:
@@ -48,7 +56,10 @@ def _merge_files(files: list[Path], scaling: float, is_tied: bool) -> None:
     for path in files:
         merged = _merge(load_file(path), adapters, scaling, is_tied)
         places |= dict.fromkeys(merged, path.name)
-        save_file(merged, path, {"format": "pt"})
+        # What was loaded may still be read from the old file.
+        new = path.with_suffix(".new")
+        save_file(merged, new, {"format": "pt"})
+        new.replace(path)
     if adapters:
         raise UserError(f"verl exported an adapter that belongs to no weight: {min(adapters)}")
     index = files[0].parent / INDEX
@@ -79,6 +90,8 @@ def _merge(
         plain = name.removeprefix(WRAPPER).replace(".base_layer.", ".")
         module = name.removesuffix(".base_layer.weight")
         if module != name:
+            if not {module + A, module + B} <= adapters.keys():
+                raise UserError(f"verl exported no adapter of {module}")
             down, up = adapters.pop(module + A), adapters.pop(module + B)
             total = tensor.double() + scaling * (up.double() @ down.double())
             tensor = total.to(tensor.dtype)

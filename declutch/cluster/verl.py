@@ -190,7 +190,10 @@ class Workers:
         free = shutil.disk_usage(folder).free // 2**20
         with _explained(f"save to {folder}, on a disk with {free:,} MiB free"):
             self._group.save_checkpoint(str(shards), None, 0, None)
-        written = shards / "huggingface"
+            self._export(folder, shards / "huggingface")
+
+    def _export(self, folder: Path, written: Path) -> None:
+        """Make a model of a cluster's checkpoint of what verl wrote of one."""
         for path in sorted(written.iterdir()):
             # verl writes its own form of the tokenizer; ours is the one that the model came with.
             if path.name.startswith(("config", "generation_config", "model", "pytorch_model")):

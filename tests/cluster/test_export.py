@@ -74,6 +74,21 @@ def test_an_adapter_in_another_file_than_its_weight_is_found(tmp_path: Path) -> 
     assert places == dict.fromkeys(first, "model-00001-of-00002.safetensors")
 
 
+def test_a_first_file_may_have_nothing_left_and_a_weight_has_to_have_its_adapter(
+    tmp_path: Path,
+) -> None:
+    tensors = with_adapter()
+    adapter = {name: tensors.pop(name) for name in sorted(tensors) if ".lora_" in name}
+    files = {"model-1.safetensors": adapter, "model-2.safetensors": tensors}
+    finish_export(export(tmp_path, files), 1.0)
+    assert load_file(tmp_path / "model-1.safetensors") == {}
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "float32"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", *sorted(files)]
+    (tmp_path / "alone").mkdir()
+    with pytest.raises(UserError, match=f"no adapter of {WRAPPED}"):
+        finish_export(export(tmp_path / "alone", {"model.safetensors": tensors}), 1.0)
+
+
 def test_an_adapter_without_a_weight_is_an_error(tmp_path: Path) -> None:
     tensors = with_adapter()
     del tensors[f"{WRAPPED}.base_layer.weight"]
