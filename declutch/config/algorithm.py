@@ -261,6 +261,10 @@ class OptimizerConfig(Section):
     num_mini_batches: int = Field(default=4, ge=1)
     """How many optimizer steps a pass over the iteration's data takes, where optimizer.mini_batch
     is null."""
+    shuffle: Literal["prompts", "samples"] = "prompts"
+    """What is dealt to the mini-batches at random: "prompts" keeps samples of equal prompts beside
+    each other, so that a group's answers to one question are learned from in one step, which
+    computes the question once; "samples" deals every sample by itself."""
     epochs: int = Field(default=1, ge=1)
     """How many passes are made over the data of one iteration."""
     micro_batch_tokens: int | None = Field(default=USUAL_TOKENS, ge=1)

@@ -158,7 +158,8 @@ def update_critic(
     losses, norms, num_clipped = [], [], 0
     with evaluation_mode(model):
         for _ in range(opt.epochs):
-            plan = plan_steps(len(samples), (), opt, Randomness(generator, generator))
+            prompts = [sample.prompt_ids for sample in samples]
+            plan = plan_steps(prompts, (), opt, Randomness(generator, generator))
             for chosen in (agent for agent, _ in plan):
                 optimizer.zero_grad(set_to_none=True)
                 part = [samples[index] for index in chosen]

@@ -87,7 +87,7 @@ def update(
     measures, is_added = _measures_cosine(model, gcd), not keeps_both_gradients(model, gcd)
     with evaluation_mode(model):
         for _ in range(opt.epochs):
-            for agent_ids, judge_ids in plan_steps(len(agent.prompts), questions, opt, randomness):
+            for agent_ids, judge_ids in plan_steps(agent.prompts, questions, opt, randomness):
                 agent_part = _differentiate(model, agent, agent_ids)
                 judge_part = None
                 if judge is not None and judge_ids and is_added:
@@ -115,24 +115,29 @@ def keeps_both_gradients(model: nn.Module, gcd: GCDConfig) -> bool:
 
 
 def plan_steps(
-    num_agent: int, judge: Sequence[Tensor], opt: OptimizerConfig, randomness: Randomness
+    agent: Sequence[Tensor], judge: Sequence[Tensor], opt: OptimizerConfig, randomness: Randomness
 ) -> list[tuple[list[int], list[int]]]:
     """Divide an update's samples among its optimizer steps: (agent's, judge's) indices each.
 
     `opt.mini_batch` is an upper bound: the steps' sizes differ by one at most, since a small rest
-    would otherwise be a step as long as the others. Judgments of one question stay together, so
-    that they can share its prompt.
+    would otherwise be a step as long as the others. Judgments of one question stay together, and,
+    unless `opt.shuffle` is "samples", so do the agent's samples of one prompt, because they can
+    share it. Where a step ends within a prompt, its other samples are the first of the next.
 
     Args:
-        num_agent: number of the agent's samples.
-        judge: the prompts, i64[P], of the auxiliary task's samples.
+        agent: the prompts, i64[P], of the agent's samples.
+        judge: those of the auxiliary task's samples.
     """
+    num_agent = len(agent)
     if opt.mini_batch is None:
         num_steps = min(opt.num_mini_batches, num_agent)
     else:
         num_steps = math.ceil(num_agent / opt.mini_batch)
-    agent_order = torch.randperm(num_agent, generator=randomness.agent)
-    judge_order = torch.tensor(_shuffle_by_prompt(judge, randomness.judge), dtype=torch.int64)
+    if opt.shuffle == "samples":
+        agent_order = torch.randperm(num_agent, generator=randomness.agent)
+    else:
+        agent_order = _shuffle_by_prompt(agent, randomness.agent)
+    judge_order = _shuffle_by_prompt(judge, randomness.judge)
     return [
         (agent_ids.tolist(), judge_ids.tolist())
         for agent_ids, judge_ids in zip(
@@ -141,13 +146,16 @@ def plan_steps(
     ]
 
 
-def _shuffle_by_prompt(prompts: Sequence[Tensor], generator: torch.Generator) -> list[int]:
+def _shuffle_by_prompt(prompts: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+    """A random order i64[N] of samples, in which those of one prompt follow each other."""
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for index, prompt in enumerate(prompts):
         by_prompt.setdefault(tuple(prompt.tolist()), []).append(index)
     members = list(by_prompt.values())
     order = torch.randperm(len(members), generator=generator).tolist()
-    return [index for prompt in order for index in members[prompt]]
+    return torch.tensor(
+        [index for prompt in order for index in members[prompt]], dtype=torch.int64
+    )
 
 
 @dataclass(frozen=True)

@@ -135,11 +135,11 @@ class ClusterLearner:
             agent=stream(config.seed, "update", iteration),
             judge=stream(config.seed, "update-judge", iteration),
         )
-        questions = [row.prompt_ids for row in judge]
+        prompts, questions = ([row.prompt_ids for row in part] for part in (agent, judge))
         steps = [
             self._step([agent[i] for i in agent_ids], [judge[i] for i in judge_ids])
             for _ in range(config.optimizer.epochs)
-            for agent_ids, judge_ids in plan_steps(len(agent), questions, config.optimizer, draws)
+            for agent_ids, judge_ids in plan_steps(prompts, questions, config.optimizer, draws)
         ]
         self.workers.sync(iteration + 1)
         has_kl = config.loss.kl_coef > 0

@@ -219,32 +219,60 @@ def test_good_actions_become_more_likely():
     assert likelihood() > before + 10
 
 
+def different(count):
+    return [torch.tensor([index, 5]) for index in range(count)]
+
+
 def test_mini_batches_are_even_and_cover_every_sample_once():
     judge = judge_samples(10)
     for mini_batch, num_agent, sizes in ((8, 20, [7, 7, 6]), (256, 20, [20]), (1, 3, [1, 1, 1])):
         opt = OptimizerConfig(mini_batch=mini_batch)
-        plan = plan_steps(num_agent, prompts_of(judge), opt, randomness())
+        plan = plan_steps(different(num_agent), prompts_of(judge), opt, randomness())
         assert [len(agent) for agent, _ in plan] == sizes
         assert sorted(index for agent, _ in plan for index in agent) == list(range(num_agent))
         assert sorted(index for _, part in plan for index in part) == list(range(10))
         parts = [len(part) for _, part in plan]
         assert max(parts) - min(parts) <= 1
     opt = OptimizerConfig(mini_batch=None, num_mini_batches=4)
-    assert [len(agent) for agent, _ in plan_steps(10, [], opt, randomness())] == [3, 3, 2, 2]
-    assert len(plan_steps(2, [], opt, randomness())) == 2
+    assert [len(agent) for agent, _ in plan_steps(different(10), [], opt, randomness())] == [3, 3, 2, 2]
+    assert len(plan_steps(different(2), [], opt, randomness())) == 2
 
 
 def test_judge_samples_do_not_move_the_agents_mini_batches():
-    alone = plan_steps(20, [], OPT, randomness())
-    judged = plan_steps(20, prompts_of(judge_samples()), OPT, randomness(judge=77))
+    alone = plan_steps(different(20), [], OPT, randomness())
+    judged = plan_steps(different(20), prompts_of(judge_samples()), OPT, randomness(judge=77))
     assert [agent for agent, _ in alone] == [agent for agent, _ in judged]
 
 
 def test_judgments_of_a_question_stay_together():
     questions = judge_samples(3)
     judge = [replace(questions[i % 3], step_id=i) for i in range(12)]
-    plan = plan_steps(20, prompts_of(judge), OPT, randomness())
+    plan = plan_steps(different(20), prompts_of(judge), OPT, randomness())
     assert sorted(part for _, part in plan) == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+
+
+def test_samples_of_a_prompt_are_in_one_step_unless_each_is_dealt_by_itself():
+    # Six prompts of four answers each; two steps have room for three prompts.
+    prompts = [torch.tensor([index % 6, 5]) for index in range(24)]
+    opt = OptimizerConfig(mini_batch=12)
+    together = [{i % 6 for i in agent} for agent, _ in plan_steps(prompts, [], opt, randomness())]
+    assert [len(each) for each in together] == [3, 3]
+    assert together[0] | together[1] == set(range(6))
+    apart = opt.model_copy(update={"shuffle": "samples"})
+    dealt = [{i % 6 for i in agent} for agent, _ in plan_steps(prompts, [], apart, randomness())]
+    assert all(len(each) > 3 for each in dealt)
+
+
+def test_every_prompt_is_in_every_step_equally_often():
+    prompts = [torch.tensor([index // 2]) for index in range(8)]
+    opt, draws = OptimizerConfig(mini_batch=2), randomness()
+    counts = torch.zeros(4, 4)
+    for _ in range(400):
+        for step, (agent, _) in enumerate(plan_steps(prompts, [], opt, draws)):
+            assert agent[1] == agent[0] + 1
+            counts[step, agent[0] // 2] += 1
+    # 100 expected, with a standard deviation of 8.7.
+    assert (counts - 100).abs().max() < 35
 
 
 def test_statistics_of_an_update():
