@@ -40,7 +40,7 @@ from declutch.ground.errors import UserError, error_reason
 from declutch.ground.files import advise, delete_folder, write_atomically
 from declutch.learner.checkpoint import is_checkpoint
 from declutch.runs.episodes import PlayedIteration, describe_episodes
-from declutch.runs.rows import write_row
+from declutch.runs.rows import CHECKSUM, write_row
 
 CONTROL = "control"
 """Name of the evaluation of the control: more supervised training for the time RL took."""
@@ -276,6 +276,14 @@ class RunFolder:
                 f"cannot write {self.metrics_path}: {error_reason(error)}; {advise(error)}, then "
                 "resume from the last checkpoint"
             ) from None
+
+    def amend_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Add to the last iteration's line of metrics what was measured after it was written."""
+        *before, last = self.metrics_path.read_text("utf-8").splitlines()
+        row = json.loads(last)
+        row.pop(CHECKSUM, None)
+        lines = (*before, write_row({**row, **metrics}))
+        write_atomically(self.metrics_path, "".join(f"{line}\n" for line in lines))
 
     def write_episodes(self, played: PlayedIteration, limit: int) -> None:
         """Record `limit` episodes of an iteration in full: those that were judged come first."""

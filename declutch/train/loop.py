@@ -45,7 +45,7 @@ def train(
         session.diagnosis = diagnosis
         try:
             if session.is_unevaluated:
-                session.evaluate()
+                session.catch_up()
             if session.iteration == 0:
                 session.diagnose()
             while not session.is_last:
@@ -88,9 +88,11 @@ def run_iteration(session: Session) -> None:
     session.iteration += 1
     if session.is_save_due:
         session.write_episodes(played, credited, judged)
-    if session.is_evaluation_due:
-        metrics |= session.evaluate()
-    metrics |= session.diagnose()
+    session.row = {**metrics, **clock.metrics(learned)}
+    with session.kept():
+        if session.is_evaluation_due:
+            metrics |= session.evaluate()
+        metrics |= session.diagnose()
     session.row = {**metrics, **clock.metrics(learned)}
     if session.is_save_due:
         # The iteration is done once its checkpoint is there, which holds its metrics as well.

@@ -299,7 +299,8 @@ class Session:
     def kept(self) -> Iterator[None]:
         """Save what was learned so far before an error of the block, where nothing learns, ends it.
 
-        Games that all broke and endpoints that are away can be put right, and the run goes on.
+        Games that all broke and endpoints that are away can be put right, and the run goes on; an
+        evaluation that failed is made first then.
 
         Raises:
             UserError: that of the block; it says so where nothing could be saved.
@@ -413,6 +414,12 @@ class Session:
         self.run.write_evaluation(name, result)
         self.watcher.evaluation(self.iteration, eval_scores(result))
         return eval_metrics(result)
+
+    def catch_up(self) -> None:
+        """Evaluate where the run begins, or where it ended before it could be evaluated."""
+        metrics = self.evaluate()
+        if self.iteration:
+            self.run.amend_metrics(metrics)
 
     def diagnose(self) -> dict[str, float]:
         """Have the policy measured as it is, where that is due; metrics."""

@@ -28,6 +28,7 @@ from declutch.rollout.groups import Played
 from declutch.runs.folder import RunFolder
 from declutch.runs.resume import go_back
 from declutch.train import loop
+from declutch.train.session import Session
 
 ITERATIONS = 3
 
@@ -156,6 +157,28 @@ def test_a_run_whose_games_all_broke_goes_on_where_it_was_once_they_are_mended(
     assert RunFolder(path).iterations_saved() == ITERATIONS - 1
     run_training(config, path)
     assert metrics_without_times(path) == metrics_without_times(finished)
+
+
+def test_an_evaluation_that_fails_loses_nothing_and_is_made_once_it_can_be(
+    base: dict, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+
+    def fail(self: Session) -> dict:
+        if self.iteration < 2:
+            return evaluate(self)
+        raise UserError("the games of L1 cannot be read")
+
+    evaluate = Session.evaluate
+    config = parse_config(lay_over(base, {"train": {"save_every": 10}}), "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "evaluate", fail)
+        with pytest.raises(UserError, match="the games of L1 cannot be read"):
+            run_training(config, path)
+    assert RunFolder(path).iterations_saved() == 2
+    run_training(config, path)
+    assert metrics_without_times(path) == metrics_without_times(finished)
+    assert evaluations(path) == evaluations(finished)
 
 
 def test_a_tracker_has_the_rows_of_the_metrics_also_of_a_resumed_run(
