@@ -50,6 +50,8 @@ def describe_episodes(played: PlayedIteration) -> list[dict[str, Any]]:
             "outcome": episode.outcome.value,
             "score": episode.score,
             "final_observation": episode.final_observation,
+            # Why it broke off; only few episodes have a reason.
+            **({"error": episode.error} if episode.error else {}),
             "steps": [
                 {**_describe_step(episode, position, played.codec), **marks.at((index, position))}
                 for position in range(len(episode.steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,23 @@ def choose(page: Any, name: str, option: str) -> None:
             return
         press(page, "ArrowDown")
     raise AssertionError(f"no option {option!r} in {name!r}")
+
+
+def test_an_episode_that_broke_off_says_why(
+    browser: Any, run_dir: Path, episode_maker: Callable[..., dict]
+) -> None:
+    broken = {**episode_maker(20, 1), "outcome": "env_error", "error": "OSError: <b>gone</b>"}
+    episodes = (broken, episode_maker(20, 2))
+    path = RunFolder(run_dir).episodes_path(20)
+    path.write_text("".join(json.dumps(each) + "\n" for each in episodes))
+    page = open_page(browser, build_report(run_dir))
+    endings = []
+    for number, episode in enumerate(episodes):
+        page.goto(f"{page.url.split('#')[0]}#episode=20.{number}")
+        page.wait_for_selector(f".episode h3:text-is({json.dumps(episode['task']['name'])})")
+        endings.append(page.locator(".episode .ending").inner_text())
+    assert "It broke off: OSError: <b>gone</b>" in endings[0]
+    assert "broke off" not in endings[1]
 
 
 def test_episodes_are_read_by_keyboard_alone_and_a_link_shows_the_same(

@@ -395,7 +395,9 @@ def test_a_game_that_breaks_halfway_is_counted_and_the_run_goes_on(
     shown = [json.loads(line) for text in texts for line in text.splitlines()]
     broken = [each for each in shown if each["outcome"] == "env_error"]
     assert broken
+    assert not any("error" in each for each in shown if each["outcome"] != "env_error")
     for episode in broken:
+        assert episode["error"] == "OSError: the pipe is broken"
         assert len(episode["steps"]) == 2
         for step in episode["steps"]:
             assert (step["label_rule"], step["label_oracle"], step["advantage"]) == (None,) * 3

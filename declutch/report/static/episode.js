@@ -88,7 +88,8 @@ class EpisodePane {
       html("p", { class: "caption" }, html("span", { class: `badge ${episode.outcome === "won" ? "good" : "bad"}`, text: OUTCOME_WORDS[episode.outcome] || episode.outcome }),
         document.createTextNode(` ${episode.task.kind} · iteration ${item.iteration}${group} · ${ofAll} · score ${episode.score}`)),
       this.strip, ...this.cards.values(),
-      html("div", { class: "step ending" }, html("p", { class: "observation", style: "margin:0", text: episode.final_observation || "(nothing)" })));
+      html("div", { class: "step ending" }, html("p", { class: "observation", style: "margin:0", text: episode.final_observation || "(nothing)" }),
+        ...(episode.error ? [html("p", { class: "caption", text: `It broke off: ${episode.error}` })] : [])));
     const first = positions.includes(this.step) ? this.step : positions[0];
     if (first !== undefined) this.select(first, { unfolded: this.wanted });
     browser.paneDrawn(this);
