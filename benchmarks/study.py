@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/study.py measure RUNS [RUNS ...]
     python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
-    python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study
+    python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study \\
+        --setting "generated households"
     python benchmarks/study.py coverage [--evaluations 4000] [--runs 16]
 
 `measure` measures the coupling of kept checkpoints after training, and evaluates GRPO + GCD at the
@@ -64,10 +65,6 @@ LEVELS = ("L0", "L1", "L2", MEAN_LEVEL)
 SPREADS = (1.5, 2.0, 2.5, 3.0, 4.0)
 """Standard deviations of the paired difference of two methods, in points of success."""
 POWER = 0.8
-COMMAND = (
-    "python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study"
-)
-
 MEASURED = {"samples": 200, "max_episodes": 256}
 """What coupling is measured with: with the usual 50 steps it is mostly noise here."""
 FEWEST_RANKED = 10
@@ -79,9 +76,10 @@ Rows = list[list[str]]
 
 
 def measure(folders: Sequence[Path]) -> None:
-    """Measure the coupling of all finished runs in order of seeds, then evaluate at equal time.
+    """Measure the coupling of all finished runs, then evaluate at equal time.
 
-    Coupling is measured at the last evaluation's iteration and halfway there.
+    Coupling is measured at the last evaluation's iteration and then halfway there, under GRPO and
+    GRPO + GCD before the placebo, and there in order of seeds, those of the comparisons in turns.
     """
     comparisons = [read_comparison(folder, find_runs(folder, (), (), ())) for folder in folders]
     last = max(iteration for each in comparisons for iteration in iterations_of(each))
@@ -91,11 +89,18 @@ def measure(folders: Sequence[Path]) -> None:
         for run in comparison.runs
         if last in run.evaluations
     ]
-    runs.sort(key=lambda each: each[0].id.seed)
-    for run, folder in runs:
-        for iteration in (last // 2, last):
-            measure_coupling(folder, iteration)
-            print(f"{run.id}: coupling at iteration {iteration}", flush=True)
+    place = {
+        (folder, seed): number
+        for folder, comparison in zip(folders, comparisons, strict=True)
+        for number, seed in enumerate(sorted({run.id.seed for run in comparison.runs}))
+    }
+    runs.sort(key=lambda each: (place[each[1].path.parent, each[0].id.seed], each[0].id.seed))
+    for iteration in (last, last // 2):
+        for arms in ((GRPO, GCD), (SHUFFLED,)):
+            for run, folder in runs:
+                if run.id.arm in arms:
+                    measure_coupling(folder, iteration)
+                    print(f"{run.id}: coupling at iteration {iteration}", flush=True)
     equal = equal_time([run for run, _ in runs], last)
     for run, folder in runs:
         if run.id.arm != GRPO and equal:
@@ -442,7 +447,7 @@ TABLES: dict[str, Callable[[Comparison], tuple[list[str], Rows]]] = {
 }
 
 
-def seed_figure(comparison: Comparison) -> FigureData:
+def seed_figure(comparison: Comparison, command: str) -> FigureData:
     """A figure of every seed: success at the last evaluation, one point a run, levels apart."""
     last = iterations_of(comparison)[-1]
     series = []
@@ -461,14 +466,14 @@ def seed_figure(comparison: Comparison) -> FigureData:
         kind="points",
         title=f"Success of every run at iteration {last}",
         caption="A point is a training run, in order of seeds. L2 has held-out task types.",
-        command=COMMAND,
+        command=command,
         x_label="level: 0 is L0, 1 is L1, 2 is L2",
         y_label="success, %",
         series=tuple(series),
     )
 
 
-def curve_figure(comparison: Comparison) -> FigureData:
+def curve_figure(comparison: Comparison, command: str) -> FigureData:
     """A figure of learning curves: the mean over runs of success on L0 and on held-out L2."""
     series = []
     for arm, name in NAMES.items():
@@ -492,29 +497,30 @@ def curve_figure(comparison: Comparison) -> FigureData:
         kind="lines",
         title="Success on the trained type (L0) and on held-out types (L2)",
         caption="Means over runs; their intervals are in results.md.",
-        command=COMMAND,
+        command=command,
         x_label="iteration",
         y_label="success, %",
         series=tuple(series),
     )
 
 
-def render(comparison: Comparison) -> str:
-    """The text of results.md."""
+def render(comparison: Comparison, setting: str) -> str:
+    """The text of results.md, the tables of one setting."""
     counts = ", ".join(f"{name} {len(comparison.of(arm))}" for arm, name in NAMES.items())
-    parts = [f"# The study's results\n\nRuns: {counts}."]
+    parts = [f"# The study's results: {setting}\n\nRuns: {counts}."]
     made = {title: make(comparison) for title, make in TABLES.items()}
     parts += [f"## {title}\n\n{draw(*table)}" for title, table in made.items() if table[1]]
     return "\n\n".join(parts) + "\n"
 
 
-def tables(archive: Path, out: Path) -> str:
+def tables(archive: Path, out: Path, setting: str) -> str:
     """Write results.md and the figures; returns the text."""
     comparison = read_packed(archive)
-    text = render(comparison)
+    text = render(comparison, setting)
+    command = f'python benchmarks/study.py tables {archive} --out {out} --setting "{setting}"'
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.md").write_text(text, "utf-8")
-    write_figures(out, (seed_figure(comparison), curve_figure(comparison)))
+    write_figures(out, (seed_figure(comparison, command), curve_figure(comparison, command)))
     return text
 
 
@@ -564,6 +570,7 @@ def main() -> None:
     tabling = commands.add_parser("tables", help="write tables and figures from the archive")
     tabling.add_argument("archive", type=Path)
     tabling.add_argument("--out", type=Path, required=True)
+    tabling.add_argument("--setting", required=True, help="what the heading calls it")
     covering = commands.add_parser("coverage", help="coverage of the intervals, and power")
     covering.add_argument("--evaluations", type=int, default=4000, help="simulated per row")
     covering.add_argument("--runs", type=int, default=16)
@@ -574,7 +581,7 @@ def main() -> None:
     elif options.command == "pack":
         print(f"{pack(options.archive, options.folders)} runs in {options.archive}")
     elif options.command == "tables":
-        print(tables(options.archive, options.out))
+        print(tables(options.archive, options.out, options.setting))
     else:
         for line in coverage(options.evaluations, options.runs, options.seed):
             print(line, flush=True)

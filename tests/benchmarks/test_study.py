@@ -124,18 +124,39 @@ def test_tables_and_figures_are_written(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr("sys.argv", ["study.py", "tables", str(archive), "--out", str(out)])
+    options = ["tables", str(archive), "--out", str(out), "--setting", "two games"]
+    monkeypatch.setattr("sys.argv", ["study.py", *options])
     study.main()
     text = (out / "results.md").read_text("utf-8")
     assert text in capsys.readouterr().out
+    assert text.startswith("# The study's results: two games")
     assert "Runs: GRPO 2, GRPO + GCD 2, GRPO + GCD, labels shuffled 1." in text
     assert {path.stem for path in out.glob("*.csv")} == {"every_seed", "curves"}
 
 
-def test_the_page_in_docs_is_what_the_archive_gives() -> None:
-    folder = ROOT / "docs" / "results" / "study"
+@pytest.mark.parametrize(("name", "setting"), [("", "generated households")])
+def test_the_pages_in_docs_are_what_the_archives_give(name: str, setting: str) -> None:
+    folder = ROOT / "docs" / "results" / "study" / name
     page = (folder / "results.md").read_text("utf-8")
-    assert study.render(study.read_packed(folder / "runs.tar.xz")) == page, study.COMMAND
+    assert study.render(study.read_packed(folder / "runs.tar.xz"), setting) == page
+
+
+def test_coupling_is_measured_in_the_order_of_the_plan(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+    monkeypatch.setattr(
+        study,
+        "measure_coupling",
+        lambda run, iteration: measured.append((run.path.name, iteration)),
+    )
+    monkeypatch.setattr(study, "equal_time", lambda runs, last: 0)
+    study.measure(folders)
+    main = ["gcd+gcd_s0", "grpo_s0", "gcd+gcd_s1", "grpo_s1"]
+    order = [(name, at) for at in (2, 1) for name in (*main, "gcd_shuffled+gcd_s0")]
+    assert sorted(measured) == sorted(order)
+    assert [at for _, at in measured] == [2] * 5 + [1] * 5
+    assert [name[-1] for name, _ in measured[:5]] == ["0", "0", "1", "1", "0"]
 
 
 def test_power_is_that_of_the_t_test() -> None:
