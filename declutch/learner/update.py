@@ -153,9 +153,7 @@ def _shuffle_by_prompt(prompts: Sequence[Tensor], generator: torch.Generator) ->
         by_prompt.setdefault(tuple(prompt.tolist()), []).append(index)
     members = list(by_prompt.values())
     order = torch.randperm(len(members), generator=generator).tolist()
-    return torch.tensor(
-        [index for prompt in order for index in members[prompt]], dtype=torch.int64
-    )
+    return torch.tensor([index for prompt in order for index in members[prompt]], dtype=torch.int64)
 
 
 @dataclass(frozen=True)

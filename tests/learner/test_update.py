@@ -234,7 +234,8 @@ def test_mini_batches_are_even_and_cover_every_sample_once():
         parts = [len(part) for _, part in plan]
         assert max(parts) - min(parts) <= 1
     opt = OptimizerConfig(mini_batch=None, num_mini_batches=4)
-    assert [len(agent) for agent, _ in plan_steps(different(10), [], opt, randomness())] == [3, 3, 2, 2]
+    plan = plan_steps(different(10), [], opt, randomness())
+    assert [len(agent) for agent, _ in plan] == [3, 3, 2, 2]
     assert len(plan_steps(different(2), [], opt, randomness())) == 2
 
 
