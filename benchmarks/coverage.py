@@ -30,6 +30,7 @@ SPREADS = (0.0, 0.2, 0.4, 0.8)
 NUM_RUNS = (2, 3, 5)
 GAMES_PER_LEVEL = 70
 EASE = (0.6, 0.2, -1.5)
+GAMES = (GAMES_PER_LEVEL,) * len(EASE)
 GAME_SPREAD = 1.5
 NUM_PLAYS = 3
 NUM_RESAMPLES = 1000
@@ -52,16 +53,20 @@ class Coverage:
 
 
 def simulate(
-    rng: np.random.Generator, runs: FloatArray, other_runs: FloatArray
+    rng: np.random.Generator,
+    runs: FloatArray,
+    other_runs: FloatArray,
+    num_games: Sequence[int] = GAMES,
 ) -> tuple[Levels, Levels]:
     """Evaluations of two methods on the same games.
 
     Args:
         runs, other_runs: f[E, R] logits that each run of either method has more than the average.
+        num_games: of each level.
     """
     sides: tuple[Levels, Levels] = ([], [])
-    for ease in EASE:
-        games = ease + GAME_SPREAD * rng.normal(size=(len(runs), 1, GAMES_PER_LEVEL))
+    for ease, count in zip(EASE, num_games, strict=True):
+        games = ease + GAME_SPREAD * rng.normal(size=(len(runs), 1, count))
         for side, effects in zip(sides, (runs, other_runs), strict=True):
             chances = expit(games + effects[:, :, None])
             side.append(rng.binomial(NUM_PLAYS, chances) / NUM_PLAYS)
@@ -128,13 +133,16 @@ def cover_by_bootstrap(rng: np.random.Generator, levels: Levels, truth: float) -
 
 
 def coverage_rows(
-    num_evaluations: int, seed: int, num_runs: Sequence[int] = NUM_RUNS
+    num_evaluations: int,
+    seed: int,
+    num_runs: Sequence[int] = NUM_RUNS,
+    num_games: Sequence[int] = GAMES,
 ) -> Iterator[tuple[float, int, dict[str, Coverage]]]:
     """Spread, runs and coverage by what the interval is of, for the intervals in use."""
     for spread in SPREADS:
         for count in num_runs:
             found: dict[str, Coverage] = {}
-            draw = _drawer(num_evaluations, count, spread, seed)
+            draw = _drawer(num_evaluations, count, spread, seed, num_games)
             before, after = draw(True)
             found["success"] = cover_success(after, true_success(spread))
             found["paired"] = cover_paired(before, after)
@@ -143,12 +151,17 @@ def coverage_rows(
 
 
 def _drawer(
-    num_evaluations: int, num_runs: int, spread: float, seed: int
+    num_evaluations: int,
+    num_runs: int,
+    spread: float,
+    seed: int,
+    num_games: Sequence[int] = GAMES,
 ) -> Callable[[bool], tuple[Levels, Levels]]:
     rng = np.random.default_rng([seed, num_runs, round(10 * spread)])
 
     def draw(is_paired: bool) -> tuple[Levels, Levels]:
-        return simulate(rng, *draw_runs(rng, num_evaluations, num_runs, spread, is_paired))
+        effects = draw_runs(rng, num_evaluations, num_runs, spread, is_paired)
+        return simulate(rng, *effects, num_games)
 
     return draw
 

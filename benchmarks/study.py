@@ -4,7 +4,7 @@
     python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
     python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study \\
         --setting "generated households"
-    python benchmarks/study.py coverage [--evaluations 4000] [--runs 16]
+    python benchmarks/study.py coverage [--evaluations 4000] [--runs 16] [--games 14 21 97]
 
 `measure` measures the coupling of kept checkpoints after training, and evaluates GRPO + GCD at the
 kept checkpoint that has trained no longer than GRPO's last; what is there already is left alone.
@@ -29,7 +29,7 @@ import numpy as np
 from scipy.stats import bootstrap, nct, spearmanr
 from scipy.stats import t as student
 
-from benchmarks.coverage import coverage_rows
+from benchmarks.coverage import GAMES, coverage_rows
 from declutch.compare.coupling import pool
 from declutch.compare.grid import Arm, find_runs
 from declutch.compare.runs import (
@@ -546,10 +546,12 @@ def detectable(spread: float, num_pairs: int) -> float:
     return float(high * spread / math.sqrt(num_pairs))
 
 
-def coverage(num_evaluations: int, num_runs: int, seed: int) -> Iterator[str]:
+def coverage(
+    num_evaluations: int, num_runs: int, seed: int, num_games: Sequence[int]
+) -> Iterator[str]:
     yield "| spread between runs, logits | runs | paired interval holds the truth, % ±half-width |"
     yield "|---:|---:|---:|"
-    for spread, count, found in coverage_rows(num_evaluations, seed, (num_runs,)):
+    for spread, count, found in coverage_rows(num_evaluations, seed, (num_runs,), num_games):
         yield f"| {spread:.1f} | {count} | {found['paired']} |"
     yield ""
     yield "| standard deviation of the paired difference, points | difference told, points |"
@@ -574,6 +576,9 @@ def main() -> None:
     covering = commands.add_parser("coverage", help="coverage of the intervals, and power")
     covering.add_argument("--evaluations", type=int, default=4000, help="simulated per row")
     covering.add_argument("--runs", type=int, default=16)
+    covering.add_argument(
+        "--games", type=int, nargs=3, default=GAMES, metavar="N", help="of L0, L1 and L2"
+    )
     covering.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.command == "measure":
@@ -583,7 +588,7 @@ def main() -> None:
     elif options.command == "tables":
         print(tables(options.archive, options.out, options.setting))
     else:
-        for line in coverage(options.evaluations, options.runs, options.seed):
+        for line in coverage(options.evaluations, options.runs, options.seed, options.games):
             print(line, flush=True)
 
 

@@ -166,8 +166,12 @@ def test_power_is_that_of_the_t_test() -> None:
 
 
 def test_coverage_is_simulated_for_the_runs_asked_for() -> None:
-    lines = list(study.coverage(20, 3, 0))
+    lines = list(study.coverage(20, 3, 0, (70, 70, 70)))
+    few = list(study.coverage(20, 3, 0, (4, 5, 6)))
     assert [line.split(" | ")[1] for line in lines[2:6]] == ["3"] * 4
+    # Half-widths without a spread between runs are those of games alone.
+    half, half_of_few = (float(each[2].split("±")[1].rstrip(" |")) for each in (lines, few))
+    assert half_of_few > 2 * half
 
 
 def test_equal_time_is_the_last_kept_checkpoint_within_the_other_methods_time(
