@@ -148,9 +148,10 @@ def plan_steps(
 
 def _shuffle_by_prompt(prompts: Sequence[Tensor], generator: torch.Generator) -> Tensor:
     """A random order i64[N] of samples, in which those of one prompt follow each other."""
-    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    by_prompt: dict[bytes, list[int]] = {}
     for index, prompt in enumerate(prompts):
-        by_prompt.setdefault(tuple(prompt.tolist()), []).append(index)
+        # Long prompts would take five times as much memory as numbers of Python.
+        by_prompt.setdefault(prompt.numpy().tobytes(), []).append(index)
     members = list(by_prompt.values())
     order = torch.randperm(len(members), generator=generator).tolist()
     return torch.tensor([index for prompt in order for index in members[prompt]], dtype=torch.int64)
