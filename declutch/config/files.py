@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from declutch.config.algorithm import fields_of_method
 from declutch.config.explain import explain
 from declutch.config.preset import find_settings_file
-from declutch.config.renamed import refuse_renamed, translate_renamed
+from declutch.config.renamed import fill_former, refuse_renamed, translate_renamed
 from declutch.config.run import Config
 from declutch.ground.contents import parse_yaml, read_text
 from declutch.ground.errors import UserError
@@ -140,8 +140,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_dumped(path: Path) -> dict[str, Any]:
-    """Read a settings file that `dump_config` wrote, perhaps long ago, under today's names."""
-    return translate_renamed(read_yaml(path))
+    """Read a settings file that `dump_config` wrote, perhaps long ago, in today's settings."""
+    return fill_former(translate_renamed(read_yaml(path)))
 
 
 def _flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Former names of settings and of their values: refused from a user, translated in old runs.
+"""Former names and values of settings: refused from a user, translated in old runs.
 
 Who renames a setting adds one line to `RENAMED`. Given in a file or as KEY=VALUE, the former name
 is an error that says the new one; in the config.yaml of a run that a former version wrote, it is
@@ -47,6 +47,10 @@ RENAMED: Final = (
 )
 
 
+FORMER: Final[Mapping[str, Any]] = {"optimizer.shuffle": "samples"}
+"""What runs did before there was a setting for it, where today's default is something else."""
+
+
 def refuse_renamed(data: Mapping[str, Any], source: str) -> None:
     """Refuse renamed settings under their former names, with an error that says today's.
 
@@ -74,6 +78,23 @@ def translate_renamed(data: Mapping[str, Any]) -> dict[str, Any]:
         *path, last = renamed.new.split(".")
         section = _section(result, path)
         section.setdefault(last, renamed.translate(value))
+    return result
+
+
+def fill_former(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what a former version's run did where it had no setting for it yet.
+
+    A run's file spells out all settings of the version that wrote it, so that one that is missing
+    in a section that is there did not exist.
+    """
+    result: dict[str, Any] = _copy(data)
+    for key, value in FORMER.items():
+        *path, last = key.split(".")
+        node: Any = result
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.setdefault(last, value)
     return result
 
 

@@ -89,3 +89,16 @@ def test_translation_changes_neither_its_argument_nor_anything_else() -> None:
     }
     assert data["sft"] == {"demos": "a", "lr": 1.0}
     assert translate_renamed(Config().model_dump()) == Config().model_dump()
+
+
+def test_a_run_from_before_a_setting_goes_on_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    now = dump_config(Config())
+    file.write_text(now)
+    assert parse_config(read_dumped(file), "test").optimizer.shuffle == "prompts"
+    before = "".join(line for line in now.splitlines(keepends=True) if "shuffle:" not in line)
+    assert before != now
+    file.write_text(before)
+    assert parse_config(read_dumped(file), "test").optimizer.shuffle == "samples"
+    file.write_text("train: {iterations: 3}\n")
+    assert parse_config(read_dumped(file), "test").optimizer.shuffle == "prompts"
