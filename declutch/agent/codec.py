@@ -37,6 +37,10 @@ META_TAG_TOKENS = tuple(f"<{slash}{tag}>" for tag in META_TAGS for slash in ("",
 """More tags that are single tokens where the agent has to name its way of reasoning."""
 
 
+MAX_PROMPTS = 128
+"""How many prompts a codec remembers the tokens of; long ones take a while to encode again."""
+
+
 class Codec:
     """The agent's codec: a tokenizer's encoding and decoding of prompts and responses.
 
@@ -80,10 +84,12 @@ class Codec:
                 "or agent.reasoning=think"
             )
         self.encode_line = lru_cache(maxsize=65536)(self._encode_line)
+        # A judge is asked the same question several times in a row, and so are a group's episodes.
+        self._find_prompt = lru_cache(maxsize=MAX_PROMPTS)(self._encode_prompt)
 
     def encode_prompt(self, text: str) -> Tensor:
         """Turn a prompt's text into token ids i64[P], by the chat template where there is one."""
-        return torch.tensor(self.turns.encode(text), dtype=torch.long)
+        return torch.tensor(self._find_prompt(text), dtype=torch.long)
 
     def opening(self, role: Role = Role.AGENT) -> str:
         """The beginning of a response that its prompt already ends with, "" for none."""
@@ -130,6 +136,9 @@ class Codec:
         unknown = self.tokenizer.unk_token_id
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         return unknown is not None and unknown in ids
+
+    def _encode_prompt(self, text: str) -> tuple[int, ...]:
+        return tuple(self.turns.encode(text))
 
     def _encode_line(self, text: str) -> tuple[int, ...]:
         found = None if self._words is None else self._words.encode(text)

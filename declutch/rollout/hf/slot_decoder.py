@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -246,8 +247,10 @@ class SlotDecoder:
     def choose_width(self, lengths: Sequence[int]) -> int:
         """How many waiting tokens a row is fed at most, so that padding costs least."""
 
+        counts = Counter(lengths).items()
+
         def worth(width: int) -> float:
-            fed = sum(min(length, width) for length in lengths)
+            fed = sum(min(length, width) * count for length, count in counts)
             return fed / (PASS_OVERHEAD_TOKENS + (ROW_OVERHEAD_TOKENS + width) * len(lengths))
 
         return max(range(1, max(lengths) + 1), key=worth)

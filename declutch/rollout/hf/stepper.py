@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from declutch.ground.errors import UserError
@@ -47,6 +47,7 @@ class HFStepper:
         self._decoder: Decoder | None = None
         self._waiting: list[Response] = []
         self._live: list[Response] = []
+        self._modules: list[nn.Module] = []
         self._casts = CastKeeper()
 
     def queue(self, response: Response) -> None:
@@ -60,9 +61,14 @@ class HFStepper:
             UserError: the model's scores are not finite.
         """
         finished: list[Response] = []
+        if not self._live:
+            # Nobody changes a model while rows of it are in the batch; to list its modules at every
+            # step takes a while.
+            self._modules = list(self._model.modules())
+        mode = evaluation_mode(self._model, self._modules)
         self._casts.begin()
         try:
-            with torch.inference_mode(), evaluation_mode(self._model), computing(self._model):
+            with torch.inference_mode(), mode, computing(self._model):
                 self._admit(finished)
                 if self._live:
                     self._feed(finished)
@@ -83,6 +89,8 @@ class HFStepper:
         self._casts.end()
 
     def _admit(self, finished: list[Response]) -> None:
+        if not self._waiting:
+            return
         count = self._limits.count_admitted(
             [response.max_length for response in self._live],
             [response.max_length for response in self._waiting],
