@@ -30,7 +30,6 @@ SPREADS = (0.0, 0.2, 0.4, 0.8)
 NUM_RUNS = (2, 3, 5)
 GAMES_PER_LEVEL = 70
 EASE = (0.6, 0.2, -1.5)
-GAMES = (GAMES_PER_LEVEL,) * len(EASE)
 GAME_SPREAD = 1.5
 NUM_PLAYS = 3
 NUM_RESAMPLES = 1000
@@ -56,14 +55,15 @@ def simulate(
     rng: np.random.Generator,
     runs: FloatArray,
     other_runs: FloatArray,
-    num_games: Sequence[int] = GAMES,
+    num_games: Sequence[int] = (),
 ) -> tuple[Levels, Levels]:
     """Evaluations of two methods on the same games.
 
     Args:
         runs, other_runs: f[E, R] logits that each run of either method has more than the average.
-        num_games: of each level.
+        num_games: of each level; () is GAMES_PER_LEVEL of all.
     """
+    num_games = num_games or (GAMES_PER_LEVEL,) * len(EASE)
     sides: tuple[Levels, Levels] = ([], [])
     for ease, count in zip(EASE, num_games, strict=True):
         games = ease + GAME_SPREAD * rng.normal(size=(len(runs), 1, count))
@@ -136,7 +136,7 @@ def coverage_rows(
     num_evaluations: int,
     seed: int,
     num_runs: Sequence[int] = NUM_RUNS,
-    num_games: Sequence[int] = GAMES,
+    num_games: Sequence[int] = (),
 ) -> Iterator[tuple[float, int, dict[str, Coverage]]]:
     """Spread, runs and coverage by what the interval is of, for the intervals in use."""
     for spread in SPREADS:
@@ -155,7 +155,7 @@ def _drawer(
     num_runs: int,
     spread: float,
     seed: int,
-    num_games: Sequence[int] = GAMES,
+    num_games: Sequence[int] = (),
 ) -> Callable[[bool], tuple[Levels, Levels]]:
     rng = np.random.default_rng([seed, num_runs, round(10 * spread)])
 

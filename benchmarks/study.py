@@ -29,7 +29,7 @@ import numpy as np
 from scipy.stats import bootstrap, nct, spearmanr
 from scipy.stats import t as student
 
-from benchmarks.coverage import GAMES, coverage_rows
+from benchmarks.coverage import coverage_rows
 from declutch.compare.coupling import pool
 from declutch.compare.grid import Arm, find_runs
 from declutch.compare.runs import (
@@ -577,7 +577,7 @@ def main() -> None:
     covering.add_argument("--evaluations", type=int, default=4000, help="simulated per row")
     covering.add_argument("--runs", type=int, default=16)
     covering.add_argument(
-        "--games", type=int, nargs=3, default=GAMES, metavar="N", help="of L0, L1 and L2"
+        "--games", type=int, nargs=3, default=(), metavar="N", help="of L0, L1 and L2"
     )
     covering.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

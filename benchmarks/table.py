@@ -64,6 +64,7 @@ BENCHES = (
     Bench("coupling", r"^C\d", "--samples 20 --pairs 2"),
     Bench("coverage", r"^\| 0\.0 ", "--evaluations 20"),
     Bench("damage", r"^\| all ", "--cases 100 --workers 1"),
+    Bench("gcd_share", r"^GCD's share", "--iterations 2 sft.epochs=2"),
     Bench("kills", r"^\d+ of \d+ ", "--cases 3 --only train"),
     Bench("memory", r"^\| (10 M|7 B)", "--only-computed"),
     Bench("serve_load", r"^\| (small|bad)", "--clients 6 --seconds 5", needs=("uvicorn",)),

@@ -33,6 +33,7 @@ TESTED = {
     "credit",
     "damage",
     "first_minutes",
+    "gcd_share",
     "kills",
     "memory",
     "reuse",
@@ -149,6 +150,23 @@ def test_credit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     for name in ("grpo", "rloo", "gigpo", "rlvmr", "ppo", "nthr, one group"):
         assert name in text
+
+
+def test_gcd_share(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = (
+        f"env.cache_dir={tmp_path}",
+        "env.households={train: 24, valid_seen: 12, valid_unseen: 12}",
+        "env.max_steps=6",
+        "tiny.num_layers=1",
+        "sft={num_episodes: 20, epochs: 1, judge_samples: 20}",
+        "train={tasks_per_iteration: 2, group_size: 4}",
+    )
+    run_benchmark(monkeypatch, load("gcd_share"), "--iterations", "1", *settings, TURNS=1)
+    first, last = capsys.readouterr().out.splitlines()
+    assert re.match(r"iteration 2: .* s, judge .*%$", first)
+    assert re.match(r"GCD's share of an iteration: .*% in the median", last)
 
 
 def test_coverage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
