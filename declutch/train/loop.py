@@ -44,10 +44,7 @@ def train(
         session = Session.start(config, run, suite, watcher, start_learner)
         session.diagnosis = diagnosis
         try:
-            if session.is_unevaluated:
-                session.catch_up()
-            if session.iteration == 0:
-                session.diagnose()
+            session.catch_up()
             while not session.is_last:
                 run_iteration(session)
         finally:

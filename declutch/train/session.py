@@ -416,9 +416,11 @@ class Session:
         return eval_metrics(result)
 
     def catch_up(self) -> None:
-        """Evaluate where the run begins, or where it ended before it could be evaluated."""
-        metrics = self.evaluate()
-        if self.iteration:
+        """Evaluate and measure where the run begins, and where it ended before that was done."""
+        metrics = self.evaluate() if self.is_unevaluated else {}
+        if self.iteration == 0 or not self.run.coupling_path(self.iteration).exists():
+            metrics |= self.diagnose()
+        if self.iteration and metrics:
             self.run.amend_metrics(metrics)
 
     def diagnose(self) -> dict[str, float]:

@@ -170,14 +170,20 @@ def test_an_evaluation_that_fails_loses_nothing_and_is_made_once_it_can_be(
         raise UserError("the games of L1 cannot be read")
 
     evaluate = Session.evaluate
-    config = parse_config(lay_over(base, {"train": {"save_every": 10}}), "test")
+    coupling = {"every": 2, "label": "oracle", "samples": 4, "max_episodes": 12}
+    changes = {"train": {"save_every": 10}, "coupling": coupling}
+    config = parse_config(lay_over(base, changes), "test")
     with monkeypatch.context() as patch:
         patch.setattr(Session, "evaluate", fail)
         with pytest.raises(UserError, match="the games of L1 cannot be read"):
             run_training(config, path)
     assert RunFolder(path).iterations_saved() == 2
     run_training(config, path)
-    assert metrics_without_times(path) == metrics_without_times(finished)
+    whole = tmp_path / "whole"
+    run_training(config, whole)
+    rows = metrics_without_times(path)
+    assert rows == metrics_without_times(whole)
+    assert any(name.startswith("coupling/") for name in rows[1])
     assert evaluations(path) == evaluations(finished)
 
 
