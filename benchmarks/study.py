@@ -4,6 +4,7 @@
     python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
     python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study \\
         --setting "generated households"
+    python benchmarks/study.py pool ARCHIVE ARCHIVE
     python benchmarks/study.py coverage [--evaluations 4000] [--runs 16] [--games 14 21 97]
 
 `measure` measures the coupling of kept checkpoints after training, and evaluates GRPO + GCD at the
@@ -11,6 +12,7 @@ kept checkpoint that has trained no longer than GRPO's last; what is there alrea
 `pack` takes what the tables need from the runs of one or several comparisons: the metrics of every
 iteration, every game of every evaluation, and the measured coupling. `tables` writes results.md, a
 figure of every seed and one of the curves, each with its data as CSV.
+`pool` prints differences at the last iteration over the settings of several archives together.
 `coverage` says how often the intervals used hold the truth with so many runs, and which difference
 of two methods so many pairs tell with a power of 80%, for several spreads between runs.
 """
@@ -23,6 +25,7 @@ import math
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,12 +255,19 @@ def difference_cells(
     pairs: Sequence[tuple[TrainedRun, TrainedRun]], iterations: tuple[int, int]
 ) -> list[str]:
     """The difference of paired runs by level, with its interval over runs and games."""
+    found = differences_of(pairs, iterations)
+    return [points(found[level]) for level in LEVELS]
+
+
+def differences_of(
+    pairs: Sequence[tuple[TrainedRun, TrainedRun]], iterations: tuple[int, int]
+) -> dict[str, Estimate]:
+    """The difference of paired runs by level."""
     sides = [
         [run.evaluations[iteration] for run in side]
         for side, iteration in zip(zip(*pairs, strict=True), iterations, strict=True)
     ]
-    found = {row.level: row.difference for row in paired(*sides, by_kind=False)}
-    return [points(found[level]) for level in LEVELS]
+    return {row.level: row.difference for row in paired(*sides, by_kind=False)}
 
 
 def contrast_table(comparison: Comparison) -> tuple[list[str], Rows]:
@@ -529,6 +539,29 @@ def draw(header: Sequence[str], rows: Rows) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def pooled(comparisons: Sequence[Comparison]) -> tuple[list[str], Rows]:
+    """The differences at the last iteration over several settings, weighted by their precision."""
+    rows = []
+    for before, after in CONTRASTS:
+        found = []
+        for comparison in comparisons:
+            last = iterations_of(comparison)[-1]
+            pairs = pairs_at(comparison, before, after, (last, last))
+            found.append(differences_of(pairs, (last, last)))
+        cells = [points(pool_estimates([each[level] for each in found])) for level in LEVELS]
+        rows.append([f"{NAMES[after]} − {NAMES[before]}", *cells])
+    return ["difference over settings, points", *LEVELS], rows
+
+
+def pool_estimates(found: Sequence[Estimate]) -> Estimate:
+    """Independent estimates as one: each weighs by the inverse square of its half-width."""
+    halves = np.array([(each.high - each.low) / 2 for each in found])
+    weights = halves**-2 / (halves**-2).sum()
+    mean = float(weights @ [each.mean for each in found])
+    half = float((halves**-2).sum() ** -0.5)
+    return replace(found[0], mean=mean, low=mean - half, high=mean + half)
+
+
 def detectable(spread: float, num_pairs: int) -> float:
     """The difference, in the unit of `spread`, that a paired t-test tells with a power of 80%.
 
@@ -573,6 +606,8 @@ def main() -> None:
     tabling.add_argument("archive", type=Path)
     tabling.add_argument("--out", type=Path, required=True)
     tabling.add_argument("--setting", required=True, help="what the heading calls it")
+    pooling = commands.add_parser("pool", help="print differences over several settings together")
+    pooling.add_argument("archives", type=Path, nargs="+")
     covering = commands.add_parser("coverage", help="coverage of the intervals, and power")
     covering.add_argument("--evaluations", type=int, default=4000, help="simulated per row")
     covering.add_argument("--runs", type=int, default=16)
@@ -587,6 +622,8 @@ def main() -> None:
         print(f"{pack(options.archive, options.folders)} runs in {options.archive}")
     elif options.command == "tables":
         print(tables(options.archive, options.out, options.setting))
+    elif options.command == "pool":
+        print(draw(*pooled([read_packed(archive) for archive in options.archives])))
     else:
         for line in coverage(options.evaluations, options.runs, options.seed, options.games):
             print(line, flush=True)

@@ -13,6 +13,7 @@ from training import cold_started, run_training
 
 from benchmarks import study
 from declutch.config.files import parse_config
+from declutch.evaluation.intervals import Estimate
 from declutch.runs.coupling import read_coupling
 from declutch.runs.folder import RunFolder
 
@@ -157,6 +158,20 @@ def test_coupling_is_measured_in_the_order_of_the_plan(
     assert sorted(measured) == sorted(order)
     assert [at for _, at in measured] == [2] * 5 + [1] * 5
     assert [name[-1] for name, _ in measured[:5]] == ["0", "0", "1", "1", "0"]
+
+
+def test_settings_are_pooled_by_their_precision(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Half-widths of 1 and 2 weigh 4 to 1: (4 * 2 - 3) / 5, and a half-width of 1 / sqrt(1.25).
+    found = study.pool_estimates([Estimate(2.0, 1.0, 3.0, 9), Estimate(-3.0, -5.0, -1.0, 9)])
+    assert found.mean == pytest.approx(1.0)
+    assert found.high - found.mean == pytest.approx(0.8944, abs=1e-4)
+    monkeypatch.setattr("sys.argv", ["study.py", "pool", str(archive), str(archive)])
+    monkeypatch.setattr(study, "CONTRASTS", ((study.GRPO, study.GCD),))
+    study.main()
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    assert row.startswith("| GRPO + GCD − GRPO | +0.0")
 
 
 def test_power_is_that_of_the_t_test() -> None:
