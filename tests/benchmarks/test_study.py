@@ -135,7 +135,9 @@ def test_tables_and_figures_are_written(
     assert {path.stem for path in out.glob("*.csv")} == {"every_seed", "curves"}
 
 
-@pytest.mark.parametrize(("name", "setting"), [("", "generated households")])
+@pytest.mark.parametrize(
+    ("name", "setting"), [("", "generated households"), ("alfworld", "real ALFWorld games")]
+)
 def test_the_pages_in_docs_are_what_the_archives_give(name: str, setting: str) -> None:
     folder = ROOT / "docs" / "results" / "study" / name
     page = (folder / "results.md").read_text("utf-8")
