@@ -1,12 +1,14 @@
 """Seconds of sampling the steps of episodes, with and without keys and values of earlier steps.
 
-    OMP_NUM_THREADS=1 python benchmarks/reuse.py
+    OMP_NUM_THREADS=1 python benchmarks/reuse.py [--engine vllm]
 
 Prompts are full ones, of households that the expert plays with mistakes: 8 episodes x 6 steps, each
 of a task of its own; with --group 4, of 2 tasks, whose episodes share beginnings in any case. The
 model has the shape of SmolLM2-135M and random weights, which costs what trained ones cost; it
 answers with a fixed number of tokens. A vocabulary of words takes the place of its tokenizer. Both
 ways sample the same prompts in the same process, taking turns, and have to sample the same tokens.
+vLLM, which cannot be told to keep nothing, is made to forget everything before each step; that is
+not in its seconds.
 """
 
 from __future__ import annotations
@@ -26,11 +28,17 @@ import transformers
 
 from benchmarks.rollout import HISTORY_LENGTH, play_episode
 from declutch.agent.prompt import render_agent
+from declutch.cold_start.tiny import init_tiny
+from declutch.config.files import load_config
+from declutch.config.policy import TinyConfig
 from declutch.envs.alfworld.suite import AlfworldSuite
 from declutch.envs.alfworld.wording import HOUSEHOLD
 from declutch.envs.households.generate import HouseholdCounts, generate_households
 from declutch.records import Completion, Request, SamplingParams, TaskId
+from declutch.rollout.engine import holding
 from declutch.rollout.hf.engine import HFEngine
+from declutch.rollout.policy import make_engine
+from declutch.rollout.vllm.engine import VLLMEngine
 
 NUM_TASKS, GROUP_SIZE, NUM_STEPS = 8, 1, 6
 SHAPE: dict[str, Any] = {
@@ -66,7 +74,7 @@ def play_one(suite: AlfworldSuite, task: TaskId, member: int) -> list[str]:
     ]
 
 
-def encode(steps: list[list[str]]) -> list[list[Request]]:
+def encode(steps: list[list[str]], params: SamplingParams) -> list[list[Request]]:
     """A token for every word, each with the spaces around it."""
     words: dict[str, int] = {}
 
@@ -74,7 +82,22 @@ def encode(steps: list[list[str]]) -> list[list[Request]]:
         found = text.replace("\n", " \n ").split(" ")
         return torch.tensor([words.setdefault(word, len(words)) for word in found])
 
-    return [[Request(ids(prompt)) for prompt in prompts] for prompts in steps]
+    return [
+        [
+            Request(ids(prompt), params=params, seed=1000 * step + number)
+            for number, prompt in enumerate(prompts)
+        ]
+        for step, prompts in enumerate(steps)
+    ]
+
+
+def make_model(folder: Path, num_layers: int) -> Any:
+    """A model of random weights in a folder, with the tokenizer that vLLM wants to see there."""
+    init_tiny(folder, ["a b"], TinyConfig(), seed=0)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**{**SHAPE, "num_hidden_layers": num_layers})
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 @dataclass(frozen=True)
@@ -96,16 +119,31 @@ class Counter:
         self.num_tokens += inputs[0].numel()
 
 
+def generate(engine: Any, requests: list[Request]) -> list[Completion]:
+    """The responses to all requests, in order."""
+    numbers = [engine.add(request) for request in requests]
+    found: dict[int, Completion] = {}
+    while len(found) < len(numbers):
+        found |= dict(engine.step())
+    return [found[number] for number in numbers]
+
+
 def sample(
-    engine: HFEngine, steps: list[list[Request]], params: SamplingParams, is_held: bool
+    engine: Any, model: Any, steps: list[list[Request]], is_held: bool
 ) -> tuple[Taken, list[Completion]]:
-    """Sample step after step, as episodes do."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    found: list[Completion] = []
-    with engine.holding() if is_held else nullcontext():
+    """Sample step after step, as episodes do; with `is_held` on what earlier steps left."""
+    wall = cpu = 0.0
+    responses: list[Completion] = []
+    is_vllm = isinstance(engine, VLLMEngine)
+    with holding(engine) if is_held else nullcontext():
         for number, requests in enumerate(steps):
-            found += engine.generate(requests, params, number)
-    return Taken(time.perf_counter() - wall, time.process_time() - cpu), found
+            if is_vllm and not (is_held and number):
+                engine.sync(model)
+            began = time.perf_counter(), time.process_time()
+            responses += generate(engine, requests)
+            wall += time.perf_counter() - began[0]
+            cpu += time.process_time() - began[1]
+    return Taken(wall, cpu), responses
 
 
 def describe(steps: list[list[Request]]) -> str:
@@ -123,6 +161,7 @@ def describe(steps: list[list[Request]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--engine", default="hf", choices=("hf", "vllm"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--new-tokens", type=int, default=32)
@@ -130,25 +169,32 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=SHAPE["num_hidden_layers"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    shape = {**SHAPE, "num_hidden_layers": options.layers}
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape)).eval()
-    with tempfile.TemporaryDirectory() as folder:
-        steps = encode(play(Path(folder), options.group))
     params = SamplingParams(1.0, options.new_tokens, ())
+    with tempfile.TemporaryDirectory() as folder:
+        steps = encode(play(Path(folder) / "games", options.group), params)
+        model = make_model(Path(folder) / "model", options.layers)
+        report(model, steps, options)
+
+
+def report(model: Any, steps: list[list[Request]], options: argparse.Namespace) -> None:
+    """Sample both ways in turns, and print what it took."""
     count = sum(p.numel() for p in model.parameters())
     print(
         f"{count / 1e6:.0f} M parameters, {options.threads} thread(s), {len(steps[0])} episodes x "
         f"{len(steps)} steps, {describe(steps)}, responses of {options.new_tokens}"
     )
-    engine, counter = HFEngine(model, 0, keeps_rows=True), Counter(model)
+    counter = Counter(model)
+    engine: Any = HFEngine(model, 0, keeps_rows=True)
+    if options.engine == "vllm":
+        config = load_config(None, ["rollout.engine=vllm", "rollout.vllm.cache_gib=2"])
+        engine = make_engine(model, 0, config.rollout)
     fed = {False: 0, True: 0}
     taken: dict[bool, list[Taken]] = {False: [], True: []}
     found: dict[bool, list[Completion]] = {}
     for number in range(options.rounds):
         for is_held in (False, True) if number % 2 else (True, False):
             counter.num_tokens = 0
-            one, found[is_held] = sample(engine, steps, params, is_held)
+            one, found[is_held] = sample(engine, model, steps, is_held)
             taken[is_held].append(one)
             fed[is_held] = counter.num_tokens
     same = sum(
@@ -164,7 +210,8 @@ def main() -> None:
         f"{same} of {len(found[True])} responses have the same tokens, log-probabilities within "
         f"{furthest:.1e}"
     )
-    print(f"tokens computed, padding included: {fed[False]:,} anew, {fed[True]:,} held")
+    if options.engine == "hf":
+        print(f"tokens computed, padding included: {fed[False]:,} anew, {fed[True]:,} held")
     for kind in ("wall", "cpu"):
         pairs = zip(taken[False], taken[True], strict=True)
         ratios = [getattr(plain, kind) / getattr(held, kind) for plain, held in pairs]
