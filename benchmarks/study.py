@@ -4,6 +4,8 @@
     python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
     python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study \\
         --setting "generated households"
+    python benchmarks/study.py arms docs/results/study/arms/*.tar.xz \
+        --out docs/results/study/arms/results.md
     python benchmarks/study.py pool ARCHIVE ARCHIVE
     python benchmarks/study.py coverage [--evaluations 4000] [--runs 16] [--games 14 21 97]
 
@@ -11,7 +13,8 @@
 kept checkpoint that has trained no longer than GRPO's last; what is there already is left alone.
 `pack` takes what the tables need from the runs of one or several comparisons: the metrics of every
 iteration, every game of every evaluation, and the measured coupling. `tables` writes results.md, a
-figure of every seed and one of the curves, each with its data as CSV.
+figure of every seed and one of the curves, each with its data as CSV. `arms` writes one page of the
+exploratory arms, a table for each archive.
 `pool` prints differences at the last iteration over the settings of several archives together.
 `coverage` says how often the intervals used hold the truth with so many runs, and which difference
 of two methods so many pairs tell with a power of 80%, for several spreads between runs.
@@ -235,20 +238,48 @@ def other_arms(comparison: Comparison) -> list[Arm]:
 
 def other_table(comparison: Comparison) -> tuple[list[str], Rows]:
     """The added arms at the last iteration, each less GRPO and GRPO + GCD of the same seeds."""
+    return arms_table(comparison, other_arms(comparison), (GRPO, GCD))
+
+
+def exploratory_table(comparison: Comparison) -> tuple[list[str], Rows]:
+    """All arms at the last iteration: each less GRPO, and each with GCD less GRPO + GCD.
+
+    Where GRPO has no run, the arms without GCD take its place.
+    """
+    arms = sorted({run.id.arm for run in comparison.runs})
+    bases = [arm for arm in (GRPO, GCD) if arm in arms] or [arm for arm in arms if not arm.has_gcd]
+    rest = [arm for arm in arms if arm not in bases]
+    return arms_table(comparison, [*bases, *rest], bases)
+
+
+def arms_table(
+    comparison: Comparison, arms: Sequence[Arm], bases: Sequence[Arm]
+) -> tuple[list[str], Rows]:
+    """Arms at the last iteration, each less the bases before it in pairs of the same seed.
+
+    An arm without GCD has nothing to do with a base with it.
+    """
     last = iterations_of(comparison)[-1]
     rows = []
-    for arm in other_arms(comparison):
+    for place, arm in enumerate(arms):
         picks = picks_at(comparison.of(arm), last)
         if picks:
             found = success_rows(picks)
             cells = [format_percent(found[level, ""].mean) for level in LEVELS]
-            rows.append([str(arm), str(len(picks)), *cells])
-        for before in (GRPO, GCD):
+            rows.append([name_of(arm), str(len(picks)), *cells])
+        for before in bases:
+            if before in arms[place:] or before.has_gcd > arm.has_gcd:
+                continue
             pairs = pairs_at(comparison, before, arm, (last, last))
             if len(pairs) > 1:
-                name = f"{arm} − {NAMES[before]}"
+                name = f"{name_of(arm)} − {name_of(before)}"
                 rows.append([name, f"{len(pairs)} pairs", *difference_cells(pairs, (last, last))])
     return ["method or difference, points", "runs", *LEVELS], rows
+
+
+def name_of(arm: Arm) -> str:
+    """What tables call an arm: those of the plan in words, others by their files."""
+    return NAMES.get(arm, str(arm))
 
 
 def difference_cells(
@@ -534,6 +565,15 @@ def tables(archive: Path, out: Path, setting: str) -> str:
     return text
 
 
+def render_arms(archives: Sequence[Path]) -> str:
+    """The text of the page of exploratory arms: a table for each archive, named by its file."""
+    parts = ["# Exploratory arms of the study"]
+    for archive in archives:
+        title = archive.name.split(".")[0].replace("_", " ").capitalize()
+        parts.append(f"## {title}\n\n{draw(*exploratory_table(read_packed(archive)))}")
+    return "\n\n".join(parts) + "\n"
+
+
 def draw(header: Sequence[str], rows: Rows) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -606,6 +646,9 @@ def main() -> None:
     tabling.add_argument("archive", type=Path)
     tabling.add_argument("--out", type=Path, required=True)
     tabling.add_argument("--setting", required=True, help="what the heading calls it")
+    arming = commands.add_parser("arms", help="write the page of exploratory arms")
+    arming.add_argument("archives", type=Path, nargs="+")
+    arming.add_argument("--out", type=Path, required=True)
     pooling = commands.add_parser("pool", help="print differences over several settings together")
     pooling.add_argument("archives", type=Path, nargs="+")
     covering = commands.add_parser("coverage", help="coverage of the intervals, and power")
@@ -622,6 +665,11 @@ def main() -> None:
         print(f"{pack(options.archive, options.folders)} runs in {options.archive}")
     elif options.command == "tables":
         print(tables(options.archive, options.out, options.setting))
+    elif options.command == "arms":
+        text = render_arms(options.archives)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, "utf-8")
+        print(text)
     elif options.command == "pool":
         print(draw(*pooled([read_packed(archive) for archive in options.archives])))
     else:

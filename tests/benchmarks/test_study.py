@@ -97,6 +97,46 @@ def test_arms_added_later_are_compared_with_the_same_seeds(
     assert len(rows) == 3
 
 
+def test_the_page_of_arms_compares_each_with_what_differs_from_it_by_one_thing(
+    folders: list[Path], tmp_path: Path
+) -> None:
+    for name in ("hgpo", "hgpo+gcd"):
+        for seed, won in (("0", "1000"), ("1", "1001")):
+            ends = {"L0": "1110", "L1": "1100", "L2": won}
+            evaluations = {0: make_evaluation(START), 2: make_evaluation(ends)}
+            write_run(tmp_path / seed / f"{name}_s{seed}", evaluations)
+    _, rows = study.exploratory_table(study.read_packed(pack_into(tmp_path, folders)))
+    assert [row[0] for row in rows if row[0].startswith("hgpo")] == [
+        "hgpo",
+        "hgpo − GRPO",
+        "hgpo+gcd",
+        "hgpo+gcd − GRPO",
+        "hgpo+gcd − GRPO + GCD",
+    ]
+    assert [row[0] for row in rows[:3]] == ["GRPO", "GRPO + GCD", "GRPO + GCD − GRPO"]
+    assert row_of(rows, "GRPO + GCD − GRPO")[4].startswith("+50.0 ")
+
+
+def test_without_grpo_the_arms_without_a_second_task_are_what_others_are_compared_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, won in (("prediction_grpo", "1000"), ("gcd_prediction+gcd", "1110")):
+        for seed in range(2):
+            ends = {"L0": "1110", "L1": "1100", "L2": won}
+            evaluations = {0: make_evaluation(START), 2: make_evaluation(ends)}
+            write_run(tmp_path / "runs" / f"{name}_s{seed}", evaluations)
+    archive = tmp_path / "prediction_of_observations.tar.xz"
+    study.pack(archive, [tmp_path / "runs"])
+    out = tmp_path / "page" / "arms.md"
+    monkeypatch.setattr("sys.argv", ["study.py", "arms", str(archive), "--out", str(out)])
+    study.main()
+    text = out.read_text("utf-8")
+    assert "## Prediction of observations" in text
+    (line,) = [line for line in text.splitlines() if "−" in line]
+    assert line.startswith("| gcd_prediction+gcd − prediction_grpo | 2 pairs | +0.0 ")
+    assert "| +50.0 [" in line
+
+
 def pack_into(folder: Path, folders: list[Path]) -> Path:
     study.pack(folder / "packed.tar.xz", folders)
     return folder / "packed.tar.xz"
