@@ -5,10 +5,10 @@ from _pytest.mark import ParameterSet
 
 from benchmarks.zoo import NOT_TINY, examine, list_names, make_model, measure, ways_to_read_out
 
-TOLERANCE = 1e-5
-ROUGH = {"dory": 3e-5}
-"""Architectures whose gradients in float32 are rounded by more, and by how much at most; that it is
-rounding shows in float64."""
+TOLERANCE, ROUGH = 1e-5, 1e-4
+EXACT = 1e-6
+"""Gradients in float32 may be further apart than TOLERANCE, up to ROUGH, on some processors and not
+on others; that it is rounding shows in float64, where they are within EXACT."""
 
 EVERY_DAY = {"gemma2", "gpt2", "granitemoehybrid", "lfm2", "llama", "qwen2", "qwen3_next"}
 """One of each kind of attention, state and read-out; all the others are `long`."""
@@ -31,7 +31,7 @@ def test_every_way_of_computing_gives_the_same_numbers(name: str) -> None:
             assert entry.kind, entry.reason
             assert entry.kind in entry.reason  # refused by name
         else:
-            assert entry.gaps.largest < ROUGH.get(name, TOLERANCE), (changes, entry)
-            if name in ROUGH:
+            assert entry.gaps.largest < ROUGH, (changes, entry)
+            if entry.gaps.largest >= TOLERANCE:
                 exact = measure(make_model(name, **changes).double())
-                assert exact.largest < 1e-6, (changes, exact)
+                assert exact.largest < EXACT, (changes, entry, exact)
