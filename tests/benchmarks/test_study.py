@@ -184,6 +184,12 @@ def test_the_pages_in_docs_are_what_the_archives_give(name: str, setting: str) -
     assert study.render(study.read_packed(folder / "runs.tar.xz"), setting) == page
 
 
+def test_the_page_of_arms_in_docs_is_what_its_archives_give() -> None:
+    folder = ROOT / "docs" / "results" / "study" / "arms"
+    page = (folder / "results.md").read_text("utf-8")
+    assert study.render_arms(sorted(folder.glob("*.tar.xz"))) == page
+
+
 def test_coupling_is_measured_in_the_order_of_the_plan(
     folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
