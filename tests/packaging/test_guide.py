@@ -43,8 +43,8 @@ def test_its_commands_lead_from_random_play_to_an_agent_that_wins(tmp_path: Path
     evaluations = [output for output in outputs if "success by level" in output]
     before, after = evaluations[0], evaluations[-1]
     # How much is learned depends on the processor's rounding as on a seed: of four seeds the least
-    # were 56.7, 51.8 and 60.4%. The colours of L2 were never an answer, nor seen: what is learned of
-    # the others serves there, too.
+    # were 56.7, 51.8 and 60.4%. The colours of L2 were never an answer, nor seen: what is learned
+    # of the others serves there, too.
     for level in ("L0", "L1", "L2"):
         assert 10 < success(before, level) < 25
         assert success(after, level) > 2 * success(before, level)
