@@ -184,10 +184,11 @@ def report(model: Any, steps: list[list[Request]], options: argparse.Namespace) 
         f"{len(steps)} steps, {describe(steps)}, responses of {options.new_tokens}"
     )
     counter = Counter(model)
-    engine: Any = HFEngine(model, 0, keeps_rows=True)
     if options.engine == "vllm":
         config = load_config(None, ["rollout.engine=vllm", "rollout.vllm.cache_gib=2"])
-        engine = make_engine(model, 0, config.rollout)
+        engine: Any = make_engine(model, 0, config.rollout)
+    else:
+        engine = HFEngine(model, 0, keeps_rows=True)
     fed = {False: 0, True: 0}
     taken: dict[bool, list[Taken]] = {False: [], True: []}
     found: dict[bool, list[Completion]] = {}

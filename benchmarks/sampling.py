@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from benchmarks.reuse import generate
 from benchmarks.rollout import HISTORY_LENGTH, play_episode
 from declutch.agent.prompt import PromptForm, render_agent
 from declutch.cold_start.tiny import init_tiny
@@ -65,16 +66,14 @@ def encode(policy: Policy, views: list[list[Any]], form: PromptForm) -> Steps:
 
 def sample_by_engine(engine: Any, steps: Steps, params: SamplingParams) -> int:
     """How many tokens an engine has sampled."""
-    found = 0
-    for prompts in steps:
-        for number, prompt in enumerate(prompts):
-            engine.add(Request(prompt, params=params, seed=number))
-        left = len(prompts)
-        while left:
-            done = engine.step()
-            left -= len(done)
-            found += sum(completion.token_ids.numel() for _, completion in done)
-    return found
+    return sum(
+        completion.token_ids.numel()
+        for prompts in steps
+        for completion in generate(
+            engine,
+            [Request(ids, params=params, seed=number) for number, ids in enumerate(prompts)],
+        )
+    )
 
 
 @torch.inference_mode()

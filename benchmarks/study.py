@@ -4,7 +4,7 @@
     python benchmarks/study.py pack docs/results/study/runs.tar.xz RUNS [RUNS ...]
     python benchmarks/study.py tables docs/results/study/runs.tar.xz --out docs/results/study \\
         --setting "generated households"
-    python benchmarks/study.py arms docs/results/study/arms/*.tar.xz \
+    python benchmarks/study.py arms docs/results/study/arms/*.tar.xz \\
         --out docs/results/study/arms/results.md
     python benchmarks/study.py pool ARCHIVE ARCHIVE
     python benchmarks/study.py coverage [--evaluations 4000] [--runs 16] [--games 14 21 97]
@@ -567,7 +567,11 @@ def tables(archive: Path, out: Path, setting: str) -> str:
 
 def render_arms(archives: Sequence[Path]) -> str:
     """The text of the page of exploratory arms: a table for each archive, named by its file."""
-    parts = ["# Exploratory arms of the study"]
+    parts = [
+        "# Exploratory arms of the study\n\nGenerated households; what the arms are is in "
+        "[the plan](../plan.md#amendments). 95% intervals over runs and games, none of them "
+        "corrected for their number."
+    ]
     for archive in archives:
         title = archive.name.split(".")[0].replace("_", " ").capitalize()
         parts.append(f"## {title}\n\n{draw(*exploratory_table(read_packed(archive)))}")
