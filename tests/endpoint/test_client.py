@@ -2,6 +2,8 @@
 
 import json
 import logging
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -139,9 +141,25 @@ def test_a_dead_server_is_not_asked_for_ever() -> None:
 
 
 def test_no_more_calls_at_once_than_allowed() -> None:
-    with chat_server("echo") as server:
-        endpoint(server, max_concurrency=3).ask(ask_about(*map(str, range(12))))
-    assert 2 <= server.most_at_once <= 3
+    lock, three, waiting, most = threading.Lock(), threading.Barrier(3), 0, []
+
+    def manner(number: int, body: dict) -> str:
+        # No call is answered before three wait; a fourth has a moment to come. A call is counted
+        # until just before its answer, since the next one may be here before the answer has ended.
+        nonlocal waiting
+        with lock:
+            waiting += 1
+            most.append(waiting)
+        three.wait(timeout=60)
+        time.sleep(0.02)
+        with lock:
+            waiting -= 1
+        return GOOD
+
+    with chat_server(manner) as server:
+        replies = endpoint(server, max_concurrency=3).ask(ask_about(*map(str, range(12))))
+    assert [reply.text for reply in replies] == [GOOD] * 12
+    assert max(most) == 3
 
 
 def test_calls_start_no_faster_than_the_rate() -> None:

@@ -3,8 +3,7 @@
 import gzip
 import json
 import threading
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 GOOD = "<think>fine</think><answer>\\boxed{1}</answer><advise>go on</advise>"
@@ -33,8 +32,8 @@ class ChatServer:
 
     def __init__(self, manner):
         self.num_sent = 0
-        self.calls, self.keys, self.most_at_once = [], [], 0
-        self._manner, self._lock, self._open = manner, threading.Lock(), 0
+        self.calls, self.keys = [], []
+        self._manner, self._lock = manner, threading.Lock()
         self.released = threading.Event()
         owner = self
 
@@ -66,15 +65,8 @@ class ChatServer:
             number = len(self.calls)
             self.calls.append(body)
             self.keys.append(handler.headers.get("Authorization", ""))
-            self._open += 1
-            self.most_at_once = max(self.most_at_once, self._open)
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._behave(handler, self._manner(number, body))
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        finally:
-            with self._lock:
-                self._open -= 1
 
     def _behave(self, handler, manner):
         def send(data, status=200, kind="application/json", **headers):
@@ -152,7 +144,6 @@ class ChatServer:
         elif manner == "nonsense":
             send_json(completion("blah \x00 <answer> \\boxed{7} {}"))
         elif manner == "echo":
-            time.sleep(0.01)
             send_json(completion(f"you sent {handler.headers['Authorization']}"))
         else:
             send_json(completion(manner))

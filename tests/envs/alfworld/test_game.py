@@ -295,7 +295,7 @@ def test_processes_share_a_cache_safely(write_kitchen, tmp_path):
         worker.start()
     for worker in workers:
         worker.join(60)
-    assert [results.get(timeout=5) for _ in workers] == [True] * 3
+    assert [results.get(timeout=60) for _ in workers] == [True] * 3
     assert not [each for each in cache.rglob("*") if each.is_file() and each.suffix != ".world"]
 
 

@@ -242,7 +242,7 @@ def test_several_processes_at_once_end_with_one_complete_folder(tmp_path: Path) 
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert [queue.get(timeout=5) for _ in workers] == [4] * 4
+    assert [queue.get(timeout=60) for _ in workers] == [4] * 4
     assert [p.name for p in tmp_path.iterdir()] == ["games"]
     generate_households(tmp_path / "alone", 1, FEW)
     assert digest(folder) == digest(tmp_path / "alone")
