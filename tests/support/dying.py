@@ -13,7 +13,8 @@ from forking import Forked, start_forked
 
 import declutch
 
-END_SECONDS = 30.0
+END_SECONDS = 120.0
+"""Long, since a child that is still importing takes that long to notice on a busy machine."""
 T = TypeVar("T")
 
 
