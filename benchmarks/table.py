@@ -67,6 +67,7 @@ BENCHES = (
     Bench("gcd_share", r"^GCD's share", "--iterations 2 sft.epochs=2"),
     Bench("kills", r"^\d+ of \d+ ", "--cases 3 --only train"),
     Bench("memory", r"^\| (10 M|7 B)", "--only-computed"),
+    Bench("processes", r"times as fast", "--rounds 1 --iterations 2 sft.epochs=2"),
     Bench("serve_load", r"^\| (small|bad)", "--clients 6 --seconds 5", needs=("uvicorn",)),
     Bench("views", r"compare|report", "--runs 20 --iterations 200 --rounds 1"),
     Bench("zoo", r"architectures|variants"),

@@ -77,8 +77,13 @@ def run_demo(config: Config, out: Path, console: Console) -> None:
         config: what is to be done; the stages set `model.path` and `threads`.
         out: receives the models, the demonstrations and the run.
     Raises:
-        UserError: `out` holds a demo of another configuration.
+        UserError: `out` holds a demo of another configuration; several processes.
     """
+    if config.processes > 1:
+        raise UserError(
+            f"processes={config.processes}: the demo's control trains for as long as the run, in "
+            "one process, so that the comparison is fair only with processes=1"
+        )
     from declutch.cold_start.pipeline import make_cold_start
     from declutch.config.files import change_config
     from declutch.envs.protocol import check_levels

@@ -135,7 +135,7 @@ def diagnose(config: Config) -> list[Finding]:
         *check_extras(),
         *check_games(config),
         check_model(config.model.path),
-        check_cores(_num_cores(), config.threads, torch.get_num_threads()),
+        check_cores(_num_cores(), config.threads, torch.get_num_threads(), config.processes),
         check_memory(psutil.virtual_memory().total, psutil.virtual_memory().available),
         check_disk(config.env.cache_dir.expanduser()),
         check_gpu(config, _gpu_names(), has_driver=shutil.which("nvidia-smi") is not None),
@@ -239,8 +239,19 @@ def check_model(path: str) -> Finding:
     return Finding(name, Status.OK, path)
 
 
-def check_cores(num_cores: int, wanted: int | None, current: int) -> Finding:
-    """`declutch doctor`: check this process's cores against the threads that PyTorch will use."""
+def check_cores(num_cores: int, wanted: int | None, current: int, processes: int = 1) -> Finding:
+    """`declutch doctor`: check this process's cores against the threads that PyTorch will use.
+
+    Args:
+        processes: of a run; each of several has one thread where no number is wanted.
+    """
+    if processes > 1:
+        threads = wanted or 1
+        detail = f"{num_cores} cores, {processes} processes of {threads} PyTorch thread(s) each"
+        if processes * threads > num_cores:
+            remedy = f"set processes, times threads, to {num_cores} or less"
+            return Finding("cores", Status.WARN, detail, remedy)
+        return Finding("cores", Status.OK, detail)
     threads = wanted or current
     detail = f"{num_cores} cores for this process, {threads} PyTorch threads"
     if threads > num_cores:

@@ -86,7 +86,7 @@ def settings_sheet(section: SettingsSection) -> Sheet:
     from declutch.report.sheet import Cell, Sheet, SheetRow, words
 
     return Sheet(
-        title=section.title or "seed and threads",
+        title=section.title or "seed, threads, processes",
         header=section.meaning,
         columns=(words("setting"), words("default"), words("meaning (values)")),
         rows=tuple(

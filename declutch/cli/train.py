@@ -11,6 +11,7 @@ import typer
 from declutch.cli.interrupt import tell_when_interrupted
 from declutch.cli.options import GivenSettings, grouped
 from declutch.cli.terminal import console, open_suite, warn
+from declutch.ground.children import starting_context
 from declutch.ground.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def train_in(
     if how.restart and how.iteration is not None:
         raise UserError("--from continues a run and --restart starts it anew: give one of them")
     new = given.load() if how.is_new else None
+    if new is not None and new.processes > 1 and start_learner is None:
+        # What the other processes import, they import while this one does.
+        starting_context("declutch.train.jobs")
 
     from declutch.runs.folder import RunFolder
     from declutch.runs.lock import hold_folder

@@ -120,6 +120,7 @@ class Players:
         speaker: Speaker,
         engine: Engine,
         params: CollectParams,
+        on_finished: Callable[[Episode], None] | None = None,
     ) -> list[Episode]:
         """Collect episodes as `rollout.collect` does, shared out among the processes.
 
@@ -141,6 +142,9 @@ class Players:
             except LostPlayerError as error:
                 episodes = [_lost_episode(play, params.role, error) for play in share]
             found |= {id(play): each for play, each in zip(share, episodes, strict=True)}
+            if on_finished is not None:
+                for episode in episodes:
+                    on_finished(episode)
         return [found[id(play)] for play in plays]
 
 

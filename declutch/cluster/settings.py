@@ -29,6 +29,9 @@ def _refusals(config: Config) -> Iterator[tuple[str, Any, str, str]]:
     yield from _refused_of_method(config)
     yield from _refused_of_learning(config)
     yield from _refused_of_sampling(config)
+    if config.processes > 1:
+        reason = "its players and its workers are processes of their own"
+        yield "processes", config.processes, reason, "set processes=1 and choose cluster.players"
     if config.coupling.every:
         yield (
             "coupling.every",

@@ -17,8 +17,8 @@ from declutch.runs.claims import check_claim
 from declutch.runs.folder import RunFolder, iteration_name
 from declutch.runs.read import read_metrics
 
-FREE_KEYS = ("threads", "train.keep_checkpoints")
-"""Settings that runs of one comparison may differ in, since they change no number."""
+FREE_KEYS = ("threads", "processes", "train.keep_checkpoints")
+"""Settings that runs of one comparison may differ in, since they change rounding at most."""
 SHARED_SECTIONS = ("env", "eval")
 GRID_KEYS = {"seed": "--seeds", "algorithm.type": "--methods", "gcd.enabled": "--gcd"}
 _NAME = re.compile(r"(.+?)(\+gcd)?_s(\d+)")

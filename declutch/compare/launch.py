@@ -124,6 +124,7 @@ def training_command(config: Config, folder: Path) -> list[str]:
     arguments = [
         *("train", str(folder), "--resume"),
         f"threads={config.threads}",
+        f"processes={config.processes}",
         f"train.keep_checkpoints={'null' if keep is None else keep}",
     ]
     return followed_command("declutch.cli.main", arguments)

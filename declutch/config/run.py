@@ -122,7 +122,13 @@ class Config(Section):
     seeds of their own."""
     threads: int | None = Field(default=None, ge=1)
     """How many threads PyTorch computes with; null is one for a model of less than 10 million
-    parameters, which more would only slow down, and leaves it to PyTorch for others."""
+    parameters, which more would only slow down, and for each of several processes; for others it
+    leaves it to PyTorch."""
+    processes: int = Field(default=1, ge=1)
+    """How many processes play, evaluate and learn together in a run of `declutch train` or of
+    `declutch compare`, a core each, where the model is on the CPU. Random draws stay the same and
+    rounding does not, so that a run repeats to the digit with as many processes as before. Each
+    takes some 0.5 GB, and more for a model of more than a few million parameters."""
     env: EnvConfig = EnvConfig()
     agent: AgentConfig = AgentConfig()
     model: ModelConfig = ModelConfig()

@@ -25,6 +25,7 @@ from declutch.ground.errors import UserError
 from declutch.ground.streams import derive_seed
 from declutch.records import Action, Episode, Outcome, Role, Step, TaskId, empty_float
 from declutch.rollout.collect import CollectParams, Play, collect
+from declutch.rollout.groups import Collect
 from declutch.rollout.policy import Policy
 
 SCRIPTED = ("expert", "random")
@@ -74,6 +75,7 @@ def model_player(
     params: CollectParams,
     protocol: str = "",
     on_finished: Callable[[Episode], None] | None = None,
+    collect_by: Collect = collect,
 ) -> Player:
     """A language model as a player of an evaluation.
 
@@ -84,6 +86,7 @@ def model_player(
         params: see `evaluation_params`.
         protocol: of its cold start, "" without one.
         on_finished: told of every finished episode, for progress.
+        collect_by: plays the games; in this process, unless told otherwise.
     """
 
     def play(games: Sequence[tuple[TaskId, int]]) -> list[Episode]:
@@ -91,7 +94,7 @@ def model_player(
             Play(task, index, derive_seed(seed, "evaluation", 0, task.split, task.name))
             for index, (task, seed) in enumerate(games)
         ]
-        return collect(plays, suite, policy.agent, policy.engine, params, on_finished)
+        return collect_by(plays, suite, policy.agent, policy.engine, params, on_finished)
 
     return Player(name, play, params.max_steps, params.temperature, protocol)
 

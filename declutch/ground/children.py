@@ -19,7 +19,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import Final
 
 GRACE_SECONDS: Final = 10.0
@@ -32,6 +34,44 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         _follow(parent.join)
+
+
+def starting_context(*modules: str) -> BaseContext:
+    """What starts processes of `multiprocessing` that are children in good order.
+
+    They are never forked from this process, whose threads would not survive it. On Linux they are
+    forked from a server that does nothing but import, so that the imports are made once for all of
+    them, and at the same time as this process's own where the server is started early; elsewhere,
+    where a fork does not survive some libraries at all, each is spawned.
+
+    Args:
+        modules: what they are to have imported. The first call decides; it starts the server.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    with without_interrupts():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Have children that are started in the block know nothing of Ctrl-C, which is for the parent.
+
+    What is pressed meanwhile comes after the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def followed_command(module: str, arguments: Sequence[str]) -> list[str]:

@@ -28,6 +28,7 @@ from declutch.judge.questions import Question, build_questions, select_steps, sp
 from declutch.learner.lesson import Lesson
 from declutch.records import Episode, Role, Step
 from declutch.rollout.collect import CollectParams, collect
+from declutch.rollout.groups import Collect
 from declutch.rollout.policy import Policy
 
 TeachAnswers = Callable[[Sequence[Step], Tensor], Lesson]
@@ -111,7 +112,15 @@ class SampledTask(AuxiliaryTask):
     """An auxiliary task whose answers are sampled in words, rewarded, and credited by GRPO.
 
     The answers to one question are a group.
+
+    With several processes each has a task of its own, made by the settings, whose examinee answers
+    a part of the questions: what `examinee` gives must depend on settings and policy alone.
+
+    Attributes:
+        collect_by: plays the answers to a `Questionnaire`; in this process, unless told otherwise.
     """
+
+    collect_by: Collect = staticmethod(collect)
 
     @abstractmethod
     def examinee(self) -> Judge | Forecaster:
@@ -120,7 +129,7 @@ class SampledTask(AuxiliaryTask):
     def answer(self, questions: Sequence[Question], iteration: int) -> Answers:
         config = self.config
         seed = derive_seed(config.seed, "judge", iteration)
-        played = collect(
+        played = self.collect_by(
             judge_plays(questions, config.gcd.num_judgments, seed),
             Questionnaire(questions),
             self.examinee(),

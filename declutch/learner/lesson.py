@@ -6,8 +6,8 @@ task's (judging in words, a value head, prediction, or one of your own).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from declutch.learner.pack import pack
 from declutch.learner.samples import Sample, has_no_gradient
 from declutch.learner.update_stats import PartSums
 from declutch.models.checkpointing import checkpointing
+from declutch.records import TokenBatch
 
 
 class Lesson(Protocol):
@@ -69,15 +70,45 @@ class PassSettings:
 
 
 @dataclass(frozen=True)
+class Passes:
+    """The passes through the model by which a lesson teaches some of its examples.
+
+    Attributes:
+        batches: one of each pass.
+        settings: the loss, and the temperature.
+        normalizer: what the loss of all of them together is divided by.
+    """
+
+    batches: Sequence[TokenBatch]
+    settings: PassSettings
+    normalizer: float
+
+    def run(self, model: nn.Module) -> PartSums:
+        """Add the gradient of all passes' loss to the parameters' `grad`, one after the other."""
+        sums = PartSums()
+        for batch in self.batches:
+            with checkpointing(model):
+                logprobs, entropy = token_logprobs(model, batch, self.settings.temperature)
+                part, stats = policy_loss(logprobs, batch, self.settings.loss, self.normalizer)
+                part.backward()
+            sums = sums.add(batch, part.detach(), stats, logprobs.detach(), entropy)
+        return sums
+
+
+@dataclass(frozen=True)
 class PolicyLesson:
     """The lesson of sampled responses with their advantages, taught by the clipped policy loss.
 
+    Attributes:
+        run_passes: runs the passes of an optimizer step, which adds their gradient to the
+            parameters' `grad`; in this process, unless told otherwise.
     Raises:
         ValueError: a divergence from a reference is asked for and a sample has none.
     """
 
     samples: Sequence[Sample]
     settings: PassSettings
+    run_passes: Callable[[Passes, nn.Module], PartSums] = Passes.run
 
     def __post_init__(self) -> None:
         if self.has_kl and any(sample.ref_logprobs is None for sample in self.samples):
@@ -102,18 +133,12 @@ class PolicyLesson:
             for sample in samples
             if not (settings.skip_idle and has_no_gradient(sample, loss.kl_coef))
         ]
-        sums = PartSums(num_samples=len(samples), num_skipped=len(samples) - len(active))
         break_even = sharing_break_even(model) if settings.share_prompts else None
         batches = pack(
             active, settings.token_budget, settings.pad_id, vocabulary_size(model), break_even
         )
-        for batch in batches:
-            with checkpointing(model):
-                logprobs, entropy = token_logprobs(model, batch, settings.temperature)
-                part, stats = policy_loss(logprobs, batch, loss, normalizer)
-                part.backward()
-            sums = sums.add(batch, part.detach(), stats, logprobs.detach(), entropy)
-        return sums
+        sums = self.run_passes(Passes(batches, settings, normalizer), model)
+        return replace(sums, num_samples=len(samples), num_skipped=len(samples) - len(active))
 
     def step(self, grad_clip: float) -> None:
         """Nothing: the policy's parameters are the optimizer's of the whole update."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from torch import Tensor
 
@@ -50,6 +50,13 @@ class PartSums:
             mismatch=self.mismatch + float(gap.sum()),
             mismatch_max=max(self.mismatch_max, float(gap.max()) if gap.numel() else 0.0),
         )
+
+    def plus(self, other: PartSums) -> PartSums:
+        """These sums with those of other micro-batches."""
+        both = {
+            each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)
+        }
+        return PartSums(**{**both, "mismatch_max": max(self.mismatch_max, other.mismatch_max)})
 
 
 @dataclass(frozen=True)

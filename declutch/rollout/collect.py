@@ -39,6 +39,10 @@ from declutch.records import (
 from declutch.rollout.engine import Engine, holding, max_prompt_tokens, run_here
 from declutch.rollout.reward import Reward
 
+GROUPS_PER_SHARE = 4
+"""From how many groups a share on `share_out` keeps groups together; with fewer of them some shares
+would take much longer than others."""
+
 
 @dataclass(frozen=True)
 class Play:
@@ -49,12 +53,15 @@ class Play:
             at the time; no two episodes of a group may have the same. See `derive_seed`.
         distractor_seed: the same of its distractors, which a group's episodes share; None where it
             is played without.
+        number: of the episode among all that are played, where others are played elsewhere; None
+            takes its place among those given.
     """
 
     task: TaskId
     group: int
     seed: int
     distractor_seed: int | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,26 @@ def collect(
         UserError: an environment gives what no environment may give; it names the task.
     """
     return run_here(collect_async(plays, source, speaker, engine, params, on_finished))
+
+
+def share_out(plays: Sequence[Play], num_shares: int) -> list[list[Play]]:
+    """Share episodes out among several who each `collect` a part of them.
+
+    Where there are groups enough each stays together, since its episodes begin with the same
+    prompt, which is computed once then.
+
+    Returns:
+        `num_shares` lists of plays with their numbers, some empty where there are fewer plays.
+    """
+    ranks: dict[int, int] = {}
+    for play in plays:
+        ranks.setdefault(play.group, len(ranks))
+    is_by_group = len(ranks) >= GROUPS_PER_SHARE * num_shares
+    shares: list[list[Play]] = [[] for _ in range(num_shares)]
+    for number, play in enumerate(plays):
+        rank = ranks[play.group] if is_by_group else number
+        shares[rank % num_shares].append(replace(play, number=number))
+    return shares
 
 
 async def collect_async(
@@ -364,7 +391,8 @@ class _Live:
 
     def is_asked(self, every: int) -> bool:
         """Whether the oracle is asked now; shifted from episode to episode."""
-        return every > 0 and (len(self.steps) + self.index) % every == 0
+        number = self.index if self.play.number is None else self.play.number
+        return every > 0 and (len(self.steps) + number) % every == 0
 
     def ask_oracle(self, action: str) -> int | None:
         # Asked at every step: a check of the whole protocol would take as long as the oracle.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -56,8 +56,9 @@ class Collect(Protocol):
         speaker: Speaker,
         engine: Engine,
         params: CollectParams,
+        on_finished: Callable[[Episode], None] | None = None,
     ) -> list[Episode]:
-        """Episodes in the order of `plays`."""
+        """Episodes in the order of `plays`; `on_finished` is told of each, for progress."""
         ...
 
 

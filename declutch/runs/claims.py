@@ -27,7 +27,7 @@ from declutch.records import TaskId
 from declutch.runs.folder import RunFolder
 
 CHANGEABLE = (
-    "threads",
+    *("threads", "processes"),
     *("train.save_every", "train.keep_checkpoints"),
     # Who reads the metrics besides changes none of them.
     "train.report_to",
@@ -41,7 +41,7 @@ CHANGEABLE = (
     *("cluster.nodes", "cluster.gpus_per_node", "cluster.tensor_parallel", "cluster.address"),
     *("cluster.players", "cluster.offload"),
 )
-"""Settings that may change when a run is resumed, since its numbers do not depend on them."""
+"""Settings that may change when a run is resumed, since they change rounding at most."""
 GROWING = "train.iterations"
 """The setting of a run that may grow when it is resumed, and not shrink."""
 

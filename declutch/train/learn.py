@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,15 +13,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from declutch.config.files import change_config
 from declutch.config.run import Config
 from declutch.credit.registry import CriticNeeds, Method, agent_advantage, find_method
 from declutch.credit.table import build_table, mean_over_tokens
 from declutch.ground.streams import stream
 from declutch.judge.round import JudgeRound
-from declutch.judge.tasks import Answers, AuxiliaryTask, make_task
+from declutch.judge.tasks import Answers, AuxiliaryTask, SampledTask, make_task
 from declutch.learner.checkpoint import Checkpoint, save_checkpoint
 from declutch.learner.critic import Critic, CriticStats, make_critic, update_critic, value_samples
-from declutch.learner.lesson import PassSettings, PolicyLesson
+from declutch.learner.lesson import Passes, PassSettings, PolicyLesson
 from declutch.learner.optimizer import build_optimizer, set_learning_rate
 from declutch.learner.probe import probe, probe_hidden, probe_values, readout_matrix
 from declutch.learner.samples import build_samples
@@ -34,6 +36,7 @@ from declutch.rollout.engine import is_exact
 from declutch.rollout.groups import Collect
 from declutch.rollout.policy import Policy, load_trainee
 from declutch.train.memory import fit_passes
+from declutch.train.processes import Processes, check_processes
 
 EXACT_MISMATCH, OTHER_MISMATCH = 0.005, 0.1
 """Nats that the log-probabilities of sampler and learner may be apart on average, where both
@@ -94,6 +97,13 @@ class Learns(Protocol):
     def collect(self) -> Collect:
         """What plays the episodes of an iteration."""
 
+    @property
+    def collect_evaluated(self) -> Collect:
+        """What plays the games of an evaluation."""
+
+    def close(self) -> None:
+        """End what was started to learn with; nothing is played or learned afterwards."""
+
     def is_warming(self, iteration: int) -> bool:
         """Whether only the critic learns in an iteration, counted from 0."""
 
@@ -122,6 +132,7 @@ class Learner:
             where it has some; None where no divergence is asked for.
         critic: None for a method without one.
         task: what the actor learns beside acting; None where `gcd.enabled` is false.
+        processes: all that play and learn; None where this one is alone.
     """
 
     config: Config
@@ -131,14 +142,32 @@ class Learner:
     reference: PreTrainedModel | None
     critic: Critic | None
     task: AuxiliaryTask | None
+    processes: Processes | None = None
 
     @classmethod
     def start(cls, config: Config, checkpoint: Checkpoint | None) -> Learner:
         """From `config.model.path`, or from where a checkpoint left off.
 
         Raises:
-            UserError: a model that cannot be loaded, a checkpoint of another kind of run.
+            UserError: a model that cannot be loaded, a checkpoint of another kind of run, several
+                processes where only one can be.
         """
+        if config.processes == 1:
+            return cls._start(config, checkpoint, None)
+        check_processes(config)
+        # Each takes a core, so several threads of one would wait for those of the others.
+        config = change_config(config, threads=config.threads or 1)
+        processes = Processes(config, checkpoint.path if checkpoint else None)
+        try:
+            return cls._start(config, checkpoint, processes)
+        except BaseException:
+            processes.close()
+            raise
+
+    @classmethod
+    def _start(
+        cls, config: Config, checkpoint: Checkpoint | None, processes: Processes | None
+    ) -> Learner:
         method = find_method(config.algorithm.type)
         start = checkpoint.path if checkpoint else config.model.path
         policy = load_trainee(start, config, continues=checkpoint is not None)
@@ -168,12 +197,27 @@ class Learner:
             # Loaded as the policy was when the run began, or it would compute by other passes.
             first = load_trainee(config.model.path, config) if checkpoint else policy
             reference = copy_reference(first.model, config.model.reference)
-        return cls(config, method, policy, optimizer, reference, critic, task)
+        learner = cls(config, method, policy, optimizer, reference, critic, task, processes)
+        if isinstance(task, SampledTask):
+            task.collect_by = learner.collect
+        return learner
 
     @property
     def collect(self) -> Collect:
-        """What plays the episodes of an iteration: this process."""
-        return collect
+        """What plays the episodes of an iteration: this process, or all of them."""
+        if self.processes is None:
+            return collect
+        return partial(self.processes.collect, self.policy.model)
+
+    @property
+    def collect_evaluated(self) -> Collect:
+        """What plays the games of an evaluation: the same."""
+        return self.collect
+
+    def close(self) -> None:
+        """End the other processes, if there are any."""
+        if self.processes is not None:
+            self.processes.close()
 
     def is_warming(self, iteration: int) -> bool:
         """Whether only the critic learns in an iteration, counted from 0."""
@@ -327,11 +371,13 @@ class Learner:
         settings = PassSettings(
             loss=config.loss,
             temperature=config.rollout.temperature,
-            token_budget=config.optimizer.pass_tokens,
+            # Passes that run at the same time together hold as many tokens as one would.
+            token_budget=max(config.optimizer.pass_tokens // config.processes, 1),
             pad_id=self.policy.pad_id,
             max_response_tokens=limit,
         )
-        return PolicyLesson(build_samples(steps, advantage, role, old, reference), settings)
+        run = Passes.run if self.processes is None else self.processes.run
+        return PolicyLesson(build_samples(steps, advantage, role, old, reference), settings, run)
 
     def _logprobs(self, model: PreTrainedModel, steps: Sequence[Step]) -> list[Tensor]:
         return probe(

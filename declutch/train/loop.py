@@ -48,6 +48,7 @@ def train(
             while not session.is_last:
                 run_iteration(session)
         finally:
+            session.learner.close()
             session.trackers.close(is_done=session.is_last)
         return session.checkpoint
 

@@ -29,6 +29,7 @@ from declutch.learner.checkpoint import Checkpoint, save_checkpoint
 from declutch.learner.update import LARGEST_MISMATCH, Randomness, plan_steps
 from declutch.learner.update_stats import PartSums, StepStats, UpdateStats, summarise
 from declutch.records import Episode, Step
+from declutch.rollout.collect import collect
 from declutch.rollout.groups import Collect
 from declutch.rollout.policy import Policy
 from declutch.train.learn import OTHER_MISMATCH, Credited, Learned
@@ -100,6 +101,14 @@ class ClusterLearner:
     def collect(self) -> Collect:
         """What plays the episodes of an iteration: the cluster's players."""
         return self.workers.players.collect
+
+    @property
+    def collect_evaluated(self) -> Collect:
+        """What plays the games of an evaluation: this process, which asks the servers."""
+        return collect
+
+    def close(self) -> None:
+        """Nothing: the cluster ends with this process."""
 
     def is_warming(self, iteration: int) -> bool:
         """Never: there is no critic."""

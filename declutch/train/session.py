@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -236,38 +236,42 @@ class Session:
         tasks = {name: suite.tasks(name) for name in (config.train.split, *config.eval.levels)}
         bind_tasks(run, tasks, is_start=checkpoint is None)
         learner = start_learner(config, checkpoint)
-        augmentation = find_augmentation(config, suite, learner.policy)
-        rewind(run, point)
-        # Those that a process which was killed after its last checkpoint had no time to delete.
-        if config.train.keep_checkpoints is not None:
-            run.prune_checkpoints(config.train.keep_checkpoints)
-        if checkpoint is None:
-            for note in doubts(config, cold_start, learner):
-                watcher.note(note)
-        if point.num_again:
-            watcher.note(
-                f"goes on from iteration {point.iteration}; the {point.num_again} on record after "
-                "it are done again"
+        with ExitStack() as undo:
+            undo.callback(learner.close)
+            augmentation = find_augmentation(config, suite, learner.policy)
+            rewind(run, point)
+            # Those that a process which was killed after its last checkpoint had no time to delete.
+            if config.train.keep_checkpoints is not None:
+                run.prune_checkpoints(config.train.keep_checkpoints)
+            if checkpoint is None:
+                for note in doubts(config, cold_start, learner):
+                    watcher.note(note)
+            if point.num_again:
+                watcher.note(
+                    f"goes on from iteration {point.iteration}; the {point.num_again} on record "
+                    "after it are done again"
+                )
+            if not has_facts:
+                run.write_cold_start(vars(cold_start))
+            suggester = Suggester(config.gcd.suggestions, run, chat, watcher.note)
+            session = cls(
+                config=config,
+                run=run,
+                suite=suite,
+                watcher=watcher,
+                cold_start=cold_start,
+                learner=learner,
+                suggester=suggester,
+                iteration=point.iteration,
+                chat=chat,
+                labeler=labeler,
+                clock=Clock(watcher),
+                # The last thing of all, so that nothing that fails before leaves them behind.
+                trackers=Trackers.open(config, run, point.rows, watcher.note),
+                augmentation=augmentation,
             )
-        if not has_facts:
-            run.write_cold_start(vars(cold_start))
-        suggester = Suggester(config.gcd.suggestions, run, chat, watcher.note)
-        return cls(
-            config=config,
-            run=run,
-            suite=suite,
-            watcher=watcher,
-            cold_start=cold_start,
-            learner=learner,
-            suggester=suggester,
-            iteration=point.iteration,
-            chat=chat,
-            labeler=labeler,
-            clock=Clock(watcher),
-            # The last thing of all, so that nothing that fails before leaves them behind.
-            trackers=Trackers.open(config, run, point.rows, watcher.note),
-            augmentation=augmentation,
-        )
+            undo.pop_all()
+        return session
 
     @property
     def is_last(self) -> bool:
@@ -404,7 +408,13 @@ class Session:
             params = evaluation_params(config.env, config.eval, config.gcd)
             count = GameCount(num_games(config.eval, self.suite), self.watcher)
             player = model_player(
-                name, policy, self.suite, params, self.cold_start.protocol, count.add
+                name,
+                policy,
+                self.suite,
+                params,
+                self.cold_start.protocol,
+                count.add,
+                self.learner.collect_evaluated,
             )
             examiner = None
             if config.eval.judge:

@@ -18,6 +18,7 @@ from served import make_served_folder, serving
 from declutch.cold_start.pipeline import make_tiny
 from declutch.config.files import load_config
 from declutch.envs.registry import make_suite
+from declutch.train import processes as shared
 
 pytestmark = pytest.mark.long
 
@@ -36,6 +37,7 @@ TESTED = {
     "gcd_share",
     "kills",
     "memory",
+    "processes",
     "reuse",
     "rollout",
     "sampling",
@@ -167,6 +169,24 @@ def test_gcd_share(
     first, last = capsys.readouterr().out.splitlines()
     assert re.match(r"iteration 2: .* s, judge .*%$", first)
     assert re.match(r"GCD's share of an iteration: .*% in the median", last)
+
+
+def test_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    settings = (
+        f"env.cache_dir={tmp_path}",
+        "env.households={train: 24, valid_seen: 12, valid_unseen: 12}",
+        "env.max_steps=4",
+        "tiny.num_layers=1",
+        "sft={num_episodes: 20, epochs: 1, judge_samples: 20}",
+        "train={tasks_per_iteration: 2, group_size: 4}",
+    )
+    monkeypatch.setattr(shared, "starting_context", lambda *modules: forking_context())
+    run_benchmark(monkeypatch, load("processes"), "--rounds", "1", "--iterations", "1", *settings)
+    one, two = capsys.readouterr().out.splitlines()
+    assert re.match(r"1 process: seconds play .*, eval [\d.]+$", one)
+    assert re.match(r"2 processes: .*; an iteration [\d.]+ times as fast, an evaluation", two)
 
 
 def test_coverage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,11 @@ import pytest
 from dying import kill_and_wait, parent_of, wait_for
 from evaluations import make_result
 
-from declutch.cli.demo import _run_control, _seconds_spent, describe_times
+from declutch.cli.demo import _run_control, _seconds_spent, describe_times, run_demo
 from declutch.cold_start.sft import SFTProgress
 from declutch.config.run import Config
 from declutch.evaluation.results import save_result
+from declutch.ground.errors import UserError
 from declutch.runs.folder import RunFolder, iteration_name
 
 # The control reads its demonstrations from a pipe that nobody writes to, and so never ends.
@@ -77,6 +78,14 @@ def test_the_control_trains_for_as_long_as_it_is_told(monkeypatch, tmp_path, tol
     monkeypatch.setattr("declutch.cli.demo.end_with_parent", lambda: None)
     _run_control(Config(), tmp_path / "demonstrations.jsonl", tmp_path / "control", wanted)
     assert steps[-1] == max(81.0, told_after)
+
+
+def test_a_demo_in_several_processes_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(
+        UserError, match=r"processes=2: the demo's control .* only with processes=1"
+    ):
+        run_demo(Config(processes=2), tmp_path / "demo", None)
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_control_with_less_time_is_not_called_a_fair_one():

@@ -189,6 +189,12 @@ def test_cores_and_threads():
     crowded = check_cores(2, 8, 2)
     assert crowded.status is Status.WARN
     assert "threads=2" in crowded.remedy
+    assert check_cores(4, None, 8, processes=4).status is Status.OK
+    assert check_cores(4, 2, 8, processes=2).status is Status.OK
+    for threads, processes in ((None, 5), (2, 3), (8, 2)):
+        many = check_cores(4, threads, 4, processes)
+        assert many.status is Status.WARN
+        assert "set processes, times threads, to 4 or less" in many.remedy
 
 
 @pytest.mark.parametrize(

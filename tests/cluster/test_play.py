@@ -61,8 +61,10 @@ PARAMS = CollectParams(max_steps=3, temperature=1.0)
 def test_episodes_come_back_in_the_order_of_their_plays():
     handles = [Handle() for _ in range(3)]
     asked = plays(10)
-    found = Players(handles, get).collect(asked, None, None, None, PARAMS)
+    told: list = []
+    found = Players(handles, get).collect(asked, None, None, None, PARAMS, told.append)
     assert [episode.steps[0].reward for episode in found] == [each.seed for each in asked]
+    assert sorted(map(id, told)) == sorted(map(id, found))
     assert [handle.given for handle in handles] == [4, 3, 3]
 
 

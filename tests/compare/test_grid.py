@@ -134,13 +134,17 @@ def test_a_run_of_other_settings_is_refused_by_its_first_key(
     assert describe_state(run, RunFolder(tmp_path / "grpo_s0")) == "new"
 
 
-def test_threads_kept_checkpoints_and_another_name_of_the_model_are_no_conflict(
+def test_threads_processes_kept_checkpoints_and_another_name_of_the_model_are_no_conflict(
     tmp_path: Path, run_writer: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (wanted,) = plan(["grpo"], overrides=[f"model.path={tmp_path}/m"])
     same = change_config(
-        wanted.config, threads=7, train={"keep_checkpoints": 1}, model={"path": "m"}
+        wanted.config,
+        threads=7,
+        processes=3,
+        train={"keep_checkpoints": 1},
+        model={"path": "m"},
     )
     run_writer(tmp_path / "grpo_s0", {}, config=same)
     grid = make_grid(tmp_path, BASE, ["grpo"], (), [0], [f"model.path={tmp_path}/m"])

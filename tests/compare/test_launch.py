@@ -186,10 +186,12 @@ def test_the_runs_end_when_the_comparison_is_killed(tmp_path: Path, signum: int)
 
 def test_a_run_is_trained_by_a_command_that_follows_its_parent(tmp_path: Path) -> None:
     (run,) = plan("grpo")
-    command = launch.training_command(run.config, tmp_path / "grpo_s0")
+    config = run.config.model_copy(update={"processes": 3})
+    command = launch.training_command(config, tmp_path / "grpo_s0")
     assert command[:3] == [sys.executable, "-m", "declutch.ground.children"]
     assert command[3:5] == ["declutch.cli.main", "train"]
     assert command[5:7] == [str(tmp_path / "grpo_s0"), "--resume"]
+    assert {f"threads={config.threads}", "processes=3"} < set(command)
 
 
 def test_a_child_left_behind_still_holds_the_folder(tmp_path: Path) -> None:

@@ -43,6 +43,20 @@ if __name__ == "__main__":
     time.sleep(600)
 """
 
+STARTED = """
+import sys, time
+from worker import work
+from declutch.ground.children import end_with_parent, starting_context
+def follow(folder):
+    end_with_parent()
+    work(folder)
+if __name__ == "__main__":
+    context = starting_context("worker")
+    for _ in range(2):
+        context.Process(target=follow, args=(sys.argv[1],)).start()
+    time.sleep(600)
+"""
+
 COMMAND = """
 import subprocess, sys, time
 from declutch.ground.children import followed_command
@@ -62,7 +76,9 @@ work(sys.argv[1])
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize(
-    ("code", "count"), [(SPAWNED, 1), (POOLED, 2), (COMMAND, 1)], ids=["spawn", "pool", "command"]
+    ("code", "count"),
+    [(SPAWNED, 1), (POOLED, 2), (STARTED, 2), (COMMAND, 1)],
+    ids=["spawn", "pool", "started", "command"],
 )
 def test_children_end_when_their_parent_is_killed(tmp_path, code, count, signum):
     (tmp_path / "worker.py").write_text(WORKER)
