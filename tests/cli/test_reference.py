@@ -33,3 +33,10 @@ def test_every_command_has_its_table() -> None:
 def test_pages_are_written_to_a_folder(tmp_path: Path) -> None:
     write_pages(tmp_path / "new")
     assert {path.name for path in (tmp_path / "new").iterdir()} == set(PAGES)
+
+
+def test_defaults_are_shown_as_one_would_write_them() -> None:
+    page = PAGES["api.md"]()
+    assert " at 0x" not in page
+    assert 'protocol: str = "", ' in page
+    assert "collect_by: Collect = collect)" in page
