@@ -568,9 +568,9 @@ def tables(archive: Path, out: Path, setting: str) -> str:
 def render_arms(archives: Sequence[Path]) -> str:
     """The text of the page of exploratory arms: a table for each archive, named by its file."""
     parts = [
-        "# Exploratory arms of the study\n\nGenerated households; what the arms are is in "
-        "[the plan](../plan.md#amendments). 95% intervals over runs and games, none of them "
-        "corrected for their number."
+        "# Exploratory arms of the study\n\nGenerated households, but for those called real games. "
+        "What the arms are is in [the plan](../plan.md#amendments). 95% intervals over runs and "
+        "games, none of them corrected for their number."
     ]
     for archive in archives:
         title = archive.name.split(".")[0].replace("_", " ").capitalize()
