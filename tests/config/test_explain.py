@@ -48,7 +48,8 @@ def test_a_hint_is_near_and_at_the_right_place(override: str) -> None:
 
 
 def test_without_a_hint_the_names_of_the_place_are_listed() -> None:
-    with pytest.raises(UserError, match=r"unknown section 'x'; known: seed, threads, processes, env, agent,"):
+    known = "unknown section 'x'; known: seed, threads, processes, env, agent,"
+    with pytest.raises(UserError, match=known):
         load_config(None, ["x.y=1"])
     with pytest.raises(UserError, match=r"'algorithm\.x'; known: group_stats, type$"):
         load_config(None, ["algorithm.type=rloo", "algorithm.x=1"])
