@@ -14,10 +14,9 @@ import argparse
 import statistics
 import tempfile
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from benchmarks.gcd_share import in_silence
 from declutch.cold_start.pipeline import make_cold_start
 from declutch.config.files import change_config, load_config
 from declutch.config.run import Config
@@ -48,12 +47,6 @@ def measure(config: Config, folder: Path) -> dict[str, float]:
     finally:
         session.learner.close()
     return {name: spent[name] / (1 if name == "eval" else count) for name in PARTS}
-
-
-@contextmanager
-def in_silence(name: str) -> Any:
-    """Show no progress of a cold start."""
-    yield lambda done, total: None
 
 
 def main() -> None:

@@ -56,25 +56,13 @@ def _describe(name: str, value: Any) -> Iterator[str]:
         yield "\n"
 
 
-class _Named(str):
-    """A name that is shown without quotes."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
 def _signature(function: Callable[..., Any]) -> str:
     """How a function is called, with types as they are written and without `self`."""
     signature = inspect.signature(function)
     shown = [each for each in signature.parameters.values() if each.name not in ("self", "cls")]
-    # A function that is a default would be shown with its place in memory.
-    shown = [
-        each.replace(default=_Named(each.default.__name__))
-        if inspect.isfunction(each.default)
-        else each
-        for each in shown
-    ]
     text = str(signature.replace(parameters=shown))
+    # A function that is a default is shown with its place in memory.
+    text = re.sub(r"<function ([\w.]+) at \w+>", r"\1", text)
     return text.replace("''", '""').replace("'", "")
 
 

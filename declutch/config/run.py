@@ -127,8 +127,9 @@ class Config(Section):
     processes: int = Field(default=1, ge=1)
     """How many processes play, evaluate and learn together in a run of `declutch train` or of
     `declutch compare`, a core each, where the model is on the CPU. Random draws stay the same and
-    rounding does not, so that a run repeats to the digit with as many processes as before. Each
-    takes some 0.5 GB, and more for a model of more than a few million parameters."""
+    rounding does not, so that a run repeats to the digit with as many processes as before. On Linux
+    each further one takes some 0.2 GB, and more for a model of more than a few million
+    parameters."""
     env: EnvConfig = EnvConfig()
     agent: AgentConfig = AgentConfig()
     model: ModelConfig = ModelConfig()

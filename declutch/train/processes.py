@@ -47,8 +47,6 @@ from declutch.train.jobs import (
     serve,
 )
 
-IMPORTED = "declutch.train.jobs"
-"""The module that the other processes run; `starting_context` imports it ahead."""
 GRACE_SECONDS = 5.0
 """How long a process that is not needed any more has to end."""
 
@@ -205,7 +203,7 @@ class _Process:
     """Another process, and the pipe to it."""
 
     def __init__(self, config: Config, checkpoint: Path | None) -> None:
-        context: Any = starting_context(IMPORTED)
+        context: Any = starting_context(serve.__module__)
         self.pipe, theirs = context.Pipe()
         # Not a daemon, since an environment may start processes of its own.
         self.child = context.Process(target=serve, args=(theirs, config, checkpoint), daemon=False)

@@ -54,6 +54,15 @@ TESTED = {
     "zoo",
 }
 
+SMALL = (
+    "env.households={train: 24, valid_seen: 12, valid_unseen: 12}",
+    "env.max_steps=6",
+    "tiny.num_layers=1",
+    "sft={num_episodes: 20, epochs: 1, judge_samples: 20}",
+    "train={tasks_per_iteration: 2, group_size: 4}",
+)
+"""Settings of a run that is as short as it can be."""
+
 
 def run_benchmark(
     monkeypatch: pytest.MonkeyPatch, module: ModuleType, *options: str, **sizes: object
@@ -157,15 +166,8 @@ def test_credit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_gcd_share(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    settings = (
-        f"env.cache_dir={tmp_path}",
-        "env.households={train: 24, valid_seen: 12, valid_unseen: 12}",
-        "env.max_steps=6",
-        "tiny.num_layers=1",
-        "sft={num_episodes: 20, epochs: 1, judge_samples: 20}",
-        "train={tasks_per_iteration: 2, group_size: 4}",
-    )
-    run_benchmark(monkeypatch, load("gcd_share"), "--iterations", "1", *settings, TURNS=1)
+    options = ("--iterations", "1", *SMALL, f"env.cache_dir={tmp_path}")
+    run_benchmark(monkeypatch, load("gcd_share"), *options, TURNS=1)
     first, last = capsys.readouterr().out.splitlines()
     assert re.match(r"iteration 2: .* s, judge .*%$", first)
     assert re.match(r"GCD's share of an iteration: .*% in the median", last)
@@ -174,16 +176,9 @@ def test_gcd_share(
 def test_processes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    settings = (
-        f"env.cache_dir={tmp_path}",
-        "env.households={train: 24, valid_seen: 12, valid_unseen: 12}",
-        "env.max_steps=4",
-        "tiny.num_layers=1",
-        "sft={num_episodes: 20, epochs: 1, judge_samples: 20}",
-        "train={tasks_per_iteration: 2, group_size: 4}",
-    )
     monkeypatch.setattr(shared, "starting_context", lambda *modules: forking_context())
-    run_benchmark(monkeypatch, load("processes"), "--rounds", "1", "--iterations", "1", *settings)
+    options = ("--rounds", "1", "--iterations", "1", *SMALL, f"env.cache_dir={tmp_path}")
+    run_benchmark(monkeypatch, load("processes"), *options)
     one, two = capsys.readouterr().out.splitlines()
     assert re.match(r"1 process: seconds play .*, eval [\d.]+$", one)
     assert re.match(r"2 processes: .*; an iteration [\d.]+ times as fast, an evaluation", two)
